@@ -1,0 +1,50 @@
+# Each target sets up what it needs: a virtual environment in .venv, the pinned CPU build of torch, the core and all plugins
+# from this folder, then the tools.
+
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip --disable-pip-version-check -q
+PLUGINS = $(sort $(wildcard plugins/*))
+EDITABLE = -e . $(addprefix -e ,$(PLUGINS))
+SOURCES = vedcore $(wildcard plugins/*/vedcore_plugin_*)
+TOOLS = pytest pytest-cov pytest-xdist hypothesis transformers ruff mypy build hatchling jiwer
+
+.PHONY: demo test check lint types format bench wheels clean
+
+demo: .venv/.installed
+	.venv/bin/vedcore read examples/images
+
+test: .venv/.tools
+	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=95
+
+check: lint types test
+
+lint: .venv/.tools
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+types: .venv/.tools
+	.venv/bin/mypy $(SOURCES)
+
+format: .venv/.tools
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+bench: .venv/.tools
+	.venv/bin/python -m tests.bench
+
+wheels: .venv/.tools
+	.venv/bin/python tests/wheels.py
+
+clean:
+	rm -rf .venv dist
+
+.venv/.installed: pyproject.toml constraints.txt Makefile $(wildcard plugins/*/pyproject.toml)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vedcore needs python 3.11 or newer, this is " + sys.version)'
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) install -c constraints.txt torch
+	$(PIP) install -c constraints.txt $(EDITABLE)
+	touch $@
+
+.venv/.tools: .venv/.installed
+	$(PIP) install -c constraints.txt $(TOOLS)
+	touch $@

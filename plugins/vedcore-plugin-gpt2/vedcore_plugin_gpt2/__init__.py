@@ -1,0 +1,15 @@
+"""GPT-2 text decoder for vedcore (Radford et al., 2019)."""
+
+from vedcore import Backbone, hookimpl
+from vedcore_plugin_gpt2.config import GPT2Config
+from vedcore_plugin_gpt2.model import GPT2LMHeadModel
+
+__all__ = ["GPT2", "GPT2Config", "GPT2LMHeadModel"]
+
+GPT2 = Backbone(name="gpt2", role="decoder", model=GPT2LMHeadModel, protocol=1)
+
+
+@hookimpl
+def vedcore_plugin() -> list[Backbone]:
+    """What this package supplies."""
+    return [GPT2]

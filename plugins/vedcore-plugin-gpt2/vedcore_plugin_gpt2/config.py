@@ -1,0 +1,46 @@
+"""The config of a GPT-2, field by field as in the config.json files of transformers."""
+
+from __future__ import annotations
+
+from vedcore.config import TokenIds, flag, integer, model_config, number, rate, text, token_ids
+from vedcore.nn import ACTIVATIONS
+
+
+@model_config("gpt2")
+class GPT2Config:
+    """Sizes of a GPT-2 decoder. The defaults are the smallest published one, 124 million parameters."""
+
+    vocab_size: int = integer(50257)
+    n_positions: int = integer(1024)
+    n_embd: int = integer(768)
+    n_layer: int = integer(12)
+    n_head: int = integer(12)
+    n_inner: int | None = integer(None)
+    activation_function: str = text("gelu_new", one_of=ACTIVATIONS)
+    resid_pdrop: float = rate(0.1)
+    embd_pdrop: float = rate(0.1)
+    attn_pdrop: float = rate(0.1)
+    layer_norm_epsilon: float = number(1e-5, above=0.0)
+    initializer_range: float = number(0.02, above=0.0)
+    scale_attn_weights: bool = flag(True)
+    scale_attn_by_inverse_layer_idx: bool = flag(False)
+    add_cross_attention: bool = flag(False)
+    tie_word_embeddings: bool = flag(True)
+    bos_token_id: int | None = token_ids(50256)
+    eos_token_id: TokenIds = token_ids(50256)
+    pad_token_id: int | None = token_ids(None)
+
+    @property
+    def hidden_size(self) -> int:
+        """``n_embd``, by the name that other architectures use."""
+        return self.n_embd
+
+    @property
+    def mlp_width(self) -> int:
+        """``n_inner``, four times ``n_embd`` where it is unset."""
+        return self.n_inner or 4 * self.n_embd
+
+    def attention_scale(self, layer: int) -> float:
+        """What the scores of block ``layer`` are multiplied by, in self- and cross-attention alike."""
+        scale = (self.n_embd / self.n_head) ** -0.5 if self.scale_attn_weights else 1.0
+        return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale

@@ -1,0 +1,138 @@
+"""GPT-2: token and position embeddings, blocks with the norm first, a head tied to the token embedding.
+
+Shapes: R rows, T tokens, D hidden size, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vedcore import KeyMap, Rule, Seam, Step
+from vedcore.nn import (
+    MLP,
+    Blocks,
+    CrossAttention,
+    Part,
+    PreNormBlock,
+    PreNormCrossAttention,
+    SelfAttention,
+    initialize,
+)
+from vedcore_plugin_gpt2.config import GPT2Config
+
+_LAYER = "transformer.h.{i}"
+
+KEYMAP = KeyMap(
+    rules=(  # (on disk, here); GPT-2 keeps its matrices as [in, out], the query, key and value side by side
+        Rule("transformer.wte", "token_embedding"),
+        Rule("transformer.wpe", "positions"),
+        Rule(f"{_LAYER}.ln_1", "blocks.{i}.attention_norm"),
+        Rule(
+            f"{_LAYER}.attn.c_attn",
+            "blocks.{i}.attention.query",
+            "blocks.{i}.attention.key",
+            "blocks.{i}.attention.value",
+            transposed=True,
+        ),
+        Rule(f"{_LAYER}.attn.c_proj", "blocks.{i}.attention.out", transposed=True),
+        Rule(f"{_LAYER}.ln_cross_attn", "cross.{i}.norm"),
+        Rule(f"{_LAYER}.crossattention.q_attn", "cross.{i}.attention.query", transposed=True),
+        Rule(
+            f"{_LAYER}.crossattention.c_attn",
+            "cross.{i}.attention.key",
+            "cross.{i}.attention.value",
+            transposed=True,
+        ),
+        Rule(f"{_LAYER}.crossattention.c_proj", "cross.{i}.attention.out", transposed=True),
+        Rule(f"{_LAYER}.ln_2", "blocks.{i}.mlp_norm"),
+        Rule(f"{_LAYER}.mlp.c_fc", "blocks.{i}.mlp.up", transposed=True),
+        Rule(f"{_LAYER}.mlp.c_proj", "blocks.{i}.mlp.down", transposed=True),
+        Rule("transformer.ln_f", "norm"),
+    ),
+    aliases=(  # the files of openai-community/gpt2 hold the transformer alone
+        ("wte", "transformer.wte"),
+        ("wpe", "transformer.wpe"),
+        ("h", "transformer.h"),
+        ("ln_f", "transformer.ln_f"),
+    ),
+    dropped=(  # masks that were saved as buffers
+        f"{_LAYER}.attn.bias",
+        f"{_LAYER}.attn.masked_bias",
+        f"{_LAYER}.crossattention.bias",
+        f"{_LAYER}.crossattention.masked_bias",
+    ),
+)
+
+
+class GPT2LMHeadModel(Part[GPT2Config]):
+    """A GPT-2 decoder, with cross-attention where ``add_cross_attention`` says so."""
+
+    config_class: ClassVar = GPT2Config
+    keymap: ClassVar = KEYMAP
+
+    def __init__(self, config: GPT2Config) -> None:
+        super().__init__(config)
+        self.hidden_size = self.memory_size = config.n_embd
+        self.vocab_size, self.max_positions = config.vocab_size, config.n_positions
+        self.cache_shapes = ((config.n_head, config.n_embd // config.n_head),) * config.n_layer
+        self.seam = Seam(
+            hidden_size=config.n_embd,
+            memory_size=config.n_embd,
+            num_heads=config.n_head,
+            num_layers=config.n_layer,
+            norm="pre",
+            norm_eps=config.layer_norm_epsilon,
+            attention_dropout=config.attn_pdrop,
+            hidden_dropout=config.resid_pdrop,
+            initializer_range=config.initializer_range,
+        )
+        self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
+        self.positions = nn.Embedding(config.n_positions, config.n_embd)
+        self.dropout = nn.Dropout(config.embd_pdrop)
+        self.blocks = Blocks(block(config, i) for i in range(config.n_layer))
+        layers = range(config.n_layer) if config.add_cross_attention else ()
+        self.cross = nn.ModuleList(cross_attention(config, i) for i in layers) or None
+        self.norm = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        initialize(self, config.initializer_range)
+        # The projections into the residual stream start smaller, by the root of their number (Radford et al., 2.3).
+        for name, weight in self.named_parameters():
+            if name.endswith(("attention.out.weight", "mlp.down.weight")):
+                nn.init.normal_(weight, std=config.initializer_range / (2 * config.n_layer) ** 0.5)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.token_embedding.weight
+
+    def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
+        x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        x = x + self.positions(step.slots if step.positions is None else step.positions)
+        if step.token_types is not None:
+            x = x + self.token_embedding(step.token_types)  # GPT-2 looks token types up among the tokens
+        x = self.blocks(self.dropout(x), step, self.cross)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+
+def block(config: GPT2Config, layer: int) -> PreNormBlock:
+    """Block ``layer`` of the decoder."""
+    attention = SelfAttention(
+        config.n_embd,
+        config.n_head,
+        scale=config.attention_scale(layer),
+        attention_dropout=config.attn_pdrop,
+    )
+    mlp = MLP(config.n_embd, config.mlp_width, config.activation_function)
+    return PreNormBlock(attention, mlp, norm_eps=config.layer_norm_epsilon, dropout=config.resid_pdrop)
+
+
+def cross_attention(config: GPT2Config, layer: int) -> PreNormCrossAttention:
+    """What looks at the image in block ``layer``."""
+    attention = CrossAttention(
+        config.n_embd,
+        config.n_head,
+        scale=config.attention_scale(layer),
+        attention_dropout=config.attn_pdrop,
+    )
+    return PreNormCrossAttention(attention, norm_eps=config.layer_norm_epsilon, dropout=config.resid_pdrop)

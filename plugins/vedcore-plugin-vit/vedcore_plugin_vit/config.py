@@ -1,0 +1,36 @@
+"""The config of a ViT, field by field as in the config.json files of transformers."""
+
+from __future__ import annotations
+
+from vedcore import ConfigError
+from vedcore.config import Size, flag, integer, model_config, number, pair, rate, size, text
+from vedcore.nn import ACTIVATIONS
+
+
+@model_config("vit")
+class ViTConfig:
+    """Sizes of a ViT encoder. The defaults are ViT-Base/16 at 224 pixels."""
+
+    hidden_size: int = integer(768)
+    num_hidden_layers: int = integer(12)
+    num_attention_heads: int = integer(12)
+    intermediate_size: int = integer(3072)
+    hidden_act: str = text("gelu", one_of=ACTIVATIONS)
+    hidden_dropout_prob: float = rate(0.0)
+    attention_probs_dropout_prob: float = rate(0.0)
+    initializer_range: float = number(0.02, above=0.0)
+    layer_norm_eps: float = number(1e-12, above=0.0)
+    image_size: Size = size(224)
+    patch_size: Size = size(16)
+    num_channels: int = integer(3)
+    qkv_bias: bool = flag(True)
+    pooler_output_size: int | None = integer(None)
+    pooler_act: str = text("tanh", one_of=ACTIVATIONS)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w): the patches down and across an image of ``image_size``. ConfigError if there are none."""
+        (height, width), (down, across) = pair(self.image_size), pair(self.patch_size)
+        if height < down or width < across:
+            raise ConfigError(f"image_size {height} x {width} must hold at least one patch of {down} x {across}")
+        return height // down, width // across

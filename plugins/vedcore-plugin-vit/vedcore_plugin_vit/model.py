@@ -1,0 +1,126 @@
+"""ViT: patches, a class token, learned positions, blocks with the norm first.
+
+Shapes: B images, C channels, S = 1 + patches, D hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vedcore import EncoderOutput, KeyMap, Rule, Step, Trace
+from vedcore.config import pair
+from vedcore.nn import (
+    MLP,
+    Blocks,
+    Part,
+    Patches,
+    PreNormBlock,
+    SelfAttention,
+    activation,
+    check_image_size,
+    initialize,
+    patch_mask,
+    resize_positions,
+)
+from vedcore_plugin_vit.config import ViTConfig
+
+_LAYER = "encoder.layer.{i}"
+
+KEYMAP = KeyMap(
+    rules=(  # (on disk, here)
+        Rule("embeddings.cls_token", "cls_token"),
+        Rule("embeddings.position_embeddings", "positions"),
+        Rule("embeddings.patch_embeddings", "patches"),
+        Rule(f"{_LAYER}.layernorm_before", "blocks.{i}.attention_norm"),
+        Rule(f"{_LAYER}.attention.output.dense", "blocks.{i}.attention.out"),
+        Rule(f"{_LAYER}.attention.attention", "blocks.{i}.attention"),
+        Rule(f"{_LAYER}.layernorm_after", "blocks.{i}.mlp_norm"),
+        Rule(f"{_LAYER}.intermediate.dense", "blocks.{i}.mlp.up"),
+        Rule(f"{_LAYER}.output.dense", "blocks.{i}.mlp.down"),
+        Rule("layernorm", "norm"),
+    ),
+    aliases=(  # transformers 5 in memory: state dicts that were not written by save_pretrained
+        ("layers.{i}.attention.q_proj", f"{_LAYER}.attention.attention.query"),
+        ("layers.{i}.attention.k_proj", f"{_LAYER}.attention.attention.key"),
+        ("layers.{i}.attention.v_proj", f"{_LAYER}.attention.attention.value"),
+        ("layers.{i}.attention.o_proj", f"{_LAYER}.attention.output.dense"),
+        ("layers.{i}.mlp.fc1", f"{_LAYER}.intermediate.dense"),
+        ("layers.{i}.mlp.fc2", f"{_LAYER}.output.dense"),
+        ("layers.{i}", _LAYER),
+    ),
+    dropped=("classifier", "embeddings.mask_token"),
+    optional=("pooler",),
+    prefixes=("vit.",),
+)
+
+
+class ViTModel(Part[ViTConfig]):
+    """A ViT encoder: images to one state a patch, and one for the class token in front."""
+
+    config_class: ClassVar = ViTConfig
+    keymap: ClassVar = KEYMAP
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__(config)
+        self.hidden_size = config.hidden_size
+        rows, columns = config.grid
+        self.patches = Patches(config.num_channels, config.hidden_size, pair(config.patch_size))
+        self.cls_token = nn.Parameter(torch.empty(1, 1, config.hidden_size))
+        self.positions = nn.Parameter(torch.empty(1, 1 + rows * columns, config.hidden_size))
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.blocks = Blocks(block(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.pooler: Pooler | None = Pooler(config)
+        initialize(self, config.initializer_range)
+        for table in (self.cls_token, self.positions):
+            nn.init.trunc_normal_(table, std=config.initializer_range)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        /,
+        *,
+        pixel_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        trace: Trace | None = None,
+    ) -> EncoderOutput:
+        """(B, C, height, width) -> states (B, S, D). InputError for another size than the trained one, unless asked."""
+        x, grid = self.patches(pixel_values)
+        positions = self.positions
+        if interpolate_pos_encoding:
+            positions = resize_positions(positions, grid, extra=1)
+        else:
+            check_image_size(pixel_values, pair(self.config.image_size))
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + positions
+        mask = patch_mask(pixel_mask, grid, extra=1)
+        step = Step(mask=None if mask is None else mask[:, None, None, :], trace=trace)
+        x = self.blocks(self.dropout(x), step)
+        return EncoderOutput(self.norm(x), mask, grid, extra=1)
+
+
+def block(config: ViTConfig) -> PreNormBlock:
+    """One block of the encoder."""
+    attention = SelfAttention(
+        config.hidden_size,
+        config.num_attention_heads,
+        bias=config.qkv_bias,
+        attention_dropout=config.attention_probs_dropout_prob,
+    )
+    mlp = MLP(config.hidden_size, config.intermediate_size, config.hidden_act)
+    return PreNormBlock(attention, mlp, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)
+
+
+class Pooler(nn.Module):
+    """The head of the class token. Carried so that checkpoints keep it; a decoder never reads it."""
+
+    def __init__(self, config: ViTConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.pooler_output_size or config.hidden_size)
+        self.act = activation(config.pooler_act)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, S, D) -> (B, pooler_output_size)."""
+        return self.act(self.dense(states[:, 0]))

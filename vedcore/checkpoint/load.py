@@ -1,0 +1,227 @@
+"""Tensors into modules and back, through their KeyMaps: strict both ways, all that is wrong reported at once.
+
+A checkpoint is read in sections: a prefix on disk ("encoder."), the module behind it and the KeyMap between their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from vedcore.checkpoint.store import StoredTensor, listed, stored_tensors
+from vedcore.errors import CheckpointError
+from vedcore.keymap import KeyMap, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The part of a checkpoint whose names start with ``prefix`` on disk, and the module that it fills."""
+
+    prefix: str
+    module: nn.Module
+    keymap: KeyMap
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One tensor of a module with all the names that share it, and where each name lies on disk."""
+
+    tensor: Tensor
+    names: list[str] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Problems:
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    shapes: list[str] = field(default_factory=list)
+    other: list[str] = field(default_factory=list)
+
+    def raise_if_any(self, folder: Path) -> None:
+        kinds = (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", self.shapes))
+        told = [f"{len(found)} {kind} ({listed(sorted(found), 30)})" for kind, found in kinds if found] + self.other
+        if told:
+            raise CheckpointError(
+                f"{folder}: the weights are not what config.json asks for: {'; '.join(told)}. Nothing was loaded; "
+                "is config.json the one that belongs to these weights?"
+            )
+
+
+def load_sections(
+    sections: Sequence[Section],
+    folder: Path,
+    *,
+    allow_pickle: bool = False,
+    dtype: torch.dtype | None = None,
+    missing_ok: Sequence[str] = (),
+) -> list[str]:
+    """Fill the modules of ``sections`` with the weights in ``folder``, or raise CheckpointError and fill none.
+
+    dtype: of the loaded floating-point tensors; None keeps each as it is stored.
+    missing_ok: prefixes of our names (behind the section's prefix) that the file may lack; returned are those that it did.
+    """
+    with stored_tensors(folder, allow_pickle=allow_pickle) as stored:
+        problems = _Problems()
+        plan: list[tuple[Section, _Slot, StoredTensor, Place]] = []
+        absent: list[str] = []
+        claimed: set[str] = set()
+        for section in sections:
+            names = {name for name in stored if name.startswith(section.prefix)} - claimed
+            claimed |= names
+            sources = _by_canonical_name(section, {name: stored[name] for name in names}, problems)
+            _drop_absent_parts(section, sources)
+            wanted: dict[str, None] = {}
+            for slot in _slots(section):
+                found = [place for place in slot.places if place.name in sources]
+                wanted |= dict.fromkeys(place.name for place in slot.places)
+                if not found:
+                    allowed = any(name.startswith(tuple(missing_ok)) for name in slot.names) if missing_ok else False
+                    (absent if allowed else problems.missing).append(section.prefix + slot.places[0].name)
+                    continue
+                if len(found) > 1:
+                    _same(section, [sources[place.name] for place in found], problems)
+                plan.append((section, slot, sources[found[0].name], found[0]))
+            problems.unexpected += [sources[name].name for name in sources if name not in wanted]
+            problems.shapes += _shape_problems([(s, p, t) for owner, s, t, p in plan if owner is section])
+        problems.unexpected += [name for name in stored if name not in claimed]
+        problems.missing = list(dict.fromkeys(problems.missing))
+        problems.raise_if_any(folder)
+        _fill(plan, dtype)
+    for section in sections:
+        _check_buffers(section)
+    return absent
+
+
+def save_sections(sections: Sequence[Section]) -> dict[str, Tensor]:
+    """The tensors of ``sections`` as they stand on disk: shared ones once, in the layouts of the published format."""
+    tensors: dict[str, Tensor] = {}
+    for section in sections:
+        pieces: dict[str, dict[int, Tensor]] = {}
+        axes: dict[str, int] = {}
+        for slot in _slots(section):
+            place = slot.places[0]
+            tensor = slot.tensor.detach()
+            axes[place.name] = _outputs(place, tensor)
+            pieces.setdefault(place.name, {})[place.index] = (
+                tensor.t() if place.transposed and tensor.dim() == 2 else tensor
+            )
+        for name, parts in pieces.items():
+            ordered = [parts[index] for index in sorted(parts)]
+            tensors[section.prefix + name] = ordered[0] if len(ordered) == 1 else torch.cat(ordered, dim=axes[name])
+    return tensors
+
+
+def _outputs(place: Place, tensor: Tensor) -> int:
+    """The axis of a tensor on disk along which several of ours stand side by side."""
+    return -1 if place.transposed and tensor.dim() == 2 else 0
+
+
+def _by_canonical_name(
+    section: Section, stored: Mapping[str, StoredTensor], problems: _Problems
+) -> dict[str, StoredTensor]:
+    found: dict[str, StoredTensor] = {}
+    for name, tensor in sorted(stored.items()):
+        canonical = section.keymap.canonical(name.removeprefix(section.prefix))
+        if canonical is None:
+            continue
+        if canonical in found:
+            _same(section, [found[canonical], tensor], problems)
+        found[canonical] = tensor
+    return found
+
+
+def _same(section: Section, tensors: list[StoredTensor], problems: _Problems) -> None:
+    """One tensor under several names must be one tensor: which of two different ones is meant, nobody can say."""
+    first, *others = tensors
+    for other in others:
+        if first.shape != other.shape or not torch.equal(first.read(), other.read()):
+            problems.other.append(
+                f"{first.name} and {other.name} differ, but the config ties them (tie_word_embeddings): "
+                "set it to false to keep both, or remove one"
+            )
+
+
+def _drop_absent_parts(section: Section, sources: Mapping[str, StoredTensor]) -> None:
+    for path in section.keymap.optional:
+        part = section.module.get_submodule(path) if getattr(section.module, path, None) is not None else None
+        if part is None:
+            continue
+        names = [section.keymap.to_theirs(f"{path}.{name}").name for name, _ in part.named_parameters()]
+        if not any(name in sources for name in names):
+            setattr(section.module, path, None)
+
+
+def _slots(section: Section) -> list[_Slot]:
+    slots: dict[int, _Slot] = {}
+    module = section.module
+    parameters = list(module.named_parameters(remove_duplicate=False))
+    buffers = [(name, buffer) for name, buffer in module.named_buffers() if name in module.state_dict(keep_vars=True)]
+    for name, tensor in parameters + buffers:
+        slot = slots.setdefault(id(tensor), _Slot(tensor))
+        slot.names.append(name)
+        slot.places.append(section.keymap.to_theirs(name))
+    return list(slots.values())
+
+
+def _shape_problems(filled: list[tuple[_Slot, Place, StoredTensor]]) -> list[str]:
+    """Tensors on disk that are not what our tensors in them would make side by side."""
+    expected: dict[str, dict[int, tuple[int, ...]]] = {}
+    found: dict[str, StoredTensor] = {}
+    layout: dict[str, Place] = {}
+    for slot, place, tensor in filled:
+        expected.setdefault(place.name, {})[place.index] = tuple(slot.tensor.shape)
+        found[place.name], layout[place.name] = tensor, place
+    problems = []
+    for name, shapes in expected.items():
+        if len(shapes) < layout[name].count:
+            continue  # what lacks its other pieces is reported as missing
+        whole = (sum(shape[0] for shape in shapes.values()), *shapes[0][1:]) if shapes[0] else ()
+        whole = whole[::-1] if layout[name].transposed and len(whole) == 2 else whole
+        if whole != found[name].shape:
+            problems.append(f"{found[name].name}: {found[name].shape}, want {whole}")
+    return problems
+
+
+def _fill(plan: list[tuple[Section, _Slot, StoredTensor, Place]], dtype: torch.dtype | None) -> None:
+    """Read each tensor on disk once, and put its pieces in place."""
+    values: dict[str, Tensor] = {}
+    for section, slot, stored, place in sorted(plan, key=lambda item: item[2].name):
+        if stored.name not in values:
+            values = {stored.name: stored.read()}
+        tensor = values[stored.name]
+        if slot.tensor.is_floating_point() != tensor.is_floating_point():
+            raise CheckpointError(f"{stored.file}: {stored.name} is {tensor.dtype}, expected {slot.tensor.dtype}")
+        if place.count > 1:
+            tensor = tensor.tensor_split(place.count, dim=_outputs(place, tensor))[place.index]
+        tensor = tensor.t() if place.transposed and tensor.dim() == 2 else tensor
+        if dtype is not None and tensor.is_floating_point():
+            tensor = tensor.to(dtype)
+        _put(section.module, slot.names, tensor.contiguous())
+
+
+def _put(module: nn.Module, names: list[str], tensor: Tensor) -> None:
+    owner_path, _, leaf = names[0].rpartition(".")
+    owner = module.get_submodule(owner_path)
+    if leaf in owner._buffers:
+        owner._buffers[leaf] = tensor
+        return
+    previous = owner._parameters[leaf]
+    parameter = nn.Parameter(tensor, requires_grad=previous is not None and previous.requires_grad)
+    for name in names:
+        owner_path, _, leaf = name.rpartition(".")
+        module.get_submodule(owner_path)._parameters[leaf] = parameter
+
+
+def _check_buffers(section: Section) -> None:
+    """A part is built without storage before it is filled; a buffer that no file holds must say its own device."""
+    empty = [name for name, buffer in section.module.named_buffers() if buffer.is_meta]
+    if empty:
+        raise CheckpointError(
+            f"{type(section.module).__name__}: buffers {listed(empty)} have no values after loading; "
+            'make a buffer that is not in the checkpoint with device="cpu" in __init__'
+        )

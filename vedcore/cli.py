@@ -1,0 +1,213 @@
+"""The command: ``vedcore read`` and ``vedcore plugins``. What needs torch is imported when a command runs.
+
+Exit codes: 0 all well, 1 some images could not be read, 2 the request cannot be followed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vedcore.errors import ImageError, VedcoreError
+
+if TYPE_CHECKING:
+    from vedcore.reader import Reading
+
+app = typer.Typer(
+    name="vedcore",
+    help="Read text from images, with any image encoder and any text decoder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
+
+IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
+
+
+class Format(StrEnum):
+    """How readings are printed."""
+
+    table = "table"
+    text = "text"
+    jsonl = "jsonl"
+    csv = "csv"
+
+
+def main() -> None:
+    """Run the command."""
+    app()
+
+
+@contextmanager
+def _told(debug: bool) -> Iterator[None]:
+    """An error that vedcore foresees is one line on stderr and exit code 2; Ctrl-C is exit code 130."""
+    try:
+        yield
+    except VedcoreError as error:
+        if debug:
+            raise
+        typer.echo(f"vedcore: {error}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(130) from error
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from vedcore import __version__
+
+        typer.echo(f"vedcore {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def read(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders of them, or - for stdin.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A folder, a hub id, or a checkpoint that a plugin ships.")
+    ] = "line-reader",
+    beams: Annotated[int, typer.Option("--beams", min=1, help="Beams of the search; 1 is greedy.")] = 1,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images (or pieces) decoded at once.")] = 16,
+    form: Annotated[Format, typer.Option("--format", "-f", help="How readings are printed.")] = Format.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to stdout.")] = None,
+    no_cut: Annotated[bool, typer.Option("--no-cut", help="Read long lines whole instead of cutting them.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Read the text in images."""
+    with _told(debug):
+        sources = list(_sources(paths))
+        from vedcore.reader import Reader
+
+        reader = Reader.load(model)
+        names = [name for name, _ in sources]
+        fields = {"num_beams": beams} if beams > 1 else {}
+        results = reader.each(
+            (content for _, content in sources), batch_size=batch_size, cut=not no_cut, **fields
+        )
+        readings: list[tuple[str, Reading]] = []
+        failed = 0
+        with _progress(len(names)) as advance:
+            for name, result in zip(names, results, strict=True):
+                if isinstance(result, ImageError):
+                    failed += 1
+                    typer.echo(f"vedcore: {result}", err=True)
+                else:
+                    readings.append((name, result))
+                advance()
+        _print(readings, form, output)
+        if failed:
+            raise typer.Exit(1)
+
+
+@app.command()
+def plugins(debug: Debug = False) -> None:
+    """List every plugin: what it supplies, or why it cannot be used."""
+    with _told(debug):
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        from vedcore.registry import describe, registry
+
+        table = Table("name", "distribution", "version", "supplies")
+        for listing in registry().listings():
+            supplied = ", ".join(dict.fromkeys(map(describe, listing.records)))
+            told = Text(supplied) if listing.reason is None else Text(f"broken: {listing.reason}", style="red")
+            table.add_row(listing.plugin.name, listing.plugin.distribution, listing.plugin.version, told)
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _sources(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """The images that the arguments name: (what to call it, what to read)."""
+    for text in paths:
+        path = Path(text)
+        if text == "-":
+            yield "-", sys.stdin.buffer.read()
+        elif path.is_dir():
+            found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+            if not found:
+                typer.echo(f"vedcore: {path}: no images in this folder", err=True)
+            yield from ((str(file), file) for file in found)
+        else:
+            yield text, path
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Any]:
+    """A function to call after each image; a bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = ("reading", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("reading", total=total)
+        yield lambda: progress.advance(task)
+
+
+def _print(readings: list[tuple[str, Reading]], form: Format, output: Path | None) -> None:
+    writer = {Format.table: _table, Format.text: _text, Format.jsonl: _jsonl, Format.csv: _csv}[form]
+    if output is None:
+        sys.stdout.write(writer(readings, sys.stdout.isatty()))
+        return
+    try:
+        output.write_text(writer(readings, False), encoding="utf-8", newline="")
+    except OSError as cause:
+        raise VedcoreError(f"{output}: not written ({cause})") from cause
+
+
+def _table(readings: list[tuple[str, Reading]], terminal: bool) -> str:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("image", "text", "confidence", "stop")
+    for name, reading in readings:
+        table.add_row(Text(name), Text(reading.text), f"{reading.confidence:.3f}", reading.stop_reason)
+    stream = io.StringIO()
+    Console(file=stream, force_terminal=terminal, width=None if terminal else 160).print(table)
+    return stream.getvalue()
+
+
+def _text(readings: list[tuple[str, Reading]], _: bool) -> str:
+    return "".join(f"{reading.text}\n" for _, reading in readings)
+
+
+def _jsonl(readings: list[tuple[str, Reading]], _: bool) -> str:
+    def row(name: str, reading: Reading) -> dict[str, Any]:
+        pieces = [{"box": piece.box, "text": piece.text} for piece in reading.pieces]
+        return {
+            "file": name,
+            "text": reading.text,
+            "confidence": round(reading.confidence, 6),
+            "stop_reason": reading.stop_reason,
+            "token_ids": reading.token_ids,
+            "token_logprobs": [round(value, 6) for value in reading.token_logprobs],
+            "pieces": pieces,
+        }
+
+    return "".join(json.dumps(row(*item), ensure_ascii=False) + "\n" for item in readings)
+
+
+def _csv(readings: list[tuple[str, Reading]], _: bool) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(("file", "text", "confidence", "stop_reason"))
+    writer.writerows((name, r.text, f"{r.confidence:.6f}", r.stop_reason) for name, r in readings)
+    return stream.getvalue()

@@ -1,0 +1,234 @@
+"""Configs: attrs classes, one strict cattrs converter, and the config.json files of transformers.
+
+``@model_config("vit")`` makes a class of annotated fields the config of an architecture: keyword-only, each value checked
+when the config is built and when it is assigned, ``extra`` for the published fields on which nothing here depends, and
+``to_dict``, ``from_dict``, ``from_pretrained``. ``@settings`` does the same for what is not an architecture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
+
+import attrs
+from cattrs import Converter, transform_error
+
+from vedcore.errors import ConfigError
+from vedcore.files import read_json
+
+Size = int | tuple[int, int]
+"""One number of pixels for both sides, or (height, width)."""
+
+TokenIds = int | tuple[int, ...] | None
+"""A token id, several, or none."""
+
+C = TypeVar("C")
+
+
+class ModelConfig(Protocol):
+    """What ``@model_config`` gives a class beside its own fields."""
+
+    model_type: ClassVar[str]
+    extra: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as it stands in config.json."""
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Any:
+        """The config that ``data`` describes. ConfigError says which field is wrong, and how."""
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Any:
+        """The config of the config.json in ``folder``."""
+
+
+# Fields. Each returns an attrs field whose values are checked; None passes where the default is None.
+
+
+def integer(default: int | None, *, at_least: int = 1) -> Any:
+    """An int field, refused below ``at_least``; True is not an int."""
+    return _field(default, lambda v: type(v) is int and v >= at_least, f"an int of at least {at_least}")
+
+
+def number(default: float | None, *, above: float = float("-inf"), at_most: float = float("inf")) -> Any:
+    """A finite float field, ``above < value <= at_most``; an int is taken as the float that it equals."""
+    wanted = "a finite number" + (f" above {above}" if above > float("-inf") else "")
+    wanted += f", at most {at_most}" if at_most < float("inf") else ""
+
+    def check(value: Any) -> bool:
+        return type(value) is float and abs(value) < float("inf") and above < value <= at_most
+
+    return _field(default, check, wanted, converter=as_float)
+
+
+def rate(default: float) -> Any:
+    """A float field from 0 to 1: a dropout probability."""
+    return _field(
+        default, lambda v: type(v) is float and 0 <= v <= 1, "a number from 0 to 1", converter=as_float
+    )
+
+
+def flag(default: bool | None) -> Any:
+    """A bool field."""
+    return _field(default, lambda v: type(v) is bool, "true or false")
+
+
+def text(default: str | None, *, one_of: Collection[str] = ()) -> Any:
+    """A str field, one of the given names if any are given."""
+    wanted = f"one of {', '.join(sorted(one_of))}" if one_of else "a string"
+    return _field(default, lambda v: type(v) is str and (not one_of or v in one_of), wanted)
+
+
+def integers(default: tuple[int, ...] | None, *, at_least: int = 1) -> Any:
+    """A field of several ints (a JSON list)."""
+
+    def check(value: Any) -> bool:
+        return isinstance(value, tuple) and all(type(v) is int and v >= at_least for v in value)
+
+    return _field(default, check, f"a list of ints of at least {at_least}", converter=as_tuple)
+
+
+def size(default: Size) -> Any:
+    """A field of pixels: one int for both sides or (height, width), each at least 1."""
+
+    def check(value: Any) -> bool:
+        sides = value if isinstance(value, tuple) else (value, value)
+        return len(sides) == 2 and all(type(side) is int and side >= 1 for side in sides)
+
+    return _field(default, check, "an int of at least 1, or a pair (height, width) of them", converter=as_tuple)
+
+
+def token_ids(default: TokenIds = None) -> Any:
+    """A field of a token id, several, or none."""
+
+    def check(value: Any) -> bool:
+        ids = value if isinstance(value, tuple) else (value,)
+        return bool(ids) and all(type(token) is int and token >= 0 for token in ids)
+
+    return _field(default, check, "a token id (an int of at least 0) or a list of them", converter=as_tuple)
+
+
+def _field(
+    default: Any, accepts: Callable[[Any], bool], wanted: str, converter: Callable[[Any], Any] | None = None
+) -> Any:
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not (value is None and default is None) and not accepts(value):
+            raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r}")
+
+    return attrs.field(default=default, validator=validate, converter=converter)
+
+
+def as_float(value: Any) -> Any:
+    """An int as the float that it equals; anything else as it is."""
+    return float(value) if type(value) is int else value
+
+
+def as_tuple(value: Any) -> Any:
+    """A list as a tuple, so that a config can be compared and copied; anything else as it is."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+def pair(size: Size) -> tuple[int, int]:
+    """(height, width) of a size that may be one number for both."""
+    return (size, size) if isinstance(size, int) else size
+
+
+# Classes.
+
+
+@dataclass_transform(
+    kw_only_default=True,
+    field_specifiers=(integer, number, rate, flag, text, integers, size, token_ids, attrs.field),
+)
+def model_config(model_type: str) -> Callable[[type[C]], type[C]]:
+    """Make a class of annotated fields the config of the architecture ``model_type``."""
+
+    def decorate(cls: type[C]) -> type[C]:
+        cls.model_type = model_type  # type: ignore[attr-defined]
+        return settings(cls)
+
+    return decorate
+
+
+@dataclass_transform(
+    kw_only_default=True,
+    field_specifiers=(integer, number, rate, flag, text, integers, size, token_ids, attrs.field),
+)
+def settings(cls: type[C]) -> type[C]:
+    """Make a class of annotated fields a group of checked settings that keeps unknown fields in ``extra``."""
+    cls.__annotations__ = {**cls.__annotations__, "extra": dict[str, Any]}
+    cls.extra = attrs.field(factory=dict, repr=False)  # type: ignore[attr-defined]
+    for name, method in (("to_dict", to_dict), ("from_dict", classmethod(from_dict))):
+        if name not in cls.__dict__:
+            setattr(cls, name, method)
+    if "from_pretrained" not in cls.__dict__:
+        cls.from_pretrained = classmethod(_from_pretrained)  # type: ignore[attr-defined]
+    return attrs.define(kw_only=True)(cls)
+
+
+converter = Converter()
+"""The one converter: exact types (``"false"`` is not a bool, 12.9 is not an int), only int for float is let through."""
+
+
+def _exact(value: Any, kind: Any) -> Any:
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"expected {kind.__name__}, got {value!r}")
+    return value
+
+
+def _as_it_is(value: Any, _: Any) -> Any:
+    return as_tuple(value)
+
+
+for _kind in (bool, int, float, str):
+    converter.register_structure_hook(_kind, _exact)
+# The fields' own checks say what these unions may hold.
+for _union in (Size, TokenIds, Size | None, int | float | None):
+    converter.register_structure_hook(_union, _as_it_is)
+converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: dict(value))
+
+
+def from_dict(cls: type[C], data: Mapping[str, Any], where: str = "config") -> C:
+    """The config that ``data`` describes. Fields that the class does not know are kept in ``extra``.
+
+    Raises ConfigError: each wrong field, what it must be and what was found; ``where`` stands in front.
+    """
+    model_type = getattr(cls, "model_type", None)
+    if model_type is not None and data.get("model_type", model_type) != model_type:
+        raise ConfigError(
+            f"{where}: model_type is {data['model_type']!r}, but {cls.__name__} is for {model_type!r}"
+        )
+    known = {attribute.name for attribute in attrs.fields(cls)} - {"extra"}  # type: ignore[arg-type]
+    fields = {name: value for name, value in data.items() if name in known}
+    extra = {name: value for name, value in data.items() if name not in known and name != "model_type"}
+    try:
+        return converter.structure({**fields, "extra": extra}, cls)
+    except Exception as cause:
+        raise ConfigError(f"{where}: {'; '.join(_lines(cause))}") from cause
+
+
+def _lines(cause: Exception) -> list[str]:
+    def told(error: BaseException, _: Any) -> str:
+        return str(error) or type(error).__name__
+
+    return [line.replace(" @ $.", " in ").replace(" @ $", "") for line in transform_error(cause, format_exception=told)]
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as it stands in config.json: its fields, the unknown ones too, and its model_type."""
+    data = {a.name: _plain(getattr(config, a.name)) for a in attrs.fields(type(config)) if a.name != "extra"}
+    model_type = getattr(type(config), "model_type", None)
+    return {**config.extra, **data, **({} if model_type is None else {"model_type": model_type})}
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _from_pretrained(cls: type[C], folder: str | Path) -> C:
+    path = Path(folder) / "config.json"
+    return from_dict(cls, read_json(path), str(path))

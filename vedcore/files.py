@@ -1,0 +1,182 @@
+"""Folders and JSON files: read strictly, written whole or not at all.
+
+``staged(folder)`` is the one way in which anything of vedcore reaches the disk: the new files are written to a hidden
+folder beside the target, flushed, and exchanged with it in one step. A failure, a kill or a full disk before that step
+leaves the old folder as it was.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, SaveError
+
+MAX_JSON_BYTES = 64 * 1024 * 1024
+MAX_JSON_DEPTH = 64
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Stricter than ``json.load``: a duplicate key, NaN or Infinity, nesting beyond 64 and anything but an object at the
+    top are refused, since each of them means that two readers of the file would see two different things.
+
+    Raises CheckpointNotFound (no such file) or ConfigError (file, and what is wrong with it).
+    """
+    if not path.is_file():
+        raise CheckpointNotFound(f"{path}: no such file")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ConfigError(f"{path}: {path.stat().st_size} bytes, more than the {MAX_JSON_BYTES} allowed for JSON")
+    return parse_json(path.read_bytes(), str(path))
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """The object in ``data``, as strictly as ``read_json``; ``where`` stands in front of an error."""
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) != len(items):
+            names = [name for name, _ in items]
+            raise ConfigError(f"{where}: key {next(n for n in names if names.count(n) > 1)!r} appears twice")
+        return found
+
+    def constant(text: str) -> Any:
+        raise ConfigError(f"{where}: {text} is not JSON")
+
+    def number(text: str) -> float:
+        value = float(text)
+        if value in (float("inf"), float("-inf")):
+            raise ConfigError(f"{where}: number {text} is too large")
+        return value
+
+    try:
+        found = json.loads(
+            data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant, parse_float=number
+        )
+    except ConfigError:
+        raise
+    except (ValueError, RecursionError) as cause:
+        raise ConfigError(f"{where}: not valid JSON ({' '.join(str(cause).split())[:200]})") from cause
+    if not isinstance(found, dict):
+        raise ConfigError(f"{where}: expected a JSON object, found {type(found).__name__}")
+    if _depth(found) > MAX_JSON_DEPTH:
+        raise ConfigError(f"{where}: nested deeper than {MAX_JSON_DEPTH} levels")
+    return found
+
+
+def _depth(value: Any) -> int:
+    deepest, pending = 0, [(value, 1)]
+    while pending:
+        item, level = pending.pop()
+        children = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        if isinstance(item, (dict, list)):
+            deepest = max(deepest, level)
+        pending += [(child, level + 1) for child in children]
+    return deepest
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as transformers does: two spaces, sorted keys, a final newline."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file ``name`` of ``folder``. A name with a path in it is refused: a checkpoint reads only its own folder."""
+    if not isinstance(name, str) or name in ("", ".", "..") or any(mark in name for mark in "/\\\0:"):
+        raise CheckpointError(f"{folder}: file name {name!r} leaves the folder; only a bare file name is read")
+    path = folder / name
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path}: not a regular file")
+    return path
+
+
+@contextmanager
+def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) -> Iterator[Path]:
+    """Yield an empty folder to write into; on leaving, its files become part of ``folder`` in one step.
+
+    Files of ``folder`` that were not written anew stay, except those that match a pattern in ``replaces`` (old shards).
+    Raises SaveError, with ``folder`` untouched.
+    """
+    target = Path(os.path.abspath(folder))
+    if target.exists() and not target.is_dir():
+        raise SaveError(f"{target}: exists and is not a folder; a checkpoint is saved to a folder")
+    stage = target.parent / f".{target.name}.tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+        written = {path.name for path in stage.iterdir()}
+        for path in sorted(stage.iterdir()):
+            _flush(path)
+        if target.is_dir():
+            os.chmod(stage, target.stat().st_mode & 0o7777)
+            for old in target.iterdir():
+                if old.name not in written and not any(old.match(pattern) for pattern in replaces):
+                    _keep(old, stage / old.name)
+        _flush(stage)
+        _exchange(stage, target)
+        _flush(target.parent)
+    except OSError as cause:
+        raise SaveError(f"{target}: not saved, the folder is as it was ({cause})") from cause
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _keep(old: Path, new: Path) -> None:
+    """Carry ``old`` over: a second name for the same bytes where the file system can, else a copy."""
+
+    def link(source: str, destination: str) -> str:
+        try:
+            os.link(source, destination, follow_symlinks=False)
+        except OSError:
+            shutil.copy2(source, destination, follow_symlinks=False)
+        return destination
+
+    if old.is_dir() and not old.is_symlink():
+        shutil.copytree(old, new, symlinks=True, copy_function=link)
+    else:
+        link(str(old), str(new))
+
+
+def _exchange(stage: Path, target: Path) -> None:
+    if not target.exists():
+        os.rename(stage, target)
+    elif not _exchange_in_one_step(stage, target):
+        aside = stage.with_name(stage.name + "-old")
+        os.rename(target, aside)
+        try:
+            os.rename(stage, target)
+        except OSError:
+            os.rename(aside, target)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _exchange_in_one_step(stage: Path, target: Path) -> bool:
+    """Swap two folders with renameat2(RENAME_EXCHANGE), where the kernel and the file system have it."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(rename(here, os.fsencode(stage), here, os.fsencode(target), swap) == 0)
+
+
+def _flush(path: Path) -> None:
+    if path.is_symlink():
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

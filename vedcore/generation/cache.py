@@ -1,0 +1,142 @@
+"""The keys and values of self-attention, in storage that is allocated ahead and written in place.
+
+Shapes: R rows, H heads, C slots allocated, L slots in use, d head width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vedcore.errors import InputError
+from vedcore.types import Memory, Step, take
+
+
+class SelfCache:
+    """A cache of ``rows`` rows for a decoder of these ``shapes`` (a layer each: heads, head width)."""
+
+    def __init__(
+        self,
+        shapes: Sequence[tuple[int, int]],
+        rows: int,
+        capacity: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        def empty(heads: int, width: int) -> Tensor:
+            return torch.zeros(rows, heads, capacity, width, dtype=dtype, device=device)
+
+        self._layers = [(empty(*shape), empty(*shape)) for shape in shapes]
+        self.lengths = torch.zeros(rows, dtype=torch.long, device=device)
+
+    @property
+    def capacity(self) -> int:
+        """C, the slots there is room for."""
+        return self._layers[0][0].shape[2] if self._layers else 0
+
+    def reserve(self, extent: int) -> None:
+        """Make room for ``extent`` slots, doubling so that growth is rare."""
+        if self._layers and extent > self.capacity:
+            more = max(extent, 2 * self.capacity) - self.capacity
+            self._layers = [(F.pad(k, (0, 0, 0, more)), F.pad(v, (0, 0, 0, more))) for k, v in self._layers]
+
+    def write(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Put (R, H, T, d) keys and values into ``step.slots``; return all of the layer's, (R, H, L, d)."""
+        slots = step.slots
+        if slots is None:
+            raise InputError("a step with a cache needs slots: where its tokens go")
+        stored = self._layers[layer]
+        for buffer, new in zip(stored, (keys, values), strict=True):
+            if slots.shape[0] == 1:
+                buffer.index_copy_(2, slots[0], new)
+            else:
+                buffer.scatter_(2, slots[:, None, :, None].expand_as(new), new)
+        return stored[0][:, :, : step.extent], stored[1][:, :, : step.extent]
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        """The keys and values of a layer, (R, H, longest length, d) each."""
+        longest = int(self.lengths.max())
+        keys, values = self._layers[layer]
+        return keys[:, :, :longest], values[:, :, :longest]
+
+    def select(self, rows: Tensor) -> SelfCache:
+        """The cache of ``rows`` alone, in that order. This one is spent: its storage may be reused."""
+        return self._with([(take(k, rows), take(v, rows)) for k, v in self._layers], self.lengths[rows])
+
+    def join(self, other: SelfCache) -> SelfCache:
+        """The rows of both."""
+        room = max(self.capacity, other.capacity)
+        self.reserve(room)
+        other.reserve(room)
+        room = max(self.capacity, other.capacity)
+
+        def both(a: Tensor, b: Tensor) -> Tensor:
+            a, b = (F.pad(x, (0, 0, 0, room - x.shape[2])) for x in (a, b))
+            return torch.cat([a, b])
+
+        layers = [
+            (both(k, ok), both(v, ov)) for (k, v), (ok, ov) in zip(self._layers, other._layers, strict=True)
+        ]
+        return self._with(layers, torch.cat([self.lengths, other.lengths]))
+
+    def set_lengths(self, lengths: Tensor) -> None:
+        """Advance or roll back to (R,) ``lengths``."""
+        self.lengths = lengths
+
+    def copy(self, capacity: int) -> SelfCache:
+        """A cache with the same content and room for ``capacity`` slots; this one stays as it is."""
+        longest = int(self.lengths.max())
+        room = max(capacity, longest) - longest
+        layers = [(F.pad(k, (0, 0, 0, room)), F.pad(v, (0, 0, 0, room))) for k, v in map(self.read, self._indices())]
+        return self._with(layers, self.lengths)
+
+    def _indices(self) -> range:
+        return range(len(self._layers))
+
+    def _with(self, layers: list[tuple[Tensor, Tensor]], lengths: Tensor) -> SelfCache:
+        cache = SelfCache((), 0, 0)
+        cache._layers, cache.lengths = layers, lengths
+        return cache
+
+
+class PastKeyValues(Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]):
+    """What a forward pass leaves for the next: a layer each (self keys, self values, cross keys, cross values).
+
+    Reads as the documented tuple of tuples; inside it is the cache and the memory. Passing it on does not change it.
+    """
+
+    def __init__(self, cache: SelfCache, memory: Memory) -> None:
+        self.cache, self.memory = cache, memory
+
+    @classmethod
+    def of(cls, layers: Sequence[Sequence[Tensor]]) -> PastKeyValues:
+        """From four tensors a layer: (R, H, L, d) twice, then (B, H, S, d) twice. InputError if they are not that."""
+        if isinstance(layers, PastKeyValues):
+            return layers
+        if not layers or any(len(layer) != 4 for layer in layers):
+            raise InputError("past_key_values must hold four tensors a layer: self keys and values, cross keys and values")
+        cache = SelfCache((), 0, 0)
+        cache._layers = [(layer[0], layer[1]) for layer in layers]
+        rows, _, length, _ = layers[0][0].shape
+        cache.lengths = torch.full((rows,), length, dtype=torch.long, device=layers[0][0].device)
+        return cls(cache, Memory(tuple((layer[2], layer[3]) for layer in layers)))
+
+    def __len__(self) -> int:
+        return len(self.memory.layers)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        return (*self.cache.read(index), *self.memory.layers[index])
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def length(self) -> int:
+        """The number of tokens that are behind."""
+        return int(self.cache.lengths.max())

@@ -1,0 +1,53 @@
+"""A path or a hub id becomes a folder. The only file that knows huggingface_hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from vedcore.errors import CheckpointNotFound
+
+FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+"""What is fetched of a repository on the hub; pickles only where they are asked for."""
+
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def resolve(
+    name: str | os.PathLike[str], *, revision: str | None = None, allow_pickle: bool = False, offline: bool = False
+) -> Path:
+    """The folder that ``name`` stands for: a path, or the id of a repository on the hub, fetched into its cache.
+
+    offline: only what the cache has. Raises CheckpointNotFound with what was asked, and why it is not there.
+    """
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise CheckpointNotFound(f"{path} is a file; name the folder that holds config.json and the weights")
+    text = str(name)
+    if not _HUB_ID.fullmatch(text) or text.startswith((".", "-")) or ".." in text:
+        raise CheckpointNotFound(f"{text}: no such folder")
+    return _fetch(text, revision, allow_pickle, offline)
+
+
+def _fetch(repository: str, revision: str | None, allow_pickle: bool, offline: bool) -> Path:
+    import huggingface_hub  # half a second to import, and not needed for a folder
+    from huggingface_hub import errors
+
+    patterns = [*FILES, *(("*.bin",) if allow_pickle else ())]
+    try:
+        found = huggingface_hub.snapshot_download(
+            repository, revision=revision, allow_patterns=patterns, local_files_only=offline
+        )
+    except errors.RepositoryNotFoundError as cause:
+        raise CheckpointNotFound(f"{repository}: no such folder, and no such repository on the hub") from cause
+    except errors.RevisionNotFoundError as cause:
+        raise CheckpointNotFound(f"{repository}: no revision {revision!r} on the hub") from cause
+    except Exception as cause:  # no network, a proxy, a full disk: many libraries below, each with errors of its own
+        reason = " ".join(str(cause).split())[:200]
+        raise CheckpointNotFound(
+            f"{repository}: no such folder, and not fetched from the hub ({type(cause).__name__}: {reason})"
+        ) from cause
+    return Path(found)

@@ -1,0 +1,412 @@
+"""VisionEncoderDecoderModel: an encoder, a bridge and a decoder as one model, in the checkpoint format of transformers.
+
+The classes answer to the documentation of transformers' classes of the same names.
+Shapes: B images, R rows, T tokens, S encoder states, D hidden size, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import attrs
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
+from vedcore.config import TokenIds, settings, text, to_dict, token_ids
+from vedcore.errors import ConfigError, InputError
+from vedcore.files import read_json, staged, write_json
+from vedcore.generation import GenerationConfig, GenerationOutput, PastKeyValues, Processor, generate, new_cache
+from vedcore.hub import resolve
+from vedcore.keymap import KeyMap, Rule
+from vedcore.nn import initialize, without_storage
+from vedcore.registry import registry
+from vedcore.types import EncoderOutput, Memory, Recorder, Step, causal_mask
+
+MODEL_TYPE = "vision-encoder-decoder"
+ID_NAMES = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+
+
+@settings
+class VisionEncoderDecoderConfig:
+    """The config of both parts, and the token ids: their one home.
+
+    encoder, decoder: configs, or the dicts that stand in config.json. adapter: how the two are joined, a plugin's name.
+    """
+
+    model_type: ClassVar[str] = MODEL_TYPE
+
+    encoder: Any = attrs.field(converter=lambda value: _part_config(value, "encoder"))
+    decoder: Any = attrs.field(converter=lambda value: _part_config(value, "decoder"))
+    adapter: str = text("linear")
+    decoder_start_token_id: int | None = token_ids(None)
+    bos_token_id: int | None = token_ids(None)
+    eos_token_id: TokenIds = token_ids(None)
+    pad_token_id: int | None = token_ids(None)
+
+    @classmethod
+    def from_encoder_decoder_configs(cls, encoder_config: Any, decoder_config: Any, **config_fields: Any) -> Self:
+        """The config of these two parts; ``config_fields`` are fields of this class. The configs given stay as they are."""
+        return cls(encoder=encoder_config, decoder=decoder_config, **config_fields)
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
+        """The config of a folder or a hub id."""
+        path = resolve(name, revision=revision) / "config.json"
+        return cls.from_dict(read_json(path), str(path))  # type: ignore[attr-defined, no-any-return]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The config as it stands in config.json."""
+        data = to_dict(self)
+        if self.adapter == "linear":
+            del data["adapter"]
+        decoder = {"is_decoder": True, "add_cross_attention": True, **self.decoder.to_dict()}
+        fixed = {"model_type": MODEL_TYPE, "is_encoder_decoder": True, "tie_word_embeddings": False}
+        return {**data, "encoder": self.encoder.to_dict(), "decoder": decoder, **fixed}
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write config.json to ``folder``."""
+        with staged(folder) as stage:
+            write_json(stage / "config.json", self.to_dict())
+
+
+def _part_config(value: Any, role: str) -> Any:
+    """A config of a part, from itself or from the dict of a config.json, ready for its role."""
+    if isinstance(value, Mapping):
+        model_type = value.get("model_type")
+        if not isinstance(model_type, str):
+            raise ConfigError(f"the {role}'s config has no model_type; it names the architecture, for instance 'vit'")
+        value = registry().backbone(model_type, role).config.from_dict(value, role)
+    if role == "decoder" and getattr(value, "add_cross_attention", None) is False:
+        value = attrs.evolve(value, add_cross_attention=True)
+    return value
+
+
+@dataclass(slots=True)
+class VisionEncoderDecoderOutput:
+    """What a forward pass returns: the fields of transformers' Seq2SeqLMOutput, None where nothing was asked for.
+
+    loss: (). logits: (R, T, V). past_key_values: four tensors a layer. decoder_hidden_states: a (R, T, D) each for the
+    embeddings and each block. decoder_attentions (R, H, T, L), cross_attentions (R, H, T, S): a layer each.
+    encoder_last_hidden_state: (B, S, D), before the bridge; encoder_hidden_states, encoder_attentions: as the decoder's.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: PastKeyValues | None = None
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are there, in order."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple(value for value in values if value is not None)
+
+    def __getitem__(self, key: int | str) -> Any:
+        """By position among the fields that are there, or by name."""
+        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.to_tuple())
+
+
+_BRIDGE = KeyMap(rules=(Rule("enc_to_dec_proj", "projection"),))
+
+
+class VisionEncoderDecoderModel(nn.Module):
+    """Images in, text out: any encoder and any decoder that a plugin supplies."""
+
+    def __init__(
+        self, config: VisionEncoderDecoderConfig | None = None, encoder: Any = None, decoder: Any = None
+    ) -> None:
+        """From a config (random weights), or from built parts. ConfigError if neither, or if they do not fit."""
+        super().__init__()
+        if config is None:
+            if encoder is None or decoder is None:
+                raise ConfigError("VisionEncoderDecoderModel needs a config, or an encoder and a decoder")
+            config = VisionEncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
+        self.config = config
+        self.encoder = _build(config.encoder, "encoder") if encoder is None else encoder
+        self.decoder = _build(config.decoder, "decoder") if decoder is None else decoder
+        adapter = registry().adapter(config.adapter).adapter
+        if self.decoder.cross is None:
+            raise ConfigError(
+                f"the {type(self.decoder).__name__} was built without cross-attention, so it cannot look at an image; "
+                "build it from a config with add_cross_attention=True"
+            )
+        self.bridge = adapter.bridge(self.encoder.hidden_size, self.decoder.memory_size)
+        initialize(self.bridge, self.decoder.seam.initializer_range)
+        self.generation_config = GenerationConfig()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the weights."""
+        return next(self.parameters()).dtype
+
+    def sections(self) -> list[Section]:
+        """How the model stands in a checkpoint."""
+        return [
+            Section("encoder.", self.encoder, self.encoder.keymap),
+            Section("decoder.", self.decoder, self.decoder.keymap),
+            Section("", self.bridge, _BRIDGE),
+        ]
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        config: VisionEncoderDecoderConfig | None = None,
+        revision: str | None = None,
+        allow_pickle: bool = False,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Self:
+        """The model of a folder or a hub id, in eval mode, its weights in the type in which they are stored.
+
+        Every tensor that the config asks for is there with its shape, and no other, or CheckpointError names them all.
+        """
+        folder = resolve(name, revision=revision, allow_pickle=allow_pickle)
+        config = VisionEncoderDecoderConfig.from_pretrained(folder) if config is None else config
+        generation_config = GenerationConfig.from_pretrained(folder)
+        with without_storage():
+            model = cls(config)
+        load_sections(model.sections(), folder, allow_pickle=allow_pickle, dtype=dtype)
+        model.generation_config = model._settle_ids(generation_config)
+        return model.to(device).eval() if device is not None else model.eval()
+
+    def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "50GB") -> None:
+        """Write config.json, generation_config.json and the weights, for transformers too. SaveError changes nothing."""
+        tensors = save_sections(self.sections())
+        config = {**self.config.to_dict(), "dtype": str(self.dtype).removeprefix("torch.")}
+        ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(self.generation_config, name) is None}
+        with staged(folder, replaces=WEIGHT_FILES) as stage:
+            write_json(stage / "config.json", {**config, "architectures": ["VisionEncoderDecoderModel"]})
+            attrs.evolve(self.generation_config, **ids).write(stage)
+            write_tensors(stage, tensors, max_shard_size)
+
+    def _settle_ids(self, generation_config: GenerationConfig) -> GenerationConfig:
+        """Ids live in ``config``; one on which the generation config agrees, or which only that has, moves there."""
+        agreed = {}
+        for name in ID_NAMES:
+            ours, theirs = getattr(self.config, name), getattr(generation_config, name)
+            if ours is None and theirs is not None:
+                setattr(self.config, name, theirs)
+            if ours is None or ours == theirs:
+                agreed[name] = None
+        return attrs.evolve(generation_config, **agreed)
+
+    def encode(
+        self,
+        pixel_values: Tensor,
+        *,
+        pixel_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        trace: Any = None,
+    ) -> EncoderOutput:
+        """(B, C, height, width) -> the encoder's states (B, S, D), before the bridge."""
+        output: EncoderOutput = self.encoder(
+            pixel_values, pixel_mask=pixel_mask, interpolate_pos_encoding=interpolate_pos_encoding, trace=trace
+        )
+        return output
+
+    def remember(self, output: EncoderOutput) -> Memory:
+        """The keys and values of all cross-attentions, computed once an image."""
+        bridged = self.bridge(output)
+        return Memory(tuple(layer.remember(bridged.states) for layer in self.decoder.cross), bridged.mask)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        encoder_outputs: Any = None,
+        past_key_values: Any = None,
+        decoder_inputs_embeds: Tensor | None = None,
+        labels: Tensor | None = None,
+        use_cache: bool | None = None,
+        output_attentions: bool = False,
+        output_hidden_states: bool = False,
+        return_dict: bool = True,
+        *,
+        pixel_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        decoder_position_ids: Tensor | None = None,
+        decoder_token_type_ids: Tensor | None = None,
+    ) -> VisionEncoderDecoderOutput | tuple[Any, ...]:
+        """One pass: pixels (or ``encoder_outputs``, or a past) and decoder ids to logits (R, T, V), with labels to a loss.
+
+        labels: (R, T) long, -100 where nothing is to be learned; without decoder ids they are shifted right by one behind
+        the start token. The loss is the mean cross-entropy of the labels that count, not shifted again.
+        past_key_values: of an earlier pass; then only the ids that follow it are given. use_cache: None means yes, except
+        while gradients are recorded. decoder_attention_mask: (R, L) with the past, False or 0 for padding.
+        Raises InputError for tensors that do not fit.
+        """
+        kinds = (*(("hidden",) if output_hidden_states else ()), *(("self", "cross") if output_attentions else ()))
+        encoder_trace, decoder_trace = (Recorder(*kinds) if kinds else None for _ in range(2))
+        past = None if past_key_values is None else PastKeyValues.of(past_key_values)
+        encoded = None
+        if encoder_outputs is not None:
+            encoded = _encoder_output(encoder_outputs)
+        elif past is None:
+            if pixel_values is None:
+                raise InputError("forward needs pixel_values, encoder_outputs or past_key_values")
+            encoded = self.encode(
+                pixel_values,
+                pixel_mask=pixel_mask,
+                interpolate_pos_encoding=interpolate_pos_encoding,
+                trace=encoder_trace,
+            )
+        memory = self.remember(encoded) if past is None and encoded is not None else past.memory  # type: ignore[union-attr]
+
+        if labels is not None:
+            self._check_labels(labels)
+            if decoder_input_ids is None and decoder_inputs_embeds is None:
+                decoder_input_ids = self._shift_right(labels)
+        given = decoder_input_ids if decoder_inputs_embeds is None else decoder_inputs_embeds
+        if given is None or (decoder_input_ids is not None and decoder_inputs_embeds is not None):
+            raise InputError("forward needs decoder_input_ids, decoder_inputs_embeds or labels, and only one of the first two")
+        step, cache = self._step(given, past, memory, decoder_attention_mask, use_cache)
+        step.positions, step.token_types, step.trace = decoder_position_ids, decoder_token_type_ids, decoder_trace
+        hidden = self.decoder(decoder_input_ids, step, inputs_embeds=decoder_inputs_embeds)
+        logits = self.decoder.lm_head(hidden)
+        loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+
+        output = VisionEncoderDecoderOutput(
+            loss=loss,
+            logits=logits,
+            past_key_values=None if cache is None else PastKeyValues(cache, memory),
+            encoder_last_hidden_state=None if encoded is None else encoded.states,
+        )
+        if decoder_trace is not None and encoder_trace is not None:
+            states = decoder_trace.all("hidden")
+            output.decoder_hidden_states = None if states is None else (*states[:-1], hidden)
+            output.decoder_attentions = decoder_trace.all("self")
+            output.cross_attentions = decoder_trace.all("cross")
+            if encoder_outputs is None and past is None:
+                output.encoder_hidden_states = encoder_trace.all("hidden")
+                output.encoder_attentions = encoder_trace.all("self")
+        return output if return_dict else output.to_tuple()
+
+    def generate(
+        self,
+        pixel_values: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        *,
+        encoder_outputs: Any = None,
+        decoder_input_ids: Tensor | None = None,
+        pixel_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        logits_processor: Sequence[Processor] = (),
+        generator: torch.Generator | None = None,
+        **generation_fields: Any,
+    ) -> Any:
+        """Read images: (B, C, height, width) pixels -> (B, T) ids, the start token first, padded behind the end token.
+
+        ``generation_fields`` are fields of GenerationConfig (``num_beams=4, max_new_tokens=32``); a name that it does not
+        have is a TypeError, one that the strategy does not read a ConfigError. generator: what sampling draws from.
+        With ``return_dict_in_generate=True`` a GenerationOutput: sequences, scores, token_logprobs, stop_reasons.
+        """
+        config = (self.generation_config if generation_config is None else generation_config).with_fields(**generation_fields)
+        ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
+        config = attrs.evolve(config, **ids)
+        with torch.inference_mode():
+            if encoder_outputs is not None:
+                encoded = _encoder_output(encoder_outputs)
+            elif pixel_values is not None:
+                encoded = self.encode(
+                    pixel_values, pixel_mask=pixel_mask, interpolate_pos_encoding=interpolate_pos_encoding
+                )
+            else:
+                raise InputError("generate needs pixel_values or encoder_outputs")
+            memory = self.remember(encoded)
+        output: GenerationOutput = generate(
+            self.decoder,
+            memory,
+            config,
+            images=encoded.states.shape[0],
+            prompt=decoder_input_ids,
+            custom=tuple(logits_processor),
+            generator=generator,
+        )
+        return output if config.return_dict_in_generate else output.sequences
+
+    def _step(
+        self, given: Tensor, past: PastKeyValues | None, memory: Memory, attention_mask: Tensor | None, use_cache: bool | None
+    ) -> tuple[Step, Any]:
+        """The step that takes (R, T, ...) new tokens behind ``past``, and the cache that it leaves, if any."""
+        rows, count = given.shape[:2]
+        images = memory.layers[0][0].shape[0]
+        if rows % images:
+            raise InputError(f"{rows} rows of decoder tokens for {images} images: a multiple of the images is needed")
+        start = 0 if past is None else past.length
+        extent = start + count
+        limit = self.decoder.max_positions
+        if limit is not None and extent > limit:
+            raise InputError(f"{extent} decoder tokens, but the decoder has positions for {limit}")
+        if attention_mask is not None and tuple(attention_mask.shape) != (rows, extent):
+            raise InputError(
+                f"decoder_attention_mask must have shape {(rows, extent)} (rows, tokens with the past), "
+                f"got {tuple(attention_mask.shape)}"
+            )
+        cache = None
+        if past is not None:
+            cache = past.cache.copy(extent)
+        elif use_cache or (use_cache is None and not torch.is_grad_enabled()):
+            cache = new_cache(self.decoder, rows, extent)
+        if cache is not None:
+            cache.set_lengths(cache.lengths.new_full((rows,), extent))
+        slots = torch.arange(start, extent, device=given.device)[None]
+        keys = None if attention_mask is None else attention_mask.bool()
+        step = Step(slots=slots, mask=causal_mask(slots, extent, keys), extent=extent, memory=memory, cache=cache)
+        return step, cache if use_cache is not False else None
+
+    def _check_labels(self, labels: Tensor) -> None:
+        size = self.decoder.vocab_size
+        if labels.numel() and (int(labels.max()) >= size or bool(((labels < 0) & (labels != -100)).any())):
+            raise InputError(
+                f"labels run from {int(labels.min())} to {int(labels.max())}; allowed are 0 to {size - 1} (the decoder's "
+                "vocabulary) and -100 for what is not to be learned. Is the tokenizer the decoder's?"
+            )
+
+    def _shift_right(self, labels: Tensor) -> Tensor:
+        """(R, T) labels -> (R, T) decoder ids: the start token, then all labels but the last, padding for -100."""
+        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
+        if start is None or pad is None:
+            lacking = "decoder_start_token_id" if start is None else "pad_token_id"
+            raise ConfigError(
+                f"labels need model.config.{lacking}, which is not set: set it to the tokenizer's "
+                f"{'bos or cls' if start is None else 'pad'} token id"
+            )
+        shifted = labels.roll(1, dims=1)
+        shifted[:, 0] = start
+        return shifted.masked_fill(shifted == -100, pad)
+
+
+def _build(config: Any, role: str) -> Any:
+    """The model of a part's config, from the plugin that its model type names."""
+    return registry().backbone(config.model_type, role).model(config)
+
+
+def _encoder_output(given: Any) -> EncoderOutput:
+    """What a caller passes for ``encoder_outputs``: ours, a tuple, or an object with ``last_hidden_state``."""
+    if isinstance(given, EncoderOutput):
+        return given
+    states = given[0] if isinstance(given, tuple | list) else getattr(given, "last_hidden_state", given)
+    if not isinstance(states, Tensor) or states.dim() != 3:
+        raise InputError("encoder_outputs must be an EncoderOutput, or hold the states (batch, tokens, hidden size) first")
+    return EncoderOutput(states)

@@ -1,0 +1,142 @@
+"""Multi-head attention: over the tokens themselves, and over the memory of an image.
+
+Shapes: R rows, B images, T new tokens, L keys in use, S encoder states, D hidden size, H heads, d head width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vedcore.errors import ConfigError
+from vedcore.types import Step
+
+
+def attend(
+    query: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    *,
+    mask: Tensor | None = None,
+    bias: Tensor | None = None,
+    scale: float,
+    dropout: float = 0.0,
+) -> Tensor:
+    """(R, H, T, d) queries, (R, H, L, d) keys and values -> (R, H, T, d): softmax(q k^T scale + bias) v.
+
+    mask: bool, broadcast to (R, H, T, L), True where a query may look. bias: added to the scores, same shape.
+    """
+    if bias is not None and mask is not None:
+        bias = bias.masked_fill(~mask, float("-inf"))
+    return F.scaled_dot_product_attention(
+        query, keys, values, attn_mask=mask if bias is None else bias, dropout_p=dropout, scale=scale
+    )
+
+
+def attention_probabilities(
+    query: Tensor, keys: Tensor, *, mask: Tensor | None = None, bias: Tensor | None = None, scale: float
+) -> Tensor:
+    """(R, H, T, d), (R, H, L, d) -> (R, H, T, L): what ``attend`` weighs the values with, for who wants to see it."""
+    scores = query @ keys.transpose(-1, -2) * scale
+    if bias is not None:
+        scores = scores + bias
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Tokens look at tokens: causal and cached in a decoder, all at all in an encoder, as the step says."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        *,
+        bias: bool = True,
+        key_bias: bool | None = None,
+        scale: float | None = None,
+        attention_dropout: float = 0.0,
+    ) -> None:
+        """bias: of query, key and value; key_bias where the key's differs. scale: of the scores, 1/sqrt(d) if None."""
+        super().__init__()
+        self.num_heads = num_heads
+        self.scale = head_width(hidden_size, num_heads) ** -0.5 if scale is None else scale
+        self.attention_dropout = attention_dropout
+        self.query = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.key = nn.Linear(hidden_size, hidden_size, bias=bias if key_bias is None else key_bias)
+        self.value = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.out = nn.Linear(hidden_size, hidden_size)
+
+    def forward(self, x: Tensor, layer: int, step: Step, bias: Tensor | None = None) -> Tensor:
+        """(R, T, D) -> (R, T, D); ``bias`` (R or 1, H, T, L) is added to the scores."""
+        query, keys, values = (split_heads(f(x), self.num_heads) for f in (self.query, self.key, self.value))
+        if step.cache is not None:
+            keys, values = step.cache.write(layer, keys, values, step)
+        if step.trace is not None:
+            seen = attention_probabilities(query, keys, mask=step.mask, bias=bias, scale=self.scale)
+            step.trace("self", layer, seen)
+        dropout = self.attention_dropout if self.training else 0.0
+        x = attend(query, keys, values, mask=step.mask, bias=bias, scale=self.scale, dropout=dropout)
+        return self.out(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+
+class CrossAttention(nn.Module):
+    """Tokens look at an image. The rows of one image share its keys: they are more queries, not more keys."""
+
+    def __init__(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        *,
+        memory_size: int | None = None,
+        bias: bool = True,
+        scale: float | None = None,
+        attention_dropout: float = 0.0,
+    ) -> None:
+        """memory_size: the width of the states that are looked at, ``hidden_size`` if None."""
+        super().__init__()
+        memory_size = hidden_size if memory_size is None else memory_size
+        self.num_heads = num_heads
+        self.scale = head_width(hidden_size, num_heads) ** -0.5 if scale is None else scale
+        self.attention_dropout = attention_dropout
+        self.query = nn.Linear(hidden_size, hidden_size, bias=bias)
+        self.key = nn.Linear(memory_size, hidden_size, bias=bias)
+        self.value = nn.Linear(memory_size, hidden_size, bias=bias)
+        self.out = nn.Linear(hidden_size, hidden_size)
+
+    def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, Dc) -> keys and values (B, H, S, d)."""
+        return split_heads(self.key(states), self.num_heads), split_heads(self.value(states), self.num_heads)
+
+    def forward(self, x: Tensor, layer: int, step: Step) -> Tensor:
+        """(R, T, D) -> (R, T, D)."""
+        memory = step.memory
+        if memory is None:
+            return torch.zeros_like(x)
+        keys, values = memory.layers[layer]
+        mask = None if memory.mask is None else memory.mask[:, None, None, :]
+        if memory.rows is not None:
+            keys, values = keys[memory.rows], values[memory.rows]
+            mask = None if mask is None else mask[memory.rows]
+        shape = x.shape
+        query = self.query(x).view(keys.shape[0], -1, self.num_heads, keys.shape[-1]).transpose(1, 2)
+        if step.trace is not None:
+            seen = attention_probabilities(query, keys, mask=mask, scale=self.scale)  # (B, H, R / B * T, S)
+            step.trace("cross", layer, seen.unflatten(2, (-1, shape[1])).transpose(1, 2).flatten(0, 1))
+        dropout = self.attention_dropout if self.training else 0.0
+        x = attend(query, keys, values, mask=mask, scale=self.scale, dropout=dropout)
+        return self.out(x.transpose(1, 2).reshape(shape))  # type: ignore[no-any-return]
+
+
+def head_width(hidden_size: int, num_heads: int) -> int:
+    """d, the width of one head. ConfigError if the heads do not divide the hidden size."""
+    if hidden_size % num_heads:
+        raise ConfigError(f"hidden size ({hidden_size}) must be a multiple of the number of heads ({num_heads})")
+    return hidden_size // num_heads
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """(R, T, D) -> (R, H, T, d)."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)

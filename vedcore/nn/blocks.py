@@ -1,0 +1,110 @@
+"""Transformer blocks, norm first or norm last, and the loop over them.
+
+A block is self-attention, then whatever looks at the image, then the MLP. The cross-attention is not the block's: the loop
+hands each block its own, so that a decoder born without any gets it by having a list put in place (``Decoder.cross``).
+Shapes: R rows, T tokens, D hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from vedcore.nn.attention import CrossAttention, SelfAttention
+from vedcore.types import Step
+
+
+class PreNormBlock(nn.Module):
+    """x + f(norm(x)), twice: ViT, GPT-2, MBart."""
+
+    def __init__(self, attention: SelfAttention, mlp: nn.Module, *, norm_eps: float, dropout: float = 0.0) -> None:
+        super().__init__()
+        hidden_size = attention.out.out_features
+        self.attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.attention = attention
+        self.mlp_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.mlp = mlp
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, layer: int, step: Step, cross: CrossAttentionLayer | None = None) -> Tensor:
+        """(R, T, D) -> (R, T, D)."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), layer, step))
+        if cross is not None:
+            x = cross(x, layer, step)
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))  # type: ignore[no-any-return]
+
+
+class PostNormBlock(nn.Module):
+    """norm(x + f(x)), twice: BERT, RoBERTa, DistilBERT, BART, TrOCR."""
+
+    def __init__(self, attention: SelfAttention, mlp: nn.Module, *, norm_eps: float, dropout: float = 0.0) -> None:
+        super().__init__()
+        hidden_size = attention.out.out_features
+        self.attention = attention
+        self.attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.mlp = mlp
+        self.mlp_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, layer: int, step: Step, cross: CrossAttentionLayer | None = None) -> Tensor:
+        """(R, T, D) -> (R, T, D)."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, layer, step)))
+        if cross is not None:
+            x = cross(x, layer, step)
+        return self.mlp_norm(x + self.dropout(self.mlp(x)))  # type: ignore[no-any-return]
+
+
+class PreNormCrossAttention(nn.Module):
+    """x + attention(norm(x)), looking at the image."""
+
+    def __init__(self, attention: CrossAttention, *, norm_eps: float, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(attention.out.out_features, eps=norm_eps)
+        self.attention = attention
+        self.dropout = nn.Dropout(dropout)
+
+    def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, Dc) -> keys and values (B, H, S, d)."""
+        return self.attention.remember(states)
+
+    def forward(self, x: Tensor, layer: int, step: Step) -> Tensor:
+        """(R, T, D) -> (R, T, D)."""
+        return x + self.dropout(self.attention(self.norm(x), layer, step))  # type: ignore[no-any-return]
+
+
+class PostNormCrossAttention(nn.Module):
+    """norm(x + attention(x)), looking at the image."""
+
+    def __init__(self, attention: CrossAttention, *, norm_eps: float, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.attention = attention
+        self.norm = nn.LayerNorm(attention.out.out_features, eps=norm_eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, Dc) -> keys and values (B, H, S, d)."""
+        return self.attention.remember(states)
+
+    def forward(self, x: Tensor, layer: int, step: Step) -> Tensor:
+        """(R, T, D) -> (R, T, D)."""
+        return self.norm(x + self.dropout(self.attention(x, layer, step)))  # type: ignore[no-any-return]
+
+
+CrossAttentionLayer = Callable[[Tensor, int, Step], Tensor]
+
+
+class Blocks(nn.ModuleList):
+    """The loop over the blocks of an encoder or a decoder: the one place where the states in between are seen."""
+
+    def forward(self, x: Tensor, step: Step, cross: Sequence[Any] | None = None) -> Tensor:
+        """(R, T, D) -> (R, T, D); ``cross[i]`` is the cross-attention of block i, skipped where there is no memory."""
+        layers = cross if step.memory is not None else None
+        for layer, block in enumerate(self):
+            if step.trace is not None:
+                step.trace("hidden", layer, x)
+            x = block(x, layer, step, layers[layer] if layers is not None else None)
+        if step.trace is not None:
+            step.trace("hidden", len(self), x)
+        return x

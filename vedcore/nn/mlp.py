@@ -1,0 +1,60 @@
+"""The feed-forward half of a block, and the activations by the names that published configs use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vedcore.errors import ConfigError
+
+
+def gelu_tanh(x: Tensor) -> Tensor:
+    """The tanh approximation of GELU (Hendrycks & Gimpel, arXiv:1606.08415)."""
+    return F.gelu(x, approximate="tanh")
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """x sigmoid(1.702 x), from the same paper."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "gelu_fast": gelu_tanh,
+    "gelu_new": gelu_tanh,
+    "gelu_python": F.gelu,
+    "gelu_pytorch_tanh": gelu_tanh,
+    "leaky_relu": F.leaky_relu,
+    "mish": F.mish,
+    "quick_gelu": quick_gelu,
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "sigmoid": torch.sigmoid,
+    "silu": F.silu,
+    "swish": F.silu,
+    "tanh": torch.tanh,
+}
+
+
+def activation(name: str) -> Callable[[Tensor], Tensor]:
+    """The function of that name. ConfigError lists the names there are."""
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"no activation named {name!r}; there are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+class MLP(nn.Module):
+    """Linear, activation, linear."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, act: str) -> None:
+        super().__init__()
+        self.up = nn.Linear(hidden_size, intermediate_size)
+        self.act = activation(act)
+        self.down = nn.Linear(intermediate_size, hidden_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, T, D) -> (R, T, D)."""
+        return self.down(self.act(self.up(x)))  # type: ignore[no-any-return]

@@ -1,0 +1,250 @@
+"""Images in, text out: the image processor, the model and the tokenizer of one checkpoint.
+
+    reader = Reader.load("line-reader")
+    for reading in reader.read(["a.png", "b.png"]):
+        print(reading.text, reading.confidence)
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+import numpy as np
+import torch
+
+from vedcore.errors import CheckpointNotFound, ConfigError, ImageError
+from vedcore.files import read_json
+from vedcore.hub import resolve
+from vedcore.model import VisionEncoderDecoderModel
+from vedcore.registry import registry
+from vedcore.text import Tokenizer
+from vedcore.types import Batch
+from vedcore.vision import CutRule, ImageProcessor, cut_line, load_image
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a long line: where it was cut, (left, top, right, bottom) in pixels of the image, and its text."""
+
+    box: Box
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read from one image.
+
+    confidence: exp(mean log-probability of the tokens, the end token included), 0 to 1. stop_reason: "eos", or why the
+    text ends before its end. source: what was given. pieces: of a line that was cut, else empty.
+    """
+
+    text: str
+    confidence: float
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    stop_reason: str
+    source: Any
+    pieces: tuple[Piece, ...] = ()
+
+
+class Processor:
+    """An image processor and a tokenizer: the files of a checkpoint beside its weights."""
+
+    def __init__(self, image_processor: ImageProcessor, tokenizer: Tokenizer) -> None:
+        self.image_processor, self.tokenizer = image_processor, tokenizer
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
+        """The processor of a folder or a hub id."""
+        folder = resolve(name, revision=revision)
+        return cls(ImageProcessor.from_pretrained(folder), Tokenizer.from_pretrained(folder))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write both to ``folder``, for transformers too."""
+        self.image_processor.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+    def __call__(self, images: Any = None, text: Any = None, *, return_tensors: str = "pt", **text_options: Any) -> Batch:
+        """``pixel_values`` of images; ``labels`` too where a text is given with them; ``input_ids`` of a text alone."""
+        batch = Batch()
+        if images is not None:
+            batch.update(self.image_processor(images, return_tensors=return_tensors))
+        if text is not None:
+            encoded = self.tokenizer(text, return_tensors=return_tensors, **text_options)
+            batch.update({"labels": encoded["input_ids"]} if images is not None else encoded)
+        return batch
+
+    def batch_decode(self, ids: Any, *, skip_special_tokens: bool = False) -> list[str]:
+        """Ids to texts, as the tokenizer does."""
+        return self.tokenizer.batch_decode(ids, skip_special_tokens=skip_special_tokens)
+
+    def decode(self, ids: Any, *, skip_special_tokens: bool = False) -> str:
+        """One row of ids to its text."""
+        return self.tokenizer.decode(ids, skip_special_tokens=skip_special_tokens)
+
+
+@dataclass(slots=True)
+class _Job:
+    """An image on its way: the boxes of its pieces (none when it is read whole), and what was read of each."""
+
+    source: Any
+    boxes: list[Box] = field(default_factory=list)
+    readings: list[Reading | None] = field(default_factory=list)
+    error: ImageError | None = None
+
+    @property
+    def finished(self) -> bool:
+        return all(reading is not None for reading in self.readings)
+
+
+class Reader:
+    """Reads images with one checkpoint."""
+
+    def __init__(self, model: VisionEncoderDecoderModel, processor: Processor, cut_rule: CutRule | None = None) -> None:
+        self.model, self.processor, self.cut_rule = model, processor, cut_rule
+
+    @classmethod
+    def load(
+        cls,
+        name: str | os.PathLike[str],
+        *,
+        revision: str | None = None,
+        allow_pickle: bool = False,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> Self:
+        """The reader of a folder, of a checkpoint that a plugin ships, or of a hub id ("owner/name")."""
+        folder = locate(name, revision=revision, allow_pickle=allow_pickle)
+        model = VisionEncoderDecoderModel.from_pretrained(folder, allow_pickle=allow_pickle, dtype=dtype, device=device)
+        return cls(model, Processor.from_pretrained(folder), _cut_rule(folder))
+
+    def read(self, images: Any, *, batch_size: int = 16, cut: bool = True, **generation_fields: Any) -> list[Reading]:
+        """One Reading an image, in order. Images are paths, bytes, PIL images or arrays.
+
+        cut: cut long lines where the checkpoint has a rule for it. ``generation_fields``: as in ``model.generate``.
+        Raises ImageError at the first image that cannot be read; ``each`` goes on behind it.
+        """
+        readings = []
+        for reading in self.each(images, batch_size=batch_size, cut=cut, **generation_fields):
+            if isinstance(reading, ImageError):
+                raise reading
+            readings.append(reading)
+        return readings
+
+    def each(
+        self, images: Any, *, batch_size: int = 16, cut: bool = True, **generation_fields: Any
+    ) -> Iterator[Reading | ImageError]:
+        """A Reading an image as soon as it is there, in order, or the ImageError that says why there is none."""
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        self.model.generation_config.with_fields(**generation_fields)
+        jobs: deque[_Job] = deque()
+        waiting: list[tuple[_Job, int, np.ndarray]] = []
+        for source in _several(images):
+            job = _Job(source)
+            jobs.append(job)
+            try:
+                pieces = self._pieces(source, job, cut)
+            except ImageError as error:
+                job.error, pieces = error, []
+            waiting += [(job, index, pixels) for index, pixels in enumerate(pieces)]
+            while len(waiting) >= batch_size:
+                self._read(waiting[:batch_size], generation_fields)
+                waiting = waiting[batch_size:]
+            while jobs and jobs[0].finished:
+                yield self._finish(jobs.popleft())
+        if waiting:
+            self._read(waiting, generation_fields)
+        for job in jobs:
+            yield self._finish(job)
+
+    def _pieces(self, source: Any, job: _Job, cut: bool) -> list[np.ndarray]:
+        """The processed pixels (C, height, width) of each piece of an image."""
+        image = load_image(source)
+        pieces = cut_line(np.asarray(image), self.cut_rule) if cut and self.cut_rule is not None else []
+        job.boxes = [piece.box for piece in pieces]
+        batch = self.processor.image_processor([p.pixels for p in pieces] or [image], return_tensors="np")
+        pixels: list[np.ndarray] = list(batch["pixel_values"])
+        job.readings = [None] * len(pixels)
+        return pixels
+
+    def _read(self, batch: list[tuple[_Job, int, np.ndarray]], generation_fields: dict[str, Any]) -> None:
+        pixel_values = torch.from_numpy(np.stack([pixels for _, _, pixels in batch]))
+        output = self.model.generate(
+            pixel_values.to(self.model.device),
+            **{**generation_fields, "return_dict_in_generate": True, "num_return_sequences": 1},
+        )
+        texts = self.processor.tokenizer.batch_decode(output.sequences, skip_special_tokens=True)
+        prompt = output.sequences.shape[1] - output.token_logprobs.shape[1]
+        rows = zip(
+            batch,
+            texts,
+            output.sequences.tolist(),
+            output.token_logprobs.tolist(),
+            output.lengths.tolist(),
+            output.confidences.tolist(),
+            output.stop_reasons,
+            strict=True,
+        )
+        for (job, index, _), text, ids, logprobs, length, confidence, reason in rows:
+            job.readings[index] = Reading(
+                text, confidence, tuple(ids[:length]), tuple(logprobs[: length - prompt]), reason, job.source
+            )
+
+    def _finish(self, job: _Job) -> Reading | ImageError:
+        if job.error is not None:
+            return job.error
+        parts = [reading for reading in job.readings if reading is not None]
+        if not job.boxes or self.cut_rule is None:
+            return parts[0]
+        logprobs = tuple(value for part in parts for value in part.token_logprobs)
+        return Reading(
+            text=self.cut_rule.separator.join(part.text for part in parts),
+            confidence=float(np.exp(np.mean(logprobs))),
+            token_ids=tuple(token for part in parts for token in part.token_ids),
+            token_logprobs=logprobs,
+            stop_reason=next((part.stop_reason for part in parts if part.stop_reason != "eos"), "eos"),
+            source=job.source,
+            pieces=tuple(Piece(box, part.text) for box, part in zip(job.boxes, parts, strict=True)),
+        )
+
+
+def locate(name: str | os.PathLike[str], *, revision: str | None = None, allow_pickle: bool = False) -> Path:
+    """The folder of a checkpoint: a path, the name of one that a plugin ships, or a hub id "owner/name"."""
+    text = os.fspath(name)
+    if Path(text).is_dir():
+        return Path(text)
+    if registry().offers(text):
+        return registry().checkpoint(text).folder
+    if isinstance(name, Path) or text.count("/") != 1 or text.startswith((".", "/", "~")):
+        shipped = ", ".join(registry().checkpoint_names()) or "none"
+        raise CheckpointNotFound(
+            f"{text}: no such folder, and no plugin ships a checkpoint of that name (shipped: {shipped}); name a folder with "
+            "config.json, one of these, or a repository on the hub as owner/name"
+        )
+    return resolve(text, revision=revision, allow_pickle=allow_pickle)
+
+
+def _cut_rule(folder: Path) -> CutRule | None:
+    """The rule in the checkpoint's vedcore.json, if there is one."""
+    path = folder / "vedcore.json"
+    rule = read_json(path).get("cut") if path.is_file() else None
+    if rule is None:
+        return None
+    known = {attribute.name for attribute in attrs.fields(CutRule)}
+    if not isinstance(rule, dict) or not set(rule) <= known:
+        raise ConfigError(f"{path}: cut must be an object with {', '.join(sorted(known))}, got {rule!r}")
+    return CutRule(**rule)
+
+
+def _several(images: Any) -> Iterable[Any]:
+    single = isinstance(images, str | bytes | os.PathLike | np.ndarray) or not isinstance(images, Iterable)
+    return [images] if single else images
