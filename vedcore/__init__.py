@@ -11,15 +11,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vedcore.errors import (
         CheckpointError as CheckpointError,
+    )
+    from vedcore.errors import (
         CheckpointNotFound as CheckpointNotFound,
+    )
+    from vedcore.errors import (
         ConfigError as ConfigError,
+    )
+    from vedcore.errors import (
         GenerationError as GenerationError,
+    )
+    from vedcore.errors import (
         ImageError as ImageError,
+    )
+    from vedcore.errors import (
         InputError as InputError,
+    )
+    from vedcore.errors import (
         PluginError as PluginError,
+    )
+    from vedcore.errors import (
         PluginNotFound as PluginNotFound,
+    )
+    from vedcore.errors import (
         SaveError as SaveError,
+    )
+    from vedcore.errors import (
         TokenizerError as TokenizerError,
+    )
+    from vedcore.errors import (
         VedcoreError as VedcoreError,
     )
     from vedcore.generation import (
@@ -27,29 +47,53 @@ if TYPE_CHECKING:
     )
     from vedcore.hookspecs import (
         Adapter as Adapter,
+    )
+    from vedcore.hookspecs import (
         Backbone as Backbone,
+    )
+    from vedcore.hookspecs import (
         Checkpoint as Checkpoint,
+    )
+    from vedcore.hookspecs import (
         hookimpl as hookimpl,
     )
     from vedcore.keymap import (
         KeyMap as KeyMap,
+    )
+    from vedcore.keymap import (
         Rule as Rule,
     )
     from vedcore.model import (
         VisionEncoderDecoderConfig as VisionEncoderDecoderConfig,
+    )
+    from vedcore.model import (
         VisionEncoderDecoderModel as VisionEncoderDecoderModel,
     )
     from vedcore.protocols import (
         Cache as Cache,
+    )
+    from vedcore.protocols import (
         CrossAttention as CrossAttention,
+    )
+    from vedcore.protocols import (
         CrossAttentionAdapter as CrossAttentionAdapter,
+    )
+    from vedcore.protocols import (
         Decoder as Decoder,
+    )
+    from vedcore.protocols import (
         Encoder as Encoder,
+    )
+    from vedcore.protocols import (
         Seam as Seam,
     )
     from vedcore.reader import (
         Processor as Processor,
+    )
+    from vedcore.reader import (
         Reader as Reader,
+    )
+    from vedcore.reader import (
         Reading as Reading,
     )
     from vedcore.text import (
@@ -57,8 +101,14 @@ if TYPE_CHECKING:
     )
     from vedcore.types import (
         EncoderOutput as EncoderOutput,
+    )
+    from vedcore.types import (
         Memory as Memory,
+    )
+    from vedcore.types import (
         Step as Step,
+    )
+    from vedcore.types import (
         Trace as Trace,
     )
     from vedcore.vision import (

@@ -76,7 +76,9 @@ def _root(
 
 @app.command()
 def read(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="Image files, folders of them, or - for stdin.")],
+    paths: Annotated[
+        list[str], typer.Argument(metavar="PATH...", help="Image files, folders of them, or - for stdin.")
+    ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A folder, a hub id, or a checkpoint that a plugin ships.")
     ] = "line-reader",
@@ -95,9 +97,7 @@ def read(
         reader = Reader.load(model)
         names = [name for name, _ in sources]
         fields = {"num_beams": beams} if beams > 1 else {}
-        results = reader.each(
-            (content for _, content in sources), batch_size=batch_size, cut=not no_cut, **fields
-        )
+        results = reader.each((content for _, content in sources), batch_size=batch_size, cut=not no_cut, **fields)
         readings: list[tuple[str, Reading]] = []
         failed = 0
         with _progress(len(names)) as advance:

@@ -1,15 +1,16 @@
 """Configs: attrs classes, one strict cattrs converter, and the config.json files of transformers.
 
 ``@model_config("vit")`` makes a class of annotated fields the config of an architecture: keyword-only, each value checked
-when the config is built and when it is assigned, ``extra`` for the published fields on which nothing here depends, and
-``to_dict``, ``from_dict``, ``from_pretrained``. ``@settings`` does the same for what is not an architecture.
+when the config is built and when it is assigned. ``@settings`` does the same for what is not an architecture. Their base
+``Config`` reads and writes JSON.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 import attrs
 from cattrs import Converter, transform_error
@@ -26,22 +27,32 @@ TokenIds = int | tuple[int, ...] | None
 C = TypeVar("C")
 
 
-class ModelConfig(Protocol):
-    """What ``@model_config`` gives a class beside its own fields."""
+class Config:
+    """What every config has beside its own fields."""
+
+    __slots__ = ()
 
     model_type: ClassVar[str]
     extra: dict[str, Any]
+    """Fields of a published file on which nothing here depends: kept, and written back."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The config as it stands in config.json."""
+        """The config as it stands in its JSON file."""
+        return to_dict(self)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Any:
-        """The config that ``data`` describes. ConfigError says which field is wrong, and how."""
+    def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
+        """The config that ``data`` describes; fields that the class does not know are kept in ``extra``.
+
+        Raises ConfigError: each wrong field, what it must be and what was found; ``where`` stands in front.
+        """
+        return from_dict(cls, data, where)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Any:
+    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
         """The config of the config.json in ``folder``."""
+        path = Path(folder) / "config.json"
+        return cls.from_dict(read_json(path), str(path))
 
 
 # Fields. Each returns an attrs field whose values are checked; None passes where the default is None.
@@ -65,9 +76,7 @@ def number(default: float | None, *, above: float = float("-inf"), at_most: floa
 
 def rate(default: float) -> Any:
     """A float field from 0 to 1: a dropout probability."""
-    return _field(
-        default, lambda v: type(v) is float and 0 <= v <= 1, "a number from 0 to 1", converter=as_float
-    )
+    return _field(default, lambda v: type(v) is float and 0 <= v <= 1, "a number from 0 to 1", converter=as_float)
 
 
 def flag(default: bool | None) -> Any:
@@ -160,11 +169,6 @@ def settings(cls: type[C]) -> type[C]:
     """Make a class of annotated fields a group of checked settings that keeps unknown fields in ``extra``."""
     cls.__annotations__ = {**cls.__annotations__, "extra": dict[str, Any]}
     cls.extra = attrs.field(factory=dict, repr=False)  # type: ignore[attr-defined]
-    for name, method in (("to_dict", to_dict), ("from_dict", classmethod(from_dict))):
-        if name not in cls.__dict__:
-            setattr(cls, name, method)
-    if "from_pretrained" not in cls.__dict__:
-        cls.from_pretrained = classmethod(_from_pretrained)  # type: ignore[attr-defined]
     return attrs.define(kw_only=True)(cls)
 
 
@@ -199,9 +203,7 @@ def from_dict(cls: type[C], data: Mapping[str, Any], where: str = "config") -> C
     """
     model_type = getattr(cls, "model_type", None)
     if model_type is not None and data.get("model_type", model_type) != model_type:
-        raise ConfigError(
-            f"{where}: model_type is {data['model_type']!r}, but {cls.__name__} is for {model_type!r}"
-        )
+        raise ConfigError(f"{where}: model_type is {data['model_type']!r}, but {cls.__name__} is for {model_type!r}")
     known = {attribute.name for attribute in attrs.fields(cls)} - {"extra"}  # type: ignore[arg-type]
     fields = {name: value for name, value in data.items() if name in known}
     extra = {name: value for name, value in data.items() if name not in known and name != "model_type"}
@@ -227,8 +229,3 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _from_pretrained(cls: type[C], folder: str | Path) -> C:
-    path = Path(folder) / "config.json"
-    return from_dict(cls, read_json(path), str(path))

@@ -59,9 +59,7 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
         return value
 
     try:
-        found = json.loads(
-            data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant, parse_float=number
-        )
+        found = json.loads(data.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant, parse_float=number)
     except ConfigError:
         raise
     except (ValueError, RecursionError) as cause:

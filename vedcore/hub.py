@@ -15,7 +15,11 @@ _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def resolve(
-    name: str | os.PathLike[str], *, revision: str | None = None, allow_pickle: bool = False, offline: bool = False
+    name: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    allow_pickle: bool = False,
+    offline: bool = False,
 ) -> Path:
     """The folder that ``name`` stands for: a path, or the id of a repository on the hub, fetched into its cache.
 

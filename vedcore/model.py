@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -18,10 +17,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
-from vedcore.config import TokenIds, settings, text, to_dict, token_ids
+from vedcore.config import Config, TokenIds, settings, text, to_dict, token_ids
 from vedcore.errors import ConfigError, InputError
 from vedcore.files import read_json, staged, write_json
-from vedcore.generation import GenerationConfig, GenerationOutput, PastKeyValues, Processor, generate, new_cache
+from vedcore.generation import (
+    GenerationConfig,
+    GenerationOutput,
+    PastKeyValues,
+    Processor,
+    generate,
+    new_cache,
+)
 from vedcore.hub import resolve
 from vedcore.keymap import KeyMap, Rule
 from vedcore.nn import initialize, without_storage
@@ -33,7 +39,7 @@ ID_NAMES = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token
 
 
 @settings
-class VisionEncoderDecoderConfig:
+class VisionEncoderDecoderConfig(Config):
     """The config of both parts, and the token ids: their one home.
 
     encoder, decoder: configs, or the dicts that stand in config.json. adapter: how the two are joined, a plugin's name.
@@ -58,7 +64,7 @@ class VisionEncoderDecoderConfig:
     def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
         """The config of a folder or a hub id."""
         path = resolve(name, revision=revision) / "config.json"
-        return cls.from_dict(read_json(path), str(path))  # type: ignore[attr-defined, no-any-return]
+        return cls.from_dict(read_json(path), str(path))
 
     def to_dict(self) -> dict[str, Any]:
         """The config as it stands in config.json."""
@@ -220,7 +226,10 @@ class VisionEncoderDecoderModel(nn.Module):
     ) -> EncoderOutput:
         """(B, C, height, width) -> the encoder's states (B, S, D), before the bridge."""
         output: EncoderOutput = self.encoder(
-            pixel_values, pixel_mask=pixel_mask, interpolate_pos_encoding=interpolate_pos_encoding, trace=trace
+            pixel_values,
+            pixel_mask=pixel_mask,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+            trace=trace,
         )
         return output
 
@@ -256,7 +265,10 @@ class VisionEncoderDecoderModel(nn.Module):
         while gradients are recorded. decoder_attention_mask: (R, L) with the past, False or 0 for padding.
         Raises InputError for tensors that do not fit.
         """
-        kinds = (*(("hidden",) if output_hidden_states else ()), *(("self", "cross") if output_attentions else ()))
+        kinds = (
+            *(("hidden",) if output_hidden_states else ()),
+            *(("self", "cross") if output_attentions else ()),
+        )
         encoder_trace, decoder_trace = (Recorder(*kinds) if kinds else None for _ in range(2))
         past = None if past_key_values is None else PastKeyValues.of(past_key_values)
         encoded = None
@@ -279,9 +291,15 @@ class VisionEncoderDecoderModel(nn.Module):
                 decoder_input_ids = self._shift_right(labels)
         given = decoder_input_ids if decoder_inputs_embeds is None else decoder_inputs_embeds
         if given is None or (decoder_input_ids is not None and decoder_inputs_embeds is not None):
-            raise InputError("forward needs decoder_input_ids, decoder_inputs_embeds or labels, and only one of the first two")
+            raise InputError(
+                "forward needs decoder_input_ids, decoder_inputs_embeds or labels, and only one of the first two"
+            )
         step, cache = self._step(given, past, memory, decoder_attention_mask, use_cache)
-        step.positions, step.token_types, step.trace = decoder_position_ids, decoder_token_type_ids, decoder_trace
+        step.positions, step.token_types, step.trace = (
+            decoder_position_ids,
+            decoder_token_type_ids,
+            decoder_trace,
+        )
         hidden = self.decoder(decoder_input_ids, step, inputs_embeds=decoder_inputs_embeds)
         logits = self.decoder.lm_head(hidden)
         loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
@@ -321,7 +339,9 @@ class VisionEncoderDecoderModel(nn.Module):
         have is a TypeError, one that the strategy does not read a ConfigError. generator: what sampling draws from.
         With ``return_dict_in_generate=True`` a GenerationOutput: sequences, scores, token_logprobs, stop_reasons.
         """
-        config = (self.generation_config if generation_config is None else generation_config).with_fields(**generation_fields)
+        config = (self.generation_config if generation_config is None else generation_config).with_fields(
+            **generation_fields
+        )
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
         config = attrs.evolve(config, **ids)
         with torch.inference_mode():
@@ -346,7 +366,12 @@ class VisionEncoderDecoderModel(nn.Module):
         return output if config.return_dict_in_generate else output.sequences
 
     def _step(
-        self, given: Tensor, past: PastKeyValues | None, memory: Memory, attention_mask: Tensor | None, use_cache: bool | None
+        self,
+        given: Tensor,
+        past: PastKeyValues | None,
+        memory: Memory,
+        attention_mask: Tensor | None,
+        use_cache: bool | None,
     ) -> tuple[Step, Any]:
         """The step that takes (R, T, ...) new tokens behind ``past``, and the cache that it leaves, if any."""
         rows, count = given.shape[:2]
@@ -408,5 +433,7 @@ def _encoder_output(given: Any) -> EncoderOutput:
         return given
     states = given[0] if isinstance(given, tuple | list) else getattr(given, "last_hidden_state", given)
     if not isinstance(states, Tensor) or states.dim() != 3:
-        raise InputError("encoder_outputs must be an EncoderOutput, or hold the states (batch, tokens, hidden size) first")
+        raise InputError(
+            "encoder_outputs must be an EncoderOutput, or hold the states (batch, tokens, hidden size) first"
+        )
     return EncoderOutput(states)

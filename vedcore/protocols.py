@@ -96,9 +96,7 @@ class Decoder(Protocol):
     cross: Sequence[CrossAttention] | None
     seam: Seam
 
-    def __call__(
-        self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None
-    ) -> Tensor:
+    def __call__(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
         """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
 
 

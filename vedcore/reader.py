@@ -1,8 +1,8 @@
 """Images in, text out: the image processor, the model and the tokenizer of one checkpoint.
 
-    reader = Reader.load("line-reader")
-    for reading in reader.read(["a.png", "b.png"]):
-        print(reading.text, reading.confidence)
+reader = Reader.load("line-reader")
+for reading in reader.read(["a.png", "b.png"]):
+    print(reading.text, reading.confidence)
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Processor:
         self.image_processor.save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
-    def __call__(self, images: Any = None, text: Any = None, *, return_tensors: str = "pt", **text_options: Any) -> Batch:
+    def __call__(
+        self, images: Any = None, text: Any = None, *, return_tensors: str = "pt", **text_options: Any
+    ) -> Batch:
         """``pixel_values`` of images; ``labels`` too where a text is given with them; ``input_ids`` of a text alone."""
         batch = Batch()
         if images is not None:

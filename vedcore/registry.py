@@ -104,8 +104,10 @@ class Registry:
             raise PluginNotFound(self._not_found(name, wanted))
         self._refuse_clash(name)
         for record in self._load(candidates[0]):
-            if isinstance(record, kind) and record.name == name and (
-                not isinstance(record, Backbone) or record.role == wanted
+            if (
+                isinstance(record, kind)
+                and record.name == name
+                and (not isinstance(record, Backbone) or record.role == wanted)
             ):
                 return record
         supplied = ", ".join(describe(record) for record in self._load(candidates[0])) or "nothing"
@@ -114,7 +116,9 @@ class Registry:
     def _refuse_clash(self, name: str) -> None:
         claims = sorted({f"{p.distribution} {p.version}" for p in self._plugins if p.name == name})
         if len(claims) > 1:
-            raise PluginError(f"{len(claims)} distributions supply {name!r}: {' and '.join(claims)}; uninstall one of them")
+            raise PluginError(
+                f"{len(claims)} distributions supply {name!r}: {' and '.join(claims)}; uninstall one of them"
+            )
 
     def _load(self, plugin: Plugin) -> tuple[Record, ...]:
         if plugin.module not in self._records:

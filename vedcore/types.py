@@ -5,7 +5,7 @@ B images, R rows (B times beams, or any), T new tokens, L keys in use, S encoder
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -155,11 +155,9 @@ class Recorder:
         self._seen: dict[tuple[str, int], Tensor] = {}
 
     def __call__(self, kind: str, layer: int, tensor: Tensor) -> None:
+        """Keep ``tensor`` if its kind is recorded."""
         if kind in self._kinds:
             self._seen[kind, layer] = tensor
-
-    def __iter__(self) -> Iterator[tuple[tuple[str, int], Tensor]]:
-        return iter(self._seen.items())
 
     def all(self, kind: str) -> tuple[Tensor, ...] | None:
         """The tensors of one kind, or None if that kind is not recorded."""

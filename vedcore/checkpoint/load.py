@@ -43,7 +43,11 @@ class _Problems:
     other: list[str] = field(default_factory=list)
 
     def raise_if_any(self, folder: Path) -> None:
-        kinds = (("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", self.shapes))
+        kinds = (
+            ("missing", self.missing),
+            ("unexpected", self.unexpected),
+            ("of another shape", self.shapes),
+        )
         told = [f"{len(found)} {kind} ({listed(sorted(found), 30)})" for kind, found in kinds if found] + self.other
         if told:
             raise CheckpointError(

@@ -23,7 +23,12 @@ from vedcore.files import inside, read_json, write_json
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
-WEIGHT_FILES = ("model*.safetensors", "model.safetensors.index.json", "pytorch_model*.bin", "pytorch_model.bin.index.json")
+WEIGHT_FILES = (
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model*.bin",
+    "pytorch_model.bin.index.json",
+)
 """What a save of the weights replaces in a folder: all that a reader could take in their place."""
 
 
@@ -95,7 +100,8 @@ def _read_index(index: Path) -> dict[str, set[str] | None]:
 
 def _read_safetensors(path: Path, stack: ExitStack) -> dict[str, StoredTensor]:
     with foreign(CheckpointError, str(path)):
-        file = stack.enter_context(safe_open(path, framework="pt"))  # type: ignore[no-untyped-call]
+        # Not mapped into memory: a mapped file that shrinks kills the process.
+        file = stack.enter_context(safe_open(path, framework="pt", backend="pread"))
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
 
     def reader(name: str) -> Callable[[], Tensor]:
@@ -120,7 +126,7 @@ def _read_pickle(path: Path, _: ExitStack) -> dict[str, StoredTensor]:
         size = tensor.untyped_storage().nbytes() if tensor.layout == torch.strided else 0
         if tensor.layout != torch.strided or tensor.is_meta or size < tensor.numel() * tensor.element_size():
             raise CheckpointError(f"{path}: {name} is not a plain dense tensor with all of its values")
-        tensors[name] = StoredTensor(name, path.name, tuple(tensor.shape), lambda tensor=tensor: tensor.detach())
+        tensors[name] = StoredTensor(name, path.name, tuple(tensor.shape), tensor.detach)
     return tensors
 
 

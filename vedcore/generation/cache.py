@@ -78,9 +78,7 @@ class SelfCache:
             a, b = (F.pad(x, (0, 0, 0, room - x.shape[2])) for x in (a, b))
             return torch.cat([a, b])
 
-        layers = [
-            (both(k, ok), both(v, ov)) for (k, v), (ok, ov) in zip(self._layers, other._layers, strict=True)
-        ]
+        layers = [(both(k, ok), both(v, ov)) for (k, v), (ok, ov) in zip(self._layers, other._layers, strict=True)]
         return self._with(layers, torch.cat([self.lengths, other.lengths]))
 
     def set_lengths(self, lengths: Tensor) -> None:
@@ -118,7 +116,9 @@ class PastKeyValues(Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]):
         if isinstance(layers, PastKeyValues):
             return layers
         if not layers or any(len(layer) != 4 for layer in layers):
-            raise InputError("past_key_values must hold four tensors a layer: self keys and values, cross keys and values")
+            raise InputError(
+                "past_key_values must hold four tensors a layer: self keys and values, cross keys and values"
+            )
         cache = SelfCache((), 0, 0)
         cache._layers = [(layer[0], layer[1]) for layer in layers]
         rows, _, length, _ = layers[0][0].shape

@@ -247,7 +247,12 @@ class _Beams:
         """The ``count`` with the highest ``scores`` (B, n), which they keep."""
         order = scores.topk(count).indices
         image = torch.arange(len(order), device=order.device)[:, None]
-        return _Beams(self.ids[image, order], self.logprobs[image, order], scores.gather(1, order), self.parents[image, order])
+        return _Beams(
+            self.ids[image, order],
+            self.logprobs[image, order],
+            scores.gather(1, order),
+            self.parents[image, order],
+        )
 
     def take(self, images: Tensor) -> _Beams:
         return _Beams(self.ids[images], self.logprobs[images], self.scores[images], self.parents[images])
@@ -310,7 +315,12 @@ class _Pool:
         longest = int(self.lengths[:, :count].max())
         first = self._map(lambda tensor: tensor[:, :count].flatten(0, 1))
         beyond = torch.arange(longest, device=first.ids.device) >= first.lengths[:, None]
-        return Hypotheses(first.ids[:, :longest].masked_fill(beyond, pad), first.logprobs[:, : longest - prompt], first.lengths, first.scores)
+        return Hypotheses(
+            first.ids[:, :longest].masked_fill(beyond, pad),
+            first.logprobs[:, : longest - prompt],
+            first.lengths,
+            first.scores,
+        )
 
     def _tensors(self) -> Sequence[Tensor]:
         return self.ids, self.logprobs, self.scores, self.lengths, self.done

@@ -114,7 +114,9 @@ def _prompt(settings: GenerationConfig, prompt: Tensor | None, images: int, devi
             )
         return torch.full((images, 1), start, dtype=torch.long, device=device)
     if prompt.dim() != 2 or prompt.shape[0] != images or not prompt.shape[1]:
-        raise InputError(f"decoder_input_ids must have shape ({images}, tokens), a row an image, got {tuple(prompt.shape)}")
+        raise InputError(
+            f"decoder_input_ids must have shape ({images}, tokens), a row an image, got {tuple(prompt.shape)}"
+        )
     return prompt
 
 

@@ -1,4 +1,4 @@
-"""The bricks that backbones are built from. Public: a plugin imports ``vedcore`` and ``vedcore.nn``, nothing else.
+"""The bricks that backbones are built from. Public: a plugin imports ``vedcore``, ``vedcore.config`` and ``vedcore.nn``.
 
 No brick has a flag that picks an architecture; what two backbones share is here, what one has alone stays in its plugin.
 """
@@ -14,27 +14,34 @@ from vedcore.nn.blocks import (
 from vedcore.nn.init import initialize
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
 from vedcore.nn.part import Part, without_storage
-from vedcore.nn.patches import Patches, check_image_size, patch_mask
-from vedcore.nn.positions import resize_positions
+from vedcore.nn.patches import ClassPooler, PatchEmbeddings, Patches, patch_grid, patch_mask
+from vedcore.nn.positions import OffsetPositions, positions_from_ids, resize_positions
+from vedcore.nn.text import TextEmbeddings, TransformHead
 
 __all__ = [
     "ACTIVATIONS",
     "MLP",
     "Blocks",
+    "ClassPooler",
     "CrossAttention",
+    "OffsetPositions",
     "Part",
+    "PatchEmbeddings",
     "Patches",
     "PostNormBlock",
     "PostNormCrossAttention",
     "PreNormBlock",
     "PreNormCrossAttention",
     "SelfAttention",
+    "TextEmbeddings",
+    "TransformHead",
     "activation",
     "attend",
     "attention_probabilities",
-    "check_image_size",
     "initialize",
+    "patch_grid",
     "patch_mask",
+    "positions_from_ids",
     "resize_positions",
     "split_heads",
     "without_storage",

@@ -124,7 +124,9 @@ class CrossAttention(nn.Module):
         query = self.query(x).view(keys.shape[0], -1, self.num_heads, keys.shape[-1]).transpose(1, 2)
         if step.trace is not None:
             seen = attention_probabilities(query, keys, mask=mask, scale=self.scale)  # (B, H, R / B * T, S)
-            step.trace("cross", layer, seen.unflatten(2, (-1, shape[1])).transpose(1, 2).flatten(0, 1))
+            step.trace(
+                "cross", layer, seen.view(*seen.shape[:2], -1, shape[1], seen.shape[3]).transpose(1, 2).flatten(0, 1)
+            )
         dropout = self.attention_dropout if self.training else 0.0
         x = attend(query, keys, values, mask=mask, scale=self.scale, dropout=dropout)
         return self.out(x.transpose(1, 2).reshape(shape))  # type: ignore[no-any-return]
@@ -139,4 +141,4 @@ def head_width(hidden_size: int, num_heads: int) -> int:
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(R, T, D) -> (R, H, T, d)."""
-    return x.unflatten(-1, (num_heads, -1)).transpose(1, 2)
+    return x.view(*x.shape[:-1], num_heads, -1).transpose(1, 2)

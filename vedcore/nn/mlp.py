@@ -49,12 +49,17 @@ def activation(name: str) -> Callable[[Tensor], Tensor]:
 class MLP(nn.Module):
     """Linear, activation, linear."""
 
-    def __init__(self, hidden_size: int, intermediate_size: int, act: str) -> None:
+    def __init__(
+        self, hidden_size: int, intermediate_size: int, act: str, *, inner_dropout: float = 0.0, dropout: float = 0.0
+    ) -> None:
+        """inner_dropout: behind the activation (BART). dropout: behind the second linear (DistilBERT)."""
         super().__init__()
         self.up = nn.Linear(hidden_size, intermediate_size)
         self.act = activation(act)
         self.down = nn.Linear(intermediate_size, hidden_size)
+        self.inner_dropout = nn.Dropout(inner_dropout)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, T, D) -> (R, T, D)."""
-        return self.down(self.act(self.up(x)))  # type: ignore[no-any-return]
+        return self.dropout(self.down(self.inner_dropout(self.act(self.up(x)))))  # type: ignore[no-any-return]

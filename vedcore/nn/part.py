@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
-from vedcore.config import ModelConfig
+from vedcore.config import Config
 from vedcore.errors import ConfigError
 from vedcore.files import staged, write_json
 from vedcore.keymap import KeyMap
 
-C = TypeVar("C", bound=ModelConfig)
+C = TypeVar("C", bound=Config)
 
 
 class Part(nn.Module, Generic[C]):
@@ -58,7 +58,10 @@ class Part(nn.Module, Generic[C]):
         with staged(folder, replaces=WEIGHT_FILES) as stage:
             dtype = str(self.dtype).removeprefix("torch.")
             architectures = [type(self).__name__]
-            write_json(stage / "config.json", {**self.config.to_dict(), "dtype": dtype, "architectures": architectures})
+            write_json(
+                stage / "config.json",
+                {**self.config.to_dict(), "dtype": dtype, "architectures": architectures},
+            )
             write_tensors(stage, tensors, max_shard_size)
 
     @classmethod

@@ -1,11 +1,14 @@
-"""Pixels to patches. Shapes: B images, C channels, N patches, D hidden size."""
+"""Pixels to patches. Shapes: B images, C channels, N patches, S states with the leading tokens, D hidden size."""
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vedcore.errors import InputError
+from vedcore.errors import ConfigError, InputError
+from vedcore.nn.mlp import activation
+from vedcore.nn.positions import resize_positions
 
 
 class Patches(nn.Module):
@@ -22,18 +25,70 @@ class Patches(nn.Module):
             raise InputError(
                 f"expected pixel_values of shape (batch, {self.num_channels}, height, width), got {tuple(pixel_values.shape)}"
             )
-        x = self.projection(pixel_values.to(self.projection.bias.dtype))
+        x = self.projection(pixel_values.to(self.projection.weight.dtype))
         return x.flatten(2).transpose(1, 2), (x.shape[2], x.shape[3])
 
 
-def check_image_size(pixel_values: Tensor, image_size: tuple[int, int]) -> None:
-    """InputError unless ``pixel_values`` (B, C, height, width) has the size that the positions were trained for."""
-    found = tuple(pixel_values.shape[-2:])
-    if found != image_size:
-        raise InputError(
-            f"expected images of {image_size[0]} x {image_size[1]} pixels (height x width), got {found[0]} x {found[1]}; "
-            "resize them, or pass interpolate_pos_encoding=True"
-        )
+class PatchEmbeddings(nn.Module):
+    """Patches behind leading tokens (class, distillation), each with a learned position: ViT, DeiT."""
+
+    def __init__(
+        self,
+        num_channels: int,
+        hidden_size: int,
+        image_size: tuple[int, int],
+        patch_size: tuple[int, int],
+        *,
+        leading: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        rows, columns = patch_grid(image_size, patch_size)
+        self.image_size, self.leading = image_size, leading
+        self.patches = Patches(num_channels, hidden_size, patch_size)
+        self.positions = nn.Parameter(torch.empty(1, leading + rows * columns, hidden_size))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, pixel_values: Tensor, *tokens: Tensor, interpolate_pos_encoding: bool
+    ) -> tuple[Tensor, tuple[int, int]]:
+        """(B, C, height, width) and the leading ``tokens``, (1, 1, D) each -> (B, S, D) and the grid (h, w).
+
+        Raises InputError for another image size than the positions were trained for, unless they may be interpolated.
+        """
+        x, grid = self.patches(pixel_values)
+        positions: Tensor = self.positions
+        if interpolate_pos_encoding:
+            positions = resize_positions(positions, grid, extra=self.leading)
+        elif tuple(pixel_values.shape[-2:]) != self.image_size:
+            wanted, found = (f"{h} x {w}" for h, w in (self.image_size, pixel_values.shape[-2:]))
+            raise InputError(
+                f"expected images of {wanted} pixels (height x width), got {found}; resize them, or pass "
+                "interpolate_pos_encoding=True"
+            )
+        x = torch.cat([*(token.expand(len(x), -1, -1) for token in tokens), x], dim=1)
+        return self.dropout(x + positions), grid
+
+
+class ClassPooler(nn.Module):
+    """The head of the first token. Carried so that checkpoints keep it; a decoder never reads it."""
+
+    def __init__(self, hidden_size: int, output_size: int, act: str) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, output_size)
+        self.act = activation(act)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, S, D) -> (B, output_size)."""
+        return self.act(self.dense(states[:, 0]))
+
+
+def patch_grid(image_size: tuple[int, int], patch_size: tuple[int, int]) -> tuple[int, int]:
+    """(h, w): the whole patches down and across an image. ConfigError if there are none."""
+    (height, width), (down, across) = image_size, patch_size
+    if height < down or width < across:
+        raise ConfigError(f"image_size {height} x {width} must hold at least one patch of {down} x {across}")
+    return height // down, width // across
 
 
 def patch_mask(pixel_mask: Tensor | None, grid: tuple[int, int], extra: int) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Position embeddings of images: learned for one grid of patches, resized for others."""
+"""Positions: of patches, learned for one grid and resized for others; of tokens, counted or offset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int], extra: int) -> Tensor:
@@ -19,3 +19,25 @@ def resize_positions(positions: Tensor, grid: tuple[int, int], extra: int) -> Te
     table = patches.reshape(1, side, side, -1).permute(0, 3, 1, 2)
     table = F.interpolate(table, size=grid, mode="bicubic", align_corners=False)
     return torch.cat([leading, table.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)
+
+
+def positions_from_ids(input_ids: Tensor, slots: Tensor, pad: int) -> Tensor:
+    """(R, T) ids in (R or 1, T) slots -> (R, T) positions that pass padding over: fairseq's rule (RoBERTa, TrOCR).
+
+    The first token stands at ``pad`` + 1; a padding token at ``pad``.
+    """
+    real = input_ids != pad
+    return (real.cumsum(dim=1) + slots[:, :1]) * real + pad
+
+
+class OffsetPositions(nn.Embedding):
+    """Learned positions whose table starts two rows late: fairseq counted the padding index (BART, TrOCR)."""
+
+    OFFSET = 2
+
+    def __init__(self, max_positions: int, hidden_size: int) -> None:
+        super().__init__(max_positions + self.OFFSET, hidden_size)
+
+    def forward(self, positions: Tensor) -> Tensor:
+        """(R or 1, T) positions from 0 -> (R or 1, T, D)."""
+        return super().forward(positions + self.OFFSET)

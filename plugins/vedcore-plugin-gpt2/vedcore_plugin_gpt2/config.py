@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from vedcore.config import TokenIds, flag, integer, model_config, number, rate, text, token_ids
+from vedcore.config import Config, TokenIds, flag, integer, model_config, number, rate, text, token_ids
 from vedcore.nn import ACTIVATIONS
 
 
 @model_config("gpt2")
-class GPT2Config:
+class GPT2Config(Config):
     """Sizes of a GPT-2 decoder. The defaults are the smallest published one, 124 million parameters."""
 
     vocab_size: int = integer(50257)

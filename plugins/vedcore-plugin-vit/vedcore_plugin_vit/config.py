@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from vedcore import ConfigError
-from vedcore.config import Size, flag, integer, model_config, number, pair, rate, size, text
+from vedcore.config import Config, Size, flag, integer, model_config, number, rate, size, text
 from vedcore.nn import ACTIVATIONS
 
 
 @model_config("vit")
-class ViTConfig:
+class ViTConfig(Config):
     """Sizes of a ViT encoder. The defaults are ViT-Base/16 at 224 pixels."""
 
     hidden_size: int = integer(768)
@@ -26,11 +25,3 @@ class ViTConfig:
     qkv_bias: bool = flag(True)
     pooler_output_size: int | None = integer(None)
     pooler_act: str = text("tanh", one_of=ACTIVATIONS)
-
-    @property
-    def grid(self) -> tuple[int, int]:
-        """(h, w): the patches down and across an image of ``image_size``. ConfigError if there are none."""
-        (height, width), (down, across) = pair(self.image_size), pair(self.patch_size)
-        if height < down or width < across:
-            raise ConfigError(f"image_size {height} x {width} must hold at least one patch of {down} x {across}")
-        return height // down, width // across

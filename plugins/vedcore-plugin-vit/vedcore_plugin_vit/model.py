@@ -15,15 +15,13 @@ from vedcore.config import pair
 from vedcore.nn import (
     MLP,
     Blocks,
+    ClassPooler,
     Part,
-    Patches,
+    PatchEmbeddings,
     PreNormBlock,
     SelfAttention,
-    activation,
-    check_image_size,
     initialize,
     patch_mask,
-    resize_positions,
 )
 from vedcore_plugin_vit.config import ViTConfig
 
@@ -32,8 +30,8 @@ _LAYER = "encoder.layer.{i}"
 KEYMAP = KeyMap(
     rules=(  # (on disk, here)
         Rule("embeddings.cls_token", "cls_token"),
-        Rule("embeddings.position_embeddings", "positions"),
-        Rule("embeddings.patch_embeddings", "patches"),
+        Rule("embeddings.position_embeddings", "embeddings.positions"),
+        Rule("embeddings.patch_embeddings", "embeddings.patches"),
         Rule(f"{_LAYER}.layernorm_before", "blocks.{i}.attention_norm"),
         Rule(f"{_LAYER}.attention.output.dense", "blocks.{i}.attention.out"),
         Rule(f"{_LAYER}.attention.attention", "blocks.{i}.attention"),
@@ -66,16 +64,21 @@ class ViTModel(Part[ViTConfig]):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__(config)
         self.hidden_size = config.hidden_size
-        rows, columns = config.grid
-        self.patches = Patches(config.num_channels, config.hidden_size, pair(config.patch_size))
         self.cls_token = nn.Parameter(torch.empty(1, 1, config.hidden_size))
-        self.positions = nn.Parameter(torch.empty(1, 1 + rows * columns, config.hidden_size))
-        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+        self.embeddings = PatchEmbeddings(
+            config.num_channels,
+            config.hidden_size,
+            pair(config.image_size),
+            pair(config.patch_size),
+            leading=1,
+            dropout=config.hidden_dropout_prob,
+        )
         self.blocks = Blocks(block(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.pooler: Pooler | None = Pooler(config)
+        pooled = config.pooler_output_size or config.hidden_size
+        self.pooler: ClassPooler | None = ClassPooler(config.hidden_size, pooled, config.pooler_act)
         initialize(self, config.initializer_range)
-        for table in (self.cls_token, self.positions):
+        for table in (self.cls_token, self.embeddings.positions):
             nn.init.trunc_normal_(table, std=config.initializer_range)
 
     def forward(
@@ -88,16 +91,10 @@ class ViTModel(Part[ViTConfig]):
         trace: Trace | None = None,
     ) -> EncoderOutput:
         """(B, C, height, width) -> states (B, S, D). InputError for another size than the trained one, unless asked."""
-        x, grid = self.patches(pixel_values)
-        positions = self.positions
-        if interpolate_pos_encoding:
-            positions = resize_positions(positions, grid, extra=1)
-        else:
-            check_image_size(pixel_values, pair(self.config.image_size))
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + positions
+        x, grid = self.embeddings(pixel_values, self.cls_token, interpolate_pos_encoding=interpolate_pos_encoding)
         mask = patch_mask(pixel_mask, grid, extra=1)
         step = Step(mask=None if mask is None else mask[:, None, None, :], trace=trace)
-        x = self.blocks(self.dropout(x), step)
+        x = self.blocks(x, step)
         return EncoderOutput(self.norm(x), mask, grid, extra=1)
 
 
@@ -111,16 +108,3 @@ def block(config: ViTConfig) -> PreNormBlock:
     )
     mlp = MLP(config.hidden_size, config.intermediate_size, config.hidden_act)
     return PreNormBlock(attention, mlp, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)
-
-
-class Pooler(nn.Module):
-    """The head of the class token. Carried so that checkpoints keep it; a decoder never reads it."""
-
-    def __init__(self, config: ViTConfig) -> None:
-        super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.pooler_output_size or config.hidden_size)
-        self.act = activation(config.pooler_act)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """(B, S, D) -> (B, pooler_output_size)."""
-        return self.act(self.dense(states[:, 0]))

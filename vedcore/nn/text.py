@@ -1,0 +1,60 @@
+"""The ends of a BERT-like decoder: its embeddings and its head. Shapes: R rows, T tokens, D hidden size, V vocabulary size."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vedcore.nn.mlp import activation
+
+
+class TextEmbeddings(nn.Module):
+    """Tokens plus positions plus token types, normed: BERT, RoBERTa, DistilBERT."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        hidden_size: int,
+        max_positions: int,
+        *,
+        norm_eps: float,
+        dropout: float,
+        token_types: int = 0,
+        pad: int | None = None,
+    ) -> None:
+        """token_types: rows of their table; 0 for an architecture without. pad: the token whose vector starts at zero."""
+        super().__init__()
+        self.tokens = nn.Embedding(vocab_size, hidden_size, padding_idx=pad)
+        self.positions = nn.Embedding(max_positions, hidden_size)
+        self.types = nn.Embedding(token_types, hidden_size) if token_types else None
+        self.norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        input_ids: Tensor | None,
+        positions: Tensor,
+        *,
+        token_types: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place, at (R or 1, T) positions -> (R, T, D)."""
+        x = self.tokens(input_ids) if inputs_embeds is None else inputs_embeds
+        if self.types is not None:
+            types = positions.new_zeros(1, 1) if token_types is None else token_types
+            x = x + self.types(types)
+        return self.dropout(self.norm(x + self.positions(positions)))  # type: ignore[no-any-return]
+
+
+class TransformHead(nn.Module):
+    """Dense, activation, norm, then the vocabulary: the head of masked language models (BERT, RoBERTa, DistilBERT)."""
+
+    def __init__(self, hidden_size: int, vocab_size: int, act: str, *, norm_eps: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.act = activation(act)
+        self.norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.decoder = nn.Linear(hidden_size, vocab_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., D) -> (..., V)."""
+        return self.decoder(self.norm(self.act(self.dense(x))))  # type: ignore[no-any-return]

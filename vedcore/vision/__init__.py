@@ -1,0 +1,7 @@
+"""Images in: files and arrays become RGB, RGB becomes pixel values, and long lines of text are cut. Home of Pillow."""
+
+from vedcore.vision.cutting import CutPiece, CutRule, cut_line
+from vedcore.vision.images import ImageSource, load_image
+from vedcore.vision.processor import ImageProcessor
+
+__all__ = ["CutPiece", "CutRule", "ImageProcessor", "ImageSource", "cut_line", "load_image"]
