@@ -11,6 +11,7 @@ from vedcore.nn.blocks import (
     PreNormBlock,
     PreNormCrossAttention,
 )
+from vedcore.nn.drop import DropPath
 from vedcore.nn.init import initialize
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
 from vedcore.nn.part import Part, without_storage
@@ -24,6 +25,7 @@ __all__ = [
     "Blocks",
     "ClassPooler",
     "CrossAttention",
+    "DropPath",
     "OffsetPositions",
     "Part",
     "PatchEmbeddings",

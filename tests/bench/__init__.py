@@ -1,0 +1,1 @@
+"""vedcore against transformers, side by side: ``make bench``."""

@@ -1,0 +1,28 @@
+"""Settings of all tests: offline, deterministic, quiet."""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+
+import hypothesis
+import pytest
+import torch
+from transformers.utils import logging
+
+common = {
+    "deadline": None,
+    "database": None,
+    "derandomize": True,
+    "suppress_health_check": list(hypothesis.HealthCheck),
+}
+hypothesis.settings.register_profile("default", max_examples=20, **common)
+hypothesis.settings.register_profile("nightly", max_examples=200, **common)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+logging.disable_progress_bar()
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)

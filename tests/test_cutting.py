@@ -1,0 +1,380 @@
+"""The laws of cutting, on drawn lines whose right cuts are known. A box is left, top, right, bottom."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from vedcore.errors import ConfigError, ImageError
+from vedcore.vision.cutting import CutPiece, CutRule, Pixels, cut_line
+
+RULE = CutRule()
+HEIGHT = 20  # of the drawn letters: 0.16 heights are 3.2 pixels, 0.3 are 6, 7 are 140, 8 are 160
+PAPER, INK = 240, 20
+
+
+def drawn(
+    widths: list[int],
+    gaps: list[int],
+    *,
+    height: int = HEIGHT,
+    left: int = 10,
+    top: int = 15,
+    right: int = 10,
+) -> tuple[Pixels, list[tuple[int, int]]]:
+    """(H, W) of words with these widths and the gaps between them, and the columns (start, end) of each word.
+
+    A word is strokes of three pixels with gaps of one between them, all as high as the line.
+    """
+    spans, at = [], left
+    for width, gap in zip(widths, [*gaps, 0], strict=True):
+        spans.append((at, at + width))
+        at += width + gap
+    image = np.full((height + 2 * top, at + right), PAPER, dtype=np.uint8)
+    for start, end in spans:
+        image[top : top + height, start:end] = INK
+        image[top : top + height, start + 3 : end - 3 : 4] = PAPER
+    return image, spans
+
+
+def inks(pieces: list[CutPiece]) -> list[tuple[int, int]]:
+    """The columns of each piece without its margin of three pixels."""
+    return [(piece.box[0] + 3, piece.box[2] - 3) for piece in pieces]
+
+
+def test_a_line_is_cut_above_eight_heights_and_not_at_eight() -> None:
+    exact, _ = drawn([75, 75], [10])
+    wider, spans = drawn([75, 76], [10])
+    assert cut_line(exact, RULE) == []
+    assert inks(cut_line(wider, RULE)) == spans
+
+
+def test_the_fewest_pieces_within_the_limit_are_chosen() -> None:
+    image, spans = drawn([60] * 6, [10] * 5)
+    assert inks(cut_line(image, RULE)) == [
+        (spans[0][0], spans[1][1]),
+        (spans[2][0], spans[3][1]),
+        (spans[4][0], spans[5][1]),
+    ]
+
+
+def test_among_the_fewest_the_pieces_are_even() -> None:
+    image, spans = drawn([20] * 6, [10] * 5)
+    assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[2][1]), (spans[3][0], spans[5][1])]
+
+
+def test_a_space_is_cut_rather_than_a_narrow_gap() -> None:
+    image, spans = drawn([50, 50, 50, 20], [8, 4, 8])
+    assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[0][1]), (spans[1][0], spans[3][1])]
+
+
+def test_a_narrow_gap_is_not_cut_to_save_a_piece() -> None:
+    image, spans = drawn([65, 65, 65, 65], [8, 4, 8])
+    assert inks(cut_line(image, RULE)) == [spans[0], (spans[1][0], spans[2][1]), spans[3]]
+
+
+def test_a_narrow_gap_is_cut_where_there_is_no_other() -> None:
+    image, spans = drawn([100, 100], [4])
+    assert inks(cut_line(image, RULE)) == spans
+
+
+def test_of_two_narrow_gaps_the_wider_is_cut() -> None:
+    image, spans = drawn([40, 60, 60], [5, 4])
+    assert inks(cut_line(image, RULE)) == [spans[0], (spans[1][0], spans[2][1])]
+
+
+def test_a_gap_below_the_least_is_never_cut() -> None:
+    image, spans = drawn([100, 100], [3])
+    assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[1][1])]
+
+
+@pytest.mark.parametrize("solid", [False, True])
+def test_a_word_wider_than_the_limit_is_never_cut(solid: bool) -> None:
+    image, spans = drawn([40, 300, 40], [10, 10], top=25)
+    if solid:
+        image[25:45, spans[1][0] : spans[1][1]] = INK
+    assert inks(cut_line(image, RULE)) == spans
+
+
+def test_a_thick_bar_is_a_word_and_no_ruling() -> None:
+    image = np.full((60, 340), PAPER, dtype=np.uint8)
+    image[20:40, 20:320] = INK
+    assert [piece.box for piece in cut_line(image, RULE)] == [(17, 17, 323, 43)]
+
+
+def test_a_box_is_the_ink_of_its_own_piece_with_three_pixels() -> None:
+    image, spans = drawn([100, 100], [10])
+    image[:20, : spans[0][1]] = PAPER
+    first, second = cut_line(image, RULE)
+    assert first.box == (spans[0][0] - 3, 20 - 3, spans[0][1] + 3, 35 + 3)
+    assert second.box == (spans[1][0] - 3, 15 - 3, spans[1][1] + 3, 35 + 3)
+
+
+def test_a_margin_ends_at_the_edge_of_the_image_and_at_the_next_ink() -> None:
+    image, spans = drawn([60, 60], [2], height=12, left=1, top=20, right=0)
+    first, second = cut_line(image[18:], RULE)
+    assert first.box == (0, 0, spans[1][0], 2 + 12 + 3)
+    assert second.box == (spans[0][1], 0, spans[1][1], 2 + 12 + 3)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_pixels_are_those_of_the_box_and_a_narrow_piece_is_extended_with_background(colour: bool) -> None:
+    image, _ = drawn([135, 20], [10])
+    if colour:
+        image = np.stack([image, image - 5, image - 10], axis=2)
+    wide, narrow = cut_line(image, RULE)
+    left, top, right, bottom = wide.box
+    assert np.array_equal(wide.pixels, image[top:bottom, left:right])
+    left, top, right, bottom = narrow.box
+    assert narrow.pixels.shape[:2] == (HEIGHT + 6, 3 * (HEIGHT + 6))
+    assert np.array_equal(narrow.pixels[:, : right - left], image[top:bottom, left:right])
+    assert (narrow.pixels[:, right - left :] == image[0, 0]).all()
+
+
+def test_a_piece_is_at_least_as_wide_as_the_shortest() -> None:
+    image, _ = drawn([135, 20], [10])
+    narrow = cut_line(image, CutRule(shortest=2.9))[1]
+    assert narrow.pixels.shape == (HEIGHT + 6, 76)
+
+
+def test_the_image_is_not_changed_and_not_shared() -> None:
+    image, _ = drawn([100, 100], [10])
+    before = image.copy()
+    for piece in cut_line(image, RULE):
+        piece.pixels[:] = 77
+    assert np.array_equal(image, before)
+
+
+def test_light_on_dark_is_cut_like_dark_on_light() -> None:
+    image, _ = drawn([60, 60, 90, 20], [10, 4, 10])
+    dark = 255 - image
+    pieces, inverted = cut_line(image, RULE), cut_line(dark, RULE)
+    assert [piece.box for piece in inverted] == [piece.box for piece in pieces] != []
+    assert all(np.array_equal(a.pixels, 255 - b.pixels) for a, b in zip(pieces, inverted, strict=True))
+
+
+def test_colour_is_cut_like_grey() -> None:
+    image, _ = drawn([60, 60, 90, 20], [10, 4, 10])
+    red = np.stack([np.full_like(image, 200), image, image], axis=2)
+    assert [p.box for p in cut_line(red, RULE)] == [p.box for p in cut_line(image, RULE)] != []
+
+
+@pytest.mark.parametrize("row", [15 + HEIGHT + 3, 15 + HEIGHT - 4, 15 + 9, 3], ids=["under", "base", "struck", "over"])
+def test_a_ruling_along_the_line_fills_no_gap_and_adds_no_height(row: int) -> None:
+    image, spans = drawn([60, 60, 90], [10, 10])
+    ruled = image.copy()
+    ruled[row : row + 2, 4:-4] = INK
+    pieces = cut_line(ruled, RULE)
+    assert inks(pieces) == inks(cut_line(image, RULE)) == [(spans[0][0], spans[1][1]), spans[2]]
+    assert {(piece.box[1], piece.box[3]) for piece in pieces} == {(12, 38)}
+
+
+def test_a_ruling_that_climbs_is_still_a_ruling() -> None:
+    image, spans = drawn([60, 60, 90], [10, 10])
+    image[42:44, 4:130] = INK
+    image[41:43, 130:-4] = INK
+    assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[1][1]), spans[2]]
+
+
+def test_a_stroke_under_one_word_is_part_of_it() -> None:
+    image, spans = drawn([80, 80], [10])
+    image[36:38, spans[0][0] : spans[0][1]] = INK
+    first, second = cut_line(image, CutRule(above=7.0))
+    assert first.box[3] == 38 + 3
+    assert second.box[3] == 35 + 3
+
+
+def test_a_bare_ruling_is_no_line_of_letters() -> None:
+    image = np.full((40, 400), PAPER, dtype=np.uint8)
+    image[4:6, 10:390] = image[34:36, 10:390] = INK
+    assert cut_line(image, RULE) == []
+
+
+def test_specks_stretch_nothing_and_fill_no_gap() -> None:
+    image, spans = drawn([60, 60, 90], [10, 10])
+    clean = [piece.box for piece in cut_line(image, RULE)]
+    image[2, 3] = image[48, 100] = image[5, -2] = INK
+    image[25, spans[0][1] : spans[1][0] : 2] = INK
+    image[20:22, spans[1][1] + 4] = INK
+    image[30:32, spans[1][1] + 5 : spans[1][1] + 7] = INK  # 4 pixels: a hundredth of the squared height
+    image[30, spans[1][1] + 5] = PAPER
+    assert [piece.box for piece in cut_line(image, RULE)] == clean
+
+
+def test_a_full_stop_is_no_speck() -> None:
+    image, spans = drawn([80, 80], [10])
+    stop = spans[1][1] + 4
+    image[33:35, stop : stop + 2] = INK
+    assert cut_line(image, RULE)[-1].box[2] == stop + 2 + 3
+
+
+def test_a_full_stop_is_no_speck_where_one_letter_hangs_low() -> None:
+    image, spans = drawn([170, 170], [10], top=30)
+    image[50:70, 10:12] = INK
+    stop = spans[1][1] + 4
+    image[48:50, stop : stop + 2] = INK
+    assert cut_line(image, RULE)[-1].box[2] == stop + 2 + 3
+
+
+@pytest.mark.parametrize("deviation", [3, 12, 30])
+def test_grain_moves_no_cut(deviation: float) -> None:
+    image, spans = drawn([60, 60, 90], [10, 10])
+    grain = np.random.default_rng(0).normal(0, deviation, image.shape)
+    noisy = np.clip(image + grain, 0, 255).astype(np.uint8)
+    assert inks(cut_line(noisy, RULE)) == [(spans[0][0], spans[1][1]), spans[2]]
+
+
+@pytest.mark.parametrize("density", [0.0005, 0.01, 0.05, 0.2, 0.5])
+def test_noise_alone_gives_boxes_inside_the_image_or_none(density: float) -> None:
+    for shape in [(40, 600), (40, 600, 3), (3, 500), (200, 1)]:
+        noise = np.where(np.random.default_rng(1).random(shape) < density, 0, 255).astype(np.uint8)
+        for piece in cut_line(noise, RULE):
+            left, top, right, bottom = piece.box
+            assert 0 <= left < right <= shape[1]
+            assert 0 <= top < bottom <= shape[0]
+
+
+def test_dots_that_count_only_together_are_a_piece() -> None:
+    image, spans = drawn([330], [], height=40, right=400)
+    colon = spans[0][1] + 300
+    image[30:33, colon : colon + 4] = image[45:48, colon : colon + 4] = INK
+    assert inks(cut_line(image, RULE)) == [spans[0], (colon, colon + 4)]
+
+
+@pytest.mark.parametrize(
+    "shape", [(0, 0), (0, 300), (40, 0), (1, 1), (40, 1), (1, 400), (40, 400), (40, 400, 3), (0, 9, 3)]
+)
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_an_image_without_ink_is_left_as_it_is(shape: tuple[int, ...], level: int) -> None:
+    assert cut_line(np.full(shape, level, dtype=np.uint8), RULE) == []
+
+
+def test_paper_that_is_only_uneven_is_left_as_it_is() -> None:
+    image, _ = drawn([100, 100], [10])
+    faint = np.where(image == INK, PAPER - 15, PAPER).astype(np.uint8)
+    plain = np.where(image == INK, PAPER - 16, PAPER).astype(np.uint8)
+    assert cut_line(faint, RULE) == []
+    assert len(cut_line(plain, RULE)) == 2
+
+
+def test_one_column_is_left_as_it_is() -> None:
+    column = np.full((60, 1), PAPER, dtype=np.uint8)
+    column[20:40] = INK
+    wide = np.full((60, 600), PAPER, dtype=np.uint8)
+    wide[20:40, 300] = INK
+    assert cut_line(column, RULE) == cut_line(wide, RULE) == []
+
+
+@pytest.mark.parametrize("size", [20, 32, 60])
+def test_a_printed_line_is_cut_between_words(size: int) -> None:
+    font = ImageFont.load_default(size=size)
+    text = "The clocks were striking thirteen, and a quick brown fox jumped"
+    image = Image.new("L", (32 * size, 2 * size), 255)
+    ImageDraw.Draw(image).text((10, size // 4), text, font=font, fill=0)
+    spaces = [
+        (10 + font.getlength(text[:at]), 10 + font.getlength(text[: at + 1]))
+        for at, letter in enumerate(text)
+        if letter == " "
+    ]
+    pieces = inks(cut_line(np.asarray(image), RULE))
+    cuts = [(end + start) / 2 for (_, end), (start, _) in pairwise(pieces)]
+    assert 3 <= len(cuts) <= 5
+    assert all(any(start < cut < end for start, end in spaces) for cut in cuts)
+
+
+lines = st.integers(10, 40).flatmap(
+    lambda height: st.integers(1, 12).flatmap(
+        lambda count: st.tuples(
+            st.just(height),
+            st.lists(st.integers(6, 9 * height), min_size=count, max_size=count),
+            st.lists(st.integers(2, height), min_size=count - 1, max_size=count - 1),
+        )
+    )
+)
+
+
+@settings(deadline=None)
+@given(lines, st.integers(0, 9), st.booleans())
+def test_every_ink_column_is_in_one_piece_and_pieces_are_as_the_rule_says(
+    line: tuple[int, list[int], list[int]], edge: int, light: bool
+) -> None:
+    height, widths, gaps = line
+    image, spans = drawn(widths, gaps, height=height, left=edge, top=height, right=edge)
+    pieces = cut_line(255 - image if light else image, RULE)
+    wide = spans[-1][1] - spans[0][0] > RULE.above * height
+    assert bool(pieces) == wide
+    ends = [0, *(piece.box[2] for piece in pieces)]
+    held = []
+    for piece, before in zip(pieces, ends, strict=False):
+        left, top, right, bottom = piece.box
+        assert 0 <= left < right <= image.shape[1]
+        assert (top, bottom) == (height - 3, 2 * height + 3)
+        assert left >= before - 3
+        inside = [number for number, (start, end) in enumerate(spans) if left <= start and end <= right]
+        touched = [number for number, (start, end) in enumerate(spans) if start < right and left < end]
+        assert inside == touched
+        held += inside
+        width = spans[inside[-1]][1] - spans[inside[0]][0]
+        within = gaps[inside[0] : inside[-1]]
+        assert width <= RULE.longest * height or all(gap < 0.16 * height for gap in within)
+        assert piece.pixels.shape[1] == max(right - left, math.ceil(RULE.shortest * (bottom - top)))
+    assert held == (list(range(len(spans))) if wide else [])
+
+
+@settings(deadline=None)
+@given(st.lists(st.integers(6, 7 * HEIGHT), min_size=1, max_size=16))
+def test_no_fewer_pieces_would_do(widths: list[int]) -> None:
+    image, spans = drawn(widths, [8] * (len(widths) - 1), top=HEIGHT)
+    pieces, start = 1, spans[0][0]
+    for left, right in spans:  # taking as many words as fit, from the left, is best where all gaps are alike
+        if right - start > RULE.longest * HEIGHT:
+            pieces, start = pieces + 1, left
+    expected = pieces if spans[-1][1] - spans[0][0] > RULE.above * HEIGHT else 0
+    assert len(cut_line(image, RULE)) == expected
+
+
+@pytest.mark.parametrize("field", ["above", "longest", "shortest"])
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan, True, "7", None])
+def test_a_width_that_is_no_finite_number_above_zero_is_refused(field: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"{field} must be a finite number above 0"):
+        CutRule(**{field: value})  # type: ignore[arg-type]
+
+
+def test_a_separator_is_a_string() -> None:
+    assert CutRule(separator="").separator == ""
+    with pytest.raises(ConfigError, match="separator must be a string"):
+        CutRule(separator=None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("widths", [(6.5, 7.0, 3.0), (8.0, 2.5, 3.0)])
+def test_the_widths_of_a_rule_are_in_order(widths: tuple[float, float, float]) -> None:
+    above, longest, shortest = widths
+    with pytest.raises(ConfigError, match="shortest <= longest <= above"):
+        CutRule(above=above, longest=longest, shortest=shortest)
+    assert CutRule(above=5.0, longest=5.0, shortest=5.0).above == 5.0
+
+
+def test_a_whole_number_is_the_float_it_equals() -> None:
+    rule = CutRule(above=9, longest=8, shortest=2)
+    assert [type(value) for value in (rule.above, rule.longest, rule.shortest)] == [float] * 3
+    assert rule == CutRule(above=9.0, longest=8.0, shortest=2.0)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((9, 9)),
+        np.zeros(9, np.uint8),
+        np.zeros((9, 9, 4), np.uint8),
+        np.zeros((1, 9, 9, 3), np.uint8),
+    ],
+)
+def test_what_is_no_image_is_refused_with_its_shape(pixels: Pixels) -> None:
+    with pytest.raises(ImageError, match=r"got \w+ of shape \("):
+        cut_line(pixels, RULE)
