@@ -14,11 +14,11 @@ import shutil
 import sys
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, SaveError
+from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, SaveError, VedcoreError, foreign
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_JSON_DEPTH = 64
@@ -30,13 +30,15 @@ def read_json(path: Path) -> dict[str, Any]:
     Stricter than ``json.load``: a duplicate key, NaN or Infinity, nesting beyond 64 and anything but an object at the
     top are refused, since each of them means that two readers of the file would see two different things.
 
-    Raises CheckpointNotFound (no such file) or ConfigError (file, and what is wrong with it).
+    Raises CheckpointNotFound (no such file), CheckpointError (it cannot be read) or ConfigError (what is wrong with it).
     """
     if not path.is_file():
         raise CheckpointNotFound(f"{path}: no such file")
     if path.stat().st_size > MAX_JSON_BYTES:
         raise ConfigError(f"{path}: {path.stat().st_size} bytes, more than the {MAX_JSON_BYTES} allowed for JSON")
-    return parse_json(path.read_bytes(), str(path))
+    with foreign(CheckpointError, str(path)):
+        data = path.read_bytes()
+    return parse_json(data, str(path))
 
 
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
@@ -83,8 +85,9 @@ def _depth(value: Any) -> int:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as transformers does: two spaces, sorted keys, a final newline."""
-    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    """Write ``value`` as transformers does: ASCII, two spaces, sorted keys, a final newline. ConfigError if it cannot be."""
+    with foreign(ConfigError, f"{path}: not written as JSON"):
+        text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 
@@ -93,7 +96,9 @@ def inside(folder: Path, name: str) -> Path:
     if not isinstance(name, str) or name in ("", ".", "..") or any(mark in name for mark in "/\\\0:"):
         raise CheckpointError(f"{folder}: file name {name!r} leaves the folder; only a bare file name is read")
     path = folder / name
-    if path.exists() and not path.is_file():
+    with foreign(CheckpointError, f"{folder}: file name {name[:80]!r}"):  # longer than any name of a file may be
+        irregular = path.exists() and not path.is_file()
+    if irregular:
         raise CheckpointError(f"{path}: not a regular file")
     return path
 
@@ -105,11 +110,11 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
     Files of ``folder`` that were not written anew stay, except those that match a pattern in ``replaces`` (old shards).
     Raises SaveError, with ``folder`` untouched.
     """
-    target = Path(os.path.abspath(folder))
-    if target.exists() and not target.is_dir():
-        raise SaveError(f"{target}: exists and is not a folder; a checkpoint is saved to a folder")
+    target = Path(os.path.realpath(folder))  # what a link leads to is replaced, and not the link
     stage = target.parent / f".{target.name}.tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
+        if target.exists() and not target.is_dir():
+            raise SaveError(f"{target}: exists and is not a folder; a checkpoint is saved to a folder")
         stage.mkdir(parents=True)
         yield stage
         written = {path.name for path in stage.iterdir()}
@@ -122,7 +127,10 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
                     _keep(old, stage / old.name)
         _flush(stage)
         _exchange(stage, target)
-        _flush(target.parent)
+        with suppress(OSError):  # the save has happened; that it outlasts a power cut is all that is not certain
+            _flush(target.parent)
+    except VedcoreError:
+        raise
     except OSError as cause:
         raise SaveError(f"{target}: not saved, the folder is as it was ({cause})") from cause
     finally:
@@ -153,7 +161,7 @@ def _exchange(stage: Path, target: Path) -> None:
         os.rename(target, aside)
         try:
             os.rename(stage, target)
-        except OSError:
+        except BaseException:
             os.rename(aside, target)
             raise
         shutil.rmtree(aside, ignore_errors=True)

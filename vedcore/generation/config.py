@@ -13,9 +13,7 @@ from typing import Any, Self
 
 import attrs
 
-from vedcore.config import TokenIds, as_float, converter, flag, integer, integers, number, settings, token_ids
-from vedcore.config import from_dict as _from_dict
-from vedcore.config import to_dict as _to_dict
+from vedcore.config import Config, TokenIds, as_float, converter, flag, integer, integers, number, settings, token_ids
 from vedcore.errors import ConfigError
 from vedcore.files import read_json, staged, write_json
 
@@ -149,7 +147,7 @@ for _union in (EarlyStopping, Sequences, Biases, Decay):
 
 
 @settings
-class GenerationConfig:
+class GenerationConfig(Config):
     """How text is written: the fields of generation_config.json, None where they are not set.
 
     sequence_bias: (ids, bias) pairs, as a list or a mapping. exponential_decay_length_penalty: (start, factor).
@@ -194,16 +192,6 @@ class GenerationConfig:
     bos_token_id: int | None = integer(None, at_least=0)
     eos_token_id: TokenIds = token_ids(None)
     decoder_start_token_id: int | None = integer(None, at_least=0)
-    extra: dict[str, Any] = attrs.field(factory=dict, repr=False)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], where: str = "generation config") -> Self:
-        """The config that ``data`` describes. ConfigError says which field is wrong, and how."""
-        return _from_dict(cls, data, where)
-
-    def to_dict(self) -> dict[str, Any]:
-        """All fields, the unset and the unknown ones too, as JSON has them."""
-        return _to_dict(self)
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
@@ -240,11 +228,11 @@ class GenerationConfig:
         Raises TypeError for a name that is no field, ConfigError for a value out of its range and for a field that the
         strategy which results would not read: it would be ignored, and whoever gives it expects otherwise.
         """
-        known = [attribute.name for attribute in attrs.fields(type(self)) if attribute.name != "extra"]
+        known = _names()
         for name in fields:
             if name not in known:
                 raise TypeError(_unknown(name, known))
-        changed = attrs.evolve(self, **fields)
+        changed = self._with(fields)
         for name, value in fields.items():
             if value is not None:
                 changed._refuse_unread(name, value)
@@ -259,7 +247,7 @@ class GenerationConfig:
         defaults = {name: value for name, value in DEFAULTS.items() if getattr(self, name) is None}
         if self.pad_token_id is None:
             defaults["pad_token_id"] = next(iter(id_tuple(self.eos_token_id)), None)
-        changed = attrs.evolve(self, **defaults)
+        changed = self._with(defaults)
         changed._refuse_contradictions()
         return changed
 
@@ -283,6 +271,10 @@ class GenerationConfig:
                     f"remove it (del config.extra[{name!r}]) to decode without it"
                 )
 
+    def _with(self, fields: Mapping[str, Any]) -> Self:
+        changed: Self = attrs.evolve(self, extra=dict(self.extra), **fields)  # type: ignore[misc]
+        return changed
+
     def _refuse_unread(self, name: str, value: Any) -> None:
         sampled, beams = bool(self.do_sample), (self.num_beams or 1) > 1
         state = f"this is {self.strategy} (do_sample={sampled}, num_beams={self.num_beams or 1})"
@@ -295,7 +287,7 @@ class GenerationConfig:
                 f"{name}={value!r} is read by beams alone, and {state}; add num_beams=4, say, or leave it out"
             )
         if name == "num_return_sequences":
-            self._refuse_contradictions()
+            self._refuse_count()
         for longest, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):
             if name == longest and getattr(self, new) is not None:
                 raise ConfigError(
@@ -303,7 +295,7 @@ class GenerationConfig:
                     f"give {new} instead, or unset it with {new}=None"
                 )
 
-    def _refuse_contradictions(self) -> None:
+    def _refuse_count(self) -> None:
         count, beams = self.num_return_sequences or 1, self.num_beams or 1
         if beams == 1 and count > 1 and not self.do_sample:
             raise ConfigError(
@@ -312,6 +304,9 @@ class GenerationConfig:
             )
         if 1 < beams < count:
             raise ConfigError(f"num_return_sequences ({count}) must be at most num_beams ({beams})")
+
+    def _refuse_contradictions(self) -> None:
+        self._refuse_count()
         for name in ("forced_bos_token_id", "forced_eos_token_id"):
             forced = set(id_tuple(getattr(self, name)))
             if forced and forced <= set(self.suppress_tokens or ()):
@@ -328,6 +323,10 @@ def id_tuple(ids: TokenIds) -> tuple[int, ...]:
     return () if ids is None else ids if isinstance(ids, tuple) else (ids,)
 
 
+def _names() -> list[str]:
+    return [a.name for a in attrs.fields(GenerationConfig) if a.name != "extra"]  # type: ignore[arg-type]
+
+
 def _unknown(name: str, known: list[str]) -> str:
     if name in NOT_DONE:
         return f"{name} is a generation field of transformers that vedcore does not do"
@@ -340,10 +339,10 @@ def _of_model(config: Mapping[str, Any]) -> dict[str, Any]:
 
     Source: ``GenerationConfig.from_model_config`` of transformers 5.23. Old BART configs force the begin token by a flag.
     """
-    names = {attribute.name for attribute in attrs.fields(GenerationConfig)} - {"extra"} | set(NOT_DONE)
+    names = {*_names(), *NOT_DONE}
     top = {name: value for name, value in config.items() if value is not None and name in names}
-    if config.get("force_bos_token_to_be_generated"):
-        top["forced_bos_token_id"] = top.get("bos_token_id")
+    if config.get("force_bos_token_to_be_generated") and "bos_token_id" in top:
+        top["forced_bos_token_id"] = top["bos_token_id"]
     inner = config.get("decoder")
     below = inner if isinstance(inner, Mapping) else {}
     found = {name: value for name, value in below.items() if value is not None and name in names} | top

@@ -1,0 +1,409 @@
+"""Configs: exact types, checked when built and when assigned, and the same config.json on both sides."""
+
+import copy
+import json
+import pickle
+
+import attrs
+import pytest
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vedcore.config import (
+    Size,
+    TokenIds,
+    flag,
+    integer,
+    integers,
+    model_config,
+    number,
+    pair,
+    rate,
+    settings,
+    size,
+    text,
+    token_ids,
+)
+from vedcore.errors import CheckpointNotFound, ConfigError
+from vedcore.nn import ACTIVATIONS
+from vedcore_plugin_gpt2 import GPT2Config
+from vedcore_plugin_vit import ViTConfig
+
+CONFIGS = (ViTConfig, GPT2Config)
+THEIRS = {ViTConfig: transformers.ViTConfig, GPT2Config: transformers.GPT2Config}
+DERIVED = {ViTConfig: {"pooler_output_size"}, GPT2Config: set()}
+"""Fields that transformers works out when they are unset."""
+
+at_least_one = st.integers(1, 99)
+rates = st.floats(0, 1)
+sizes = at_least_one | st.tuples(at_least_one, at_least_one)
+acts = st.sampled_from(sorted(ACTIVATIONS))
+ids = st.integers(0, 999)
+extras = st.dictionaries(st.sampled_from(["note", "task_params", "_name"]), st.none() | st.text() | st.booleans())
+
+VIT = st.fixed_dictionaries(
+    {},
+    optional={
+        "hidden_size": at_least_one,
+        "num_hidden_layers": at_least_one,
+        "num_attention_heads": st.just(1),
+        "intermediate_size": at_least_one,
+        "hidden_act": acts,
+        "hidden_dropout_prob": rates,
+        "attention_probs_dropout_prob": rates,
+        "initializer_range": st.floats(1e-6, 9),
+        "layer_norm_eps": st.floats(1e-12, 1),
+        "image_size": sizes,
+        "patch_size": sizes,
+        "num_channels": at_least_one,
+        "qkv_bias": st.booleans(),
+        "pooler_output_size": st.none() | at_least_one,
+        "pooler_act": acts,
+        "extra": extras,
+    },
+)
+GPT2 = st.fixed_dictionaries(
+    {},
+    optional={
+        "vocab_size": at_least_one,
+        "n_positions": at_least_one,
+        "n_embd": at_least_one,
+        "n_layer": at_least_one,
+        "n_head": st.just(1),
+        "n_inner": st.none() | at_least_one,
+        "activation_function": acts,
+        "resid_pdrop": rates,
+        "embd_pdrop": rates,
+        "attn_pdrop": rates,
+        "layer_norm_epsilon": st.floats(1e-12, 1),
+        "initializer_range": st.floats(1e-6, 9),
+        "scale_attn_weights": st.booleans(),
+        "scale_attn_by_inverse_layer_idx": st.booleans(),
+        "add_cross_attention": st.booleans(),
+        "tie_word_embeddings": st.booleans(),
+        "bos_token_id": st.none() | ids,
+        "eos_token_id": st.none() | ids | st.lists(ids, min_size=1, max_size=3).map(tuple),
+        "pad_token_id": st.none() | ids,
+        "extra": extras,
+    },
+)
+configs = VIT.map(lambda fields: ViTConfig(**fields)) | GPT2.map(lambda fields: GPT2Config(**fields))
+
+
+@settings
+class Everything:
+    """A field of each kind."""
+
+    count: int = integer(2, at_least=2)
+    maybe_count: int | None = integer(None)
+    ratio: float = number(1.0, above=0.0, at_most=2.0)
+    maybe_ratio: float | None = number(None)
+    chance: float = rate(0.5)
+    on: bool = flag(True)
+    maybe_on: bool | None = flag(None)
+    word: str = text("a")
+    maybe_word: str | None = text(None)
+    choice: str = text("x", one_of=("y", "x"))
+    depths: tuple[int, ...] = integers((1, 2))
+    maybe_depths: tuple[int, ...] | None = integers(None, at_least=0)
+    pixels: Size = size(4)
+    end: TokenIds = token_ids()
+
+
+def as_json(value):
+    return json.loads(json.dumps(value))
+
+
+# Round trips.
+
+
+@given(configs)
+def test_dict_and_json_round_trips_are_equal(config):
+    cls = type(config)
+    assert cls.from_dict(config.to_dict()) == config
+    assert cls.from_dict(as_json(config.to_dict())) == config
+    assert config.to_dict()["model_type"] == cls.model_type
+
+
+@given(configs)
+def test_a_config_comes_back_from_the_class_of_transformers(config):
+    cls = type(config)
+    theirs = THEIRS[cls].from_dict(as_json(config.to_dict()))
+    back = cls.from_dict(as_json(theirs.to_dict()))
+    for attribute in attrs.fields(cls):
+        if attribute.name in {"extra"} | DERIVED[cls]:
+            continue
+        assert getattr(back, attribute.name) == getattr(config, attribute.name), attribute.name
+    for name, value in config.extra.items():
+        assert back.extra.get(name, value) == value
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_the_defaults_are_those_of_transformers(cls):
+    ours, theirs = cls().to_dict(), as_json(THEIRS[cls]().to_dict())
+    for name in ours.keys() - DERIVED[cls]:
+        assert ours[name] == theirs[name], name
+
+
+@given(configs)
+def test_copies_are_equal_and_stand_alone(config):
+    config.extra["list"] = [1]
+    for other in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
+        assert other == config
+        assert type(other) is type(config)
+        other.extra["list"].append(2)
+        assert config.extra["list"] == [1]
+        with pytest.raises(ConfigError):
+            other.initializer_range = "no"
+
+
+def test_a_config_is_read_from_its_folder(tmp_path):
+    config = GPT2Config(n_layer=3, extra={"note": "x"})
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config.to_dict()))
+    assert GPT2Config.from_pretrained(tmp_path) == config
+    assert GPT2Config.from_pretrained(str(tmp_path)) == config
+    path.write_text('{"n_layer": "3"}')
+    with pytest.raises(ConfigError) as error:
+        GPT2Config.from_pretrained(tmp_path)
+    assert str(path) in str(error.value)
+    assert "expected int, got '3'" in str(error.value)
+    assert "n_layer" in str(error.value)
+    with pytest.raises(CheckpointNotFound):
+        GPT2Config.from_pretrained(tmp_path / "absent")
+
+
+# Strictness.
+
+WRONG = [
+    ("count", "3"),
+    ("count", 3.0),
+    ("count", True),
+    ("count", None),
+    ("count", 1),
+    ("count", [3]),
+    ("maybe_count", 0),
+    ("maybe_count", "x"),
+    ("maybe_count", False),
+    ("ratio", "1.0"),
+    ("ratio", True),
+    ("ratio", 0),
+    ("ratio", 0.0),
+    ("ratio", 2.5),
+    ("ratio", None),
+    ("ratio", float("nan")),
+    ("ratio", 10**400),
+    ("maybe_ratio", float("inf")),
+    ("maybe_ratio", "x"),
+    ("chance", -0.1),
+    ("chance", 1.5),
+    ("chance", 2),
+    ("chance", False),
+    ("chance", float("nan")),
+    ("on", "false"),
+    ("on", 0),
+    ("on", 1.0),
+    ("on", None),
+    ("maybe_on", "true"),
+    ("maybe_on", 1),
+    ("word", 3),
+    ("word", None),
+    ("word", ["a"]),
+    ("maybe_word", 3),
+    ("choice", "z"),
+    ("choice", ""),
+    ("choice", ["x"]),
+    ("depths", [1, "2"]),
+    ("depths", [1, 0]),
+    ("depths", [True]),
+    ("depths", 3),
+    ("depths", "12"),
+    ("depths", ""),
+    ("depths", {}),
+    ("depths", None),
+    ("maybe_depths", [-1]),
+    ("maybe_depths", {}),
+    ("maybe_depths", ""),
+    ("pixels", 0),
+    ("pixels", "4"),
+    ("pixels", 4.0),
+    ("pixels", [4]),
+    ("pixels", [4, 4, 4]),
+    ("pixels", [4, 0]),
+    ("pixels", [4, True]),
+    ("pixels", {"height": 4, "width": 4}),
+    ("pixels", None),
+    ("end", -1),
+    ("end", []),
+    ("end", [1, -1]),
+    ("end", "2"),
+    ("end", True),
+    ("end", 2.0),
+]
+STATED = [
+    ("count", 5, 5),
+    ("maybe_count", None, None),
+    ("maybe_count", 1, 1),
+    ("ratio", 2, 2.0),
+    ("maybe_ratio", None, None),
+    ("maybe_ratio", -3, -3.0),
+    ("chance", 1, 1.0),
+    ("on", False, False),
+    ("maybe_on", None, None),
+    ("maybe_on", False, False),
+    ("word", "", ""),
+    ("maybe_word", None, None),
+    ("choice", "y", "y"),
+    ("depths", [3], (3,)),
+    ("maybe_depths", None, None),
+    ("maybe_depths", [0], (0,)),
+    ("pixels", 7, 7),
+    ("pixels", [7, 8], (7, 8)),
+    ("end", None, None),
+    ("end", 0, 0),
+    ("end", [1, 2], (1, 2)),
+]
+
+
+def short(value):
+    return repr(value)[:20]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=short)
+def test_a_wrong_value_is_refused_by_name_wherever_it_comes_from(name, value):
+    config = Everything()
+    with pytest.raises(ConfigError) as built:
+        Everything(**{name: value})
+    with pytest.raises(ConfigError) as assigned:
+        setattr(config, name, value)
+    with pytest.raises(ConfigError) as read:
+        Everything.from_dict({name: value}, "some/config.json")
+    assert config == Everything()
+    for error in (built, assigned, read):
+        message = str(error.value)
+        assert "Everything" in message
+        assert name in message
+        assert repr(value) in message or repr(tuple(value)) in message or repr(float(value)) in message
+    assert str(read.value).startswith("some/config.json: ")
+
+
+@pytest.mark.parametrize(("name", "value", "kept"), STATED, ids=short)
+def test_a_right_value_is_kept_with_its_exact_type(name, value, kept):
+    assigned = Everything()
+    setattr(assigned, name, value)
+    for config in (Everything(**{name: value}), Everything.from_dict({name: value}), assigned):
+        assert getattr(config, name) == kept
+        assert type(getattr(config, name)) is type(kept)
+        assert config.to_dict()[name] == (list(kept) if isinstance(kept, tuple) else kept)
+
+
+def test_every_wrong_field_is_told_at_once():
+    with pytest.raises(ConfigError) as error:
+        GPT2Config.from_dict({"n_layer": "2", "n_embd": 12.9, "scale_attn_weights": "false"})
+    for told in ("n_layer", "'2'", "n_embd", "12.9", "scale_attn_weights", "'false'", "GPT2Config"):
+        assert told in str(error.value)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_every_field_refuses_an_object_of_no_known_type(cls):
+    strange = object()
+    for attribute in attrs.fields(cls):
+        with pytest.raises(ConfigError) as error:
+            cls(**{attribute.name: strange})
+        assert attribute.name in str(error.value)
+        assert cls.__name__ in str(error.value)
+
+
+@pytest.mark.parametrize("cls", CONFIGS)
+def test_an_unknown_argument_or_attribute_is_refused(cls):
+    with pytest.raises(TypeError, match="hiden_size"):
+        cls(hiden_size=3)
+    with pytest.raises(TypeError):
+        cls(3)
+    with pytest.raises(AttributeError, match="hiden_size"):
+        cls().hiden_size = 3
+
+
+def test_another_model_type_is_refused():
+    with pytest.raises(ConfigError, match="here: model_type is 'beit', but ViTConfig is for 'vit'"):
+        ViTConfig.from_dict({"model_type": "beit"}, "here")
+    assert ViTConfig.from_dict({"model_type": "vit"}) == ViTConfig.from_dict({}) == ViTConfig()
+
+
+# What the class does not know.
+
+
+def test_unknown_fields_are_kept_and_written_back():
+    data = {"n_layer": 2, "transformers_version": "4.1", "task": {"a": [1, {"b": None}]}, "extra": 5}
+    config = GPT2Config.from_dict(data)
+    assert config.extra == {key: value for key, value in data.items() if key != "n_layer"}
+    written = config.to_dict()
+    assert {key: written[key] for key in data} == data
+    assert GPT2Config.from_dict(written) == config
+
+
+def test_extra_never_overrides_a_field():
+    assert GPT2Config(extra={"n_layer": 99, "model_type": "vit"}).to_dict()["n_layer"] == 12
+    assert GPT2Config(extra={"n_layer": 99, "model_type": "vit"}).to_dict()["model_type"] == "gpt2"
+
+
+def test_a_class_may_bring_methods_of_its_own():
+    @model_config("own")
+    class Own:
+        width: int = integer(1)
+
+        def to_dict(self):
+            return {"mine": self.width}
+
+        @classmethod
+        def from_dict(cls, data, where="config"):
+            return cls(width=data["mine"])
+
+        @classmethod
+        def from_pretrained(cls, folder):
+            return cls(width=7)
+
+    assert Own.from_dict(Own(width=3).to_dict()) == Own(width=3)
+    assert Own.from_pretrained("x").width == 7
+    assert Own.model_type == "own"
+
+
+def test_a_group_of_settings_has_no_model_type():
+    assert "model_type" not in Everything().to_dict()
+    assert Everything.from_dict({"model_type": "any"}) == Everything()
+
+
+def test_an_error_without_a_message_still_names_its_kind():
+    @settings
+    class Silent:
+        word: str = attrs.field(default="a")
+
+        def __attrs_post_init__(self):
+            raise ValueError
+
+    with pytest.raises(ConfigError, match="ValueError"):
+        Silent.from_dict({})
+
+
+def test_a_pair_is_one_number_twice_or_itself():
+    assert pair(3) == (3, 3)
+    assert pair((3, 4)) == (3, 4)
+
+
+# The architectures' own rules.
+
+
+def test_an_image_smaller_than_a_patch_is_a_config_error():
+    assert ViTConfig(image_size=(33, 20), patch_size=(8, 10)).grid == (4, 2)
+    for fields in ({"image_size": (4, 32)}, {"image_size": (32, 4)}):
+        with pytest.raises(ConfigError, match="must hold at least one patch of 16 x 16"):
+            _ = ViTConfig(**fields).grid
+
+
+def test_what_follows_from_the_fields_of_gpt2():
+    config = GPT2Config(n_embd=16, n_head=4, scale_attn_by_inverse_layer_idx=True)
+    assert (config.hidden_size, config.mlp_width) == (16, 64)
+    assert GPT2Config(n_inner=5).mlp_width == 5
+    assert config.attention_scale(1) == 0.25
+    assert GPT2Config(scale_attn_weights=False).attention_scale(3) == 1.0

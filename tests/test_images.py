@@ -1,0 +1,376 @@
+"""A file, bytes, a PIL image or an array becomes one RGB image, or an ImageError."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import struct
+import time
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vedcore import ImageError
+from vedcore.vision import load_image
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
+
+
+def photo(width=24, height=16, seed=0):
+    rows = np.random.default_rng(seed).integers(0, 256, (height // 4, width // 4, 3), dtype=np.uint8)
+    return Image.fromarray(rows.repeat(4, 0).repeat(4, 1))
+
+
+def encoded(image, kind, **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def pixels(image):
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def lossless(kind):
+    return {"lossless": True} if kind == "WEBP" else {}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_path_bytes_and_pil_image_are_the_same_image(kind, tmp_path):
+    data = encoded(photo(), kind, **lossless(kind))
+    path = tmp_path / "no-extension"
+    path.write_bytes(data)
+    expected = pixels(Image.open(io.BytesIO(data)).convert("RGB"))
+    for source in (path, str(path), data, bytearray(data), Image.open(io.BytesIO(data))):
+        np.testing.assert_array_equal(pixels(load_image(source)), expected)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "PPM", "ICO", "PCX", "TGA", "JPEG2000", "SGI"])
+def test_other_formats_are_refused(kind):
+    with pytest.raises(ImageError, match="expected PNG, JPEG, WEBP, GIF, BMP, found a file that begins with"):
+        load_image(encoded(photo(), kind))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.mkdir(), "expected an image file, found a folder"),
+        (os.mkfifo, "not a regular file"),
+        (lambda path: path.write_bytes(b""), "found an empty file"),
+        (lambda path: path.write_bytes(b"hello"), "begins with b'hello'"),
+        (lambda path: path.symlink_to(path), "cannot be read"),
+        (lambda path: path.write_bytes(bytes(2000)), "2000 bytes, more than the 1000 allowed"),
+    ],
+)
+def test_what_is_no_image_file_is_said(prepare, message, tmp_path):
+    path = tmp_path / "line.png"
+    prepare(path)
+    with pytest.raises(ImageError, match=message) as caught:
+        load_image(path, max_bytes=1000)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("source", ["a\0b", "a\nb", "", b"", None, 3, [photo()], np.zeros(())])
+def test_what_is_no_source_at_all_is_one_line(source):
+    with pytest.raises(ImageError) as caught:
+        load_image(source)
+    assert "\n" not in str(caught.value)
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_of_size(width, height):
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+
+
+def jpeg_of_size(width, height):
+    data = bytearray(encoded(photo(), "JPEG"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", min(height, 65535), min(width, 65535))
+    return bytes(data)
+
+
+def gif_of_size(width, height, *, frame=False):
+    data = bytearray(encoded(photo(), "GIF"))
+    at = data.index(b"\x2c\0\0\0\0", 13 + (3 << (data[10] & 7) + 1)) + 5 if frame else 6
+    data[at : at + 4] = struct.pack("<HH", min(width, 65535), min(height, 65535))
+    return bytes(data)
+
+
+def bmp_of_size(width, height):
+    data = bytearray(encoded(photo(), "BMP"))
+    data[18:26] = struct.pack("<ii", width, height)
+    return bytes(data)
+
+
+def webp_of_size(width, height):
+    data = bytearray(encoded(photo().convert("RGBA"), "WEBP", exif=b"Exif\0\0" + bytes(8)))
+    assert data[12:16] == b"VP8X"
+    data[24:30] = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
+    return bytes(data)
+
+
+@pytest.mark.parametrize("size", [(9000, 9000), (12000, 9000), (16000, 16000), (60000, 60000), (65535, 1000)])
+@pytest.mark.parametrize(
+    "make",
+    [
+        png_of_size,
+        jpeg_of_size,
+        gif_of_size,
+        lambda w, h: gif_of_size(w, h, frame=True),
+        bmp_of_size,
+        webp_of_size,
+    ],
+)
+def test_bombs_are_refused_from_the_header(make, size):
+    data = make(*size)
+    start = time.perf_counter()
+    with pytest.raises(ImageError, match=r"pixels, more than the 64000000 allowed"):
+        load_image(data)
+    assert time.perf_counter() - start < 0.5
+
+
+def test_limit_of_pixels_holds_for_every_source():
+    image = photo(40, 40)
+    for source in (encoded(image, "PNG"), image, np.asarray(image)):
+        assert load_image(source, max_pixels=1600).size == (40, 40)
+        with pytest.raises(ImageError, match="40 x 40 pixels, more than the 1599 allowed"):
+            load_image(source, max_pixels=1599)
+
+
+def test_first_frame_of_several_is_taken():
+    frames = [photo(seed=seed) for seed in range(3)]
+    for kind in ("PNG", "GIF", "WEBP"):
+        data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **lossless(kind))
+        expected = encoded(frames[0], kind, **lossless(kind))
+        np.testing.assert_array_equal(pixels(load_image(data)), pixels(load_image(expected)))
+
+
+@pytest.mark.parametrize("frames", [0, 2**31 + 1])
+def test_wrong_animation_of_png_is_passed_over(frames):
+    data = encoded(photo(), "PNG")
+    animated = data[:33] + chunk(b"acTL", struct.pack(">II", frames, 0)) + data[33:]
+    np.testing.assert_array_equal(pixels(load_image(animated)), np.asarray(photo()))
+
+
+def exif_block(orientation, order="<"):
+    head = b"II*\0" if order == "<" else b"MM\0*"
+    return b"Exif\0\0" + head + struct.pack(order + "IHHHIHHI", 8, 1, 0x0112, 3, 1, orientation, 0, 0)
+
+
+def turned(image, orientation):
+    """The stored pixels of which a viewer that obeys ``orientation`` makes ``image``."""
+    steps = Image.Transpose
+    back = [None, steps.FLIP_LEFT_RIGHT, steps.ROTATE_180, steps.FLIP_TOP_BOTTOM, steps.TRANSPOSE]
+    back += [steps.ROTATE_90, steps.TRANSVERSE, steps.ROTATE_270]
+    method = back[orientation - 1]
+    return image if method is None else image.transpose(method)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_orientation_gives_the_upright_pixels(kind, orientation, order):
+    stored = turned(photo(), orientation)
+    data = encoded(stored, kind, exif=exif_block(orientation, order), **lossless(kind))
+    np.testing.assert_array_equal(pixels(load_image(data)), np.asarray(photo()))
+    np.testing.assert_array_equal(pixels(load_image(Image.open(io.BytesIO(data)))), np.asarray(photo()))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_of_jpeg_equals_that_of_pillow(orientation):
+    from PIL import ImageOps
+
+    data = encoded(photo(), "JPEG", exif=exif_block(orientation))
+    expected = pixels(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    np.testing.assert_array_equal(pixels(load_image(data)), expected)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(pixels(load_image(upright)), expected)
+
+
+def test_orientation_is_read_from_xmp_where_exif_is_silent():
+    note = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    data = encoded(turned(photo(), 6), "WEBP", lossless=True, xmp=note)
+    np.testing.assert_array_equal(pixels(load_image(data)), np.asarray(photo()))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_broken_exif_never_fails(kind):
+    chance = random.Random(0)
+    plain = pixels(load_image(encoded(photo(), kind, **lossless(kind))))
+    whole = exif_block(1)
+    blocks = [whole[:n] for n in range(1, len(whole))] + [b"\0", b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff"]
+    blocks += [b"Exif\0\0" + chance.randbytes(40) for _ in range(20)]
+    blocks += [b"Exif\0\0MM\0*" + chance.randbytes(60) for _ in range(20)]
+    blocks += [exif_block(value) for value in (0, 9, 255, 65535)]
+    for block in blocks:
+        data = encoded(photo(), kind, exif=block, **lossless(kind))
+        assert sorted(pixels(load_image(data)).shape) == sorted(plain.shape)
+    for value in (0, 9, 65535):
+        data = encoded(photo(), kind, exif=exif_block(value), **lossless(kind))
+        np.testing.assert_array_equal(pixels(load_image(data)), plain)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"])
+def test_modes_without_alpha_are_those_of_pillow(mode):
+    image = photo().convert(mode)
+    np.testing.assert_array_equal(pixels(load_image(image)), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "La", "RGBa"])
+def test_transparent_is_white_and_opaque_is_itself(mode):
+    clear = Image.new("RGBA", (2, 1), (200, 0, 0, 0))
+    clear.putpixel((1, 0), (90, 90, 90, 255))
+    image = clear.convert("LA") if mode == "La" else clear
+    if mode == "PA":
+        image = Image.fromarray(np.array([[0, 1]], np.uint8)).convert("P")
+        image.putpalette([200, 0, 0, 90, 90, 90])
+        image.putalpha(clear.getchannel("A"))
+    image = image if mode == image.mode else image.convert(mode)
+    assert image.mode == mode
+    np.testing.assert_array_equal(pixels(load_image(image)), [[[255] * 3, [90] * 3]])
+
+
+def test_half_transparent_black_is_mid_grey():
+    assert load_image(Image.new("RGBA", (1, 1), (0, 0, 0, 128))).getpixel((0, 0)) == (127, 127, 127)
+
+
+def test_one_transparent_colour_is_white():
+    colour = Image.new("RGB", (2, 1), (10, 20, 30))
+    colour.putpixel((1, 0), (1, 2, 3))
+    data = encoded(colour, "PNG", transparency=(10, 20, 30))
+    np.testing.assert_array_equal(pixels(load_image(data)), [[[255] * 3, [1, 2, 3]]])
+    grey = Image.fromarray(np.array([[7, 9]], np.uint8))
+    np.testing.assert_array_equal(pixels(load_image(encoded(grey, "PNG", transparency=7))), [[[255] * 3, [9] * 3]])
+    deep = Image.fromarray(np.array([[7, 40000]], np.uint16))
+    deep.info["transparency"] = 7
+    np.testing.assert_array_equal(pixels(load_image(deep)), [[[255] * 3, [156] * 3]])
+    for clear in (0, bytes([0, 255])):
+        palette = Image.fromarray(np.array([[0, 1]], np.uint8))
+        palette = palette.convert("P")
+        palette.putdata([0, 1])
+        palette.putpalette([255, 0, 0, 0, 0, 255])
+        data = encoded(palette, "PNG", transparency=clear)
+        np.testing.assert_array_equal(pixels(load_image(data)), [[[255] * 3, [0, 0, 255]]])
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_sixteen_bits_keep_the_upper_eight(dtype):
+    values = np.array([[0, 255, 256, 40000, 65535]], dtype)
+    for source in (values, Image.fromarray(values), encoded(Image.fromarray(values.astype("<u2")), "PNG")):
+        np.testing.assert_array_equal(pixels(load_image(source))[..., 0], [[0, 0, 1, 156, 255]])
+
+
+def test_int_images_are_eight_bits_or_sixteen():
+    def read(*values):
+        return pixels(load_image(Image.fromarray(np.array([values], np.int32))))[0, :, 0].tolist()
+
+    assert read(0, 100, 255) == [0, 100, 255]
+    assert read(0, 40000, 65535) == [0, 156, 255]
+    for wrong in ((-1, 0), (0, 65536)):
+        with pytest.raises(ImageError, match=f"from 0 to 65535, found {min(wrong)} to {max(wrong)}"):
+            read(*wrong)
+
+
+def test_floats_lie_between_zero_and_one():
+    for dtype in (np.float16, np.float32, np.float64):
+        assert pixels(load_image(np.array([[0, 0.5, 1]], dtype)))[0, :, 0].tolist() == [0, 128, 255]
+    assert pixels(load_image(Image.fromarray(np.array([[0.5]], np.float32)))).tolist() == [[[128] * 3]]
+    for wrong in (-0.1, 1.5, float("nan"), float("inf")):
+        with pytest.raises(ImageError, match=r"floats in \[0, 1\], found"):
+            load_image(np.array([[0.0, wrong]]))
+
+
+def test_every_level_survives_the_way_through_floats():
+    levels = np.arange(256, dtype=np.uint8)[None]
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(pixels(load_image(levels.astype(dtype) / 255))[..., 0], levels)
+
+
+def test_layouts_of_arrays_and_tensors_agree():
+    rgb = np.asarray(photo())
+    for source in (rgb, np.moveaxis(rgb, -1, 0), torch.tensor(rgb), torch.tensor(rgb).permute(2, 0, 1)):
+        np.testing.assert_array_equal(pixels(load_image(source)), rgb)
+    tensor = (torch.tensor(rgb).float() / 255).requires_grad_()
+    np.testing.assert_array_equal(pixels(load_image(tensor)), rgb)
+    grey = rgb[..., 0]
+    for source in (grey, grey[..., None], grey[None], torch.tensor(grey)[None], grey.copy(order="F")):
+        np.testing.assert_array_equal(pixels(load_image(source)), np.repeat(grey[..., None], 3, -1))
+    ink = np.dstack([rgb, np.zeros_like(grey)])
+    assert pixels(load_image(ink)).min() == 255
+    assert pixels(load_image(np.array([[True, False]])))[0, :, 0].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 8, 3), np.uint8), "may be"),
+        (np.zeros((1, 8, 4), np.uint8), "may be"),
+        (np.zeros((8, 8, 2), np.uint8), r"expected \(H, W\)"),
+        (np.zeros(8, np.uint8), r"expected \(H, W\)"),
+        (np.zeros((2, 8, 8, 3), np.uint8), r"expected \(H, W\)"),
+        (np.zeros((0, 8), np.uint8), "at least one pixel"),
+        (np.zeros((8, 8), np.int64), "found int64"),
+        (np.zeros((8, 8), complex), "found complex128"),
+        (np.array([["a"]]), "array of shape"),
+        (np.array([[None]]), "array of shape"),
+    ],
+)
+def test_arrays_that_are_no_image_are_named(array, message):
+    with pytest.raises(ImageError, match=message):
+        load_image(array)
+
+
+def test_image_of_no_pixels_is_refused():
+    with pytest.raises(ImageError, match="found 0 x 5"):
+        load_image(Image.new("RGB", (0, 5)))
+
+
+def test_source_is_left_as_it_was():
+    image = photo().convert("RGBA")
+    before = image.tobytes()
+    load_image(image)
+    assert image.tobytes() == before
+    assert image.mode == "RGBA"
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_truncated_file_is_an_error(kind):
+    data = encoded(photo(64, 64), kind, **lossless(kind))
+    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+        with pytest.raises(ImageError):
+            load_image(data[: int(len(data) * share)])
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damaged_file_is_an_image_or_an_image_error(kind, capfd):
+    chance = random.Random(kind)
+    options = {"exif": exif_block(6)} if kind in ("JPEG", "PNG", "WEBP") else {}
+    data = encoded(photo(32, 32), kind, **options)
+    messages = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for case in range(150):
+            broken = bytearray(data)
+            for _ in range(chance.choice((1, 1, 4, 16))):
+                at = chance.choice((chance.randrange(len(data)), chance.randrange(min(80, len(data)))))
+                broken[at] ^= 1 << chance.randrange(8)
+            broken = broken[: chance.randrange(len(data))] if case % 3 == 0 else broken
+            try:
+                assert load_image(bytes(broken), max_pixels=4_000_000).mode == "RGB"
+            except ImageError as error:
+                messages.append(str(error))
+    assert len(messages) > 10
+    assert not any("\n" in message for message in messages)
+    assert capfd.readouterr() == ("", "")
