@@ -27,10 +27,11 @@ def drawn(
     left: int = 10,
     top: int = 15,
     right: int = 10,
+    solid: bool = False,
 ) -> tuple[Pixels, list[tuple[int, int]]]:
     """(H, W) of words with these widths and the gaps between them, and the columns (start, end) of each word.
 
-    A word is strokes of three pixels with gaps of one between them, all as high as the line.
+    A word is strokes of three pixels with gaps of one between them, all as high as the line; a solid one has no gaps.
     """
     spans, at = [], left
     for width, gap in zip(widths, [*gaps, 0], strict=True):
@@ -39,7 +40,8 @@ def drawn(
     image = np.full((height + 2 * top, at + right), PAPER, dtype=np.uint8)
     for start, end in spans:
         image[top : top + height, start:end] = INK
-        image[top : top + height, start + 3 : end - 3 : 4] = PAPER
+        if not solid:
+            image[top : top + height, start + 3 : end - 3 : 4] = PAPER
     return image, spans
 
 
@@ -117,7 +119,7 @@ def test_a_box_is_the_ink_of_its_own_piece_with_three_pixels() -> None:
 
 
 def test_a_margin_ends_at_the_edge_of_the_image_and_at_the_next_ink() -> None:
-    image, spans = drawn([60, 60], [2], height=12, left=1, top=20, right=0)
+    image, spans = drawn([60, 60], [3], height=12, left=1, top=20, right=0)
     first, second = cut_line(image[18:], RULE)
     assert first.box == (0, 0, spans[1][0], 2 + 12 + 3)
     assert second.box == (spans[0][1], 0, spans[1][1], 2 + 12 + 3)
@@ -288,11 +290,26 @@ def test_a_printed_line_is_cut_between_words(size: int) -> None:
     assert all(any(start < cut < end for start, end in spaces) for cut in cuts)
 
 
+def test_letters_far_apart_are_not_cut_where_the_spaces_are_wider() -> None:
+    """A monospaced line: gaps between letters are as wide as narrow spaces, and the line's own spaces are wider."""
+    letters, gaps = [10] * 24, [5] * 23
+    for space in (7, 15):
+        gaps[space] = 30
+    image, spans = drawn(letters, gaps, height=20, solid=True)
+    cuts = [end for _, end in inks(cut_line(image, RULE))][:-1]
+    assert cuts == [spans[7][1], spans[15][1]]
+
+
+def test_letters_alone_are_one_word_and_never_cut() -> None:
+    image, spans = drawn([10] * 24, [5] * 23, height=20, solid=True)
+    assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[-1][1])]
+
+
 lines = st.integers(10, 40).flatmap(
     lambda height: st.integers(1, 12).flatmap(
         lambda count: st.tuples(
             st.just(height),
-            st.lists(st.integers(6, 9 * height), min_size=count, max_size=count),
+            st.lists(st.integers(height, 9 * height), min_size=count, max_size=count),
             st.lists(st.integers(2, height), min_size=count - 1, max_size=count - 1),
         )
     )
@@ -305,7 +322,7 @@ def test_every_ink_column_is_in_one_piece_and_pieces_are_as_the_rule_says(
     line: tuple[int, list[int], list[int]], edge: int, light: bool
 ) -> None:
     height, widths, gaps = line
-    image, spans = drawn(widths, gaps, height=height, left=edge, top=height, right=edge)
+    image, spans = drawn(widths, gaps, height=height, left=edge, top=height, right=edge, solid=True)
     pieces = cut_line(255 - image if light else image, RULE)
     wide = spans[-1][1] - spans[0][0] > RULE.above * height
     assert bool(pieces) == wide

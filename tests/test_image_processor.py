@@ -119,9 +119,29 @@ def test_odd_shapes_give_what_transformers_gives(shape):
             fields = {"size": size, "crop_size": crop, "do_center_crop": crop is not None}
             try:
                 wanted = theirs(reference("ViTImageProcessor", **fields), [image])
-            except ValueError:
+            except ValueError:  # a side of no pixels
+                with pytest.raises(ImageError, match="the result would be"):
+                    ImageProcessor(**fields)(image)
                 continue
             assert_same(ImageProcessor(**fields)(image, return_tensors="np").pixel_values, wanted)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    shape=st.tuples(st.integers(1, 60), st.integers(1, 60)),
+    shortest=st.integers(1, 40),
+    longest=st.integers(1, 60),
+)
+def test_longest_edge_bounds_the_shape_as_in_transformers(shape, shortest, longest):
+    size = {"shortest_edge": shortest, "longest_edge": longest}
+    image = photo(*shape)
+    try:
+        wanted = theirs(reference("ViTImageProcessor", size=size), [image])
+    except ValueError:
+        with pytest.raises(ImageError, match="the result would be"):
+            ImageProcessor(size=size)(image)
+        return
+    assert_same(ImageProcessor(size=size)(image, return_tensors="np").pixel_values, wanted)
 
 
 def test_golden_lines_have_the_stored_pixels():
@@ -270,10 +290,21 @@ def test_type_that_is_not_supported_is_named_with_those_that_are(kind):
         ImageProcessor.from_dict({"image_processor_type": kind})
 
 
-@pytest.mark.parametrize(("field", "by"), [("size", "do_resize"), ("image_mean", "do_normalize")])
+@pytest.mark.parametrize(
+    ("field", "by"), [("size", "do_resize"), ("image_mean", "do_normalize"), ("rescale_factor", "do_rescale")]
+)
 def test_step_without_its_setting_is_an_error(field, by):
     with pytest.raises(ConfigError, match=f"{by} is set, but {field} is null"):
         ImageProcessor(**{field: None})(photo(4, 4))
+
+
+def test_null_filter_is_bilinear():
+    image = photo(30, 20)
+    nulled = ImageProcessor(image_processor_type="DeiTImageProcessor", resample=None)
+    assert torch.equal(
+        nulled(image).pixel_values,
+        ImageProcessor(image_processor_type="DeiTImageProcessor", resample=2)(image).pixel_values,
+    )
 
 
 def test_enum_of_pillow_is_written_as_its_number():

@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from vedcore import ImageError
 from vedcore.vision import load_image
@@ -141,6 +141,17 @@ def test_bombs_are_refused_from_the_header(make, size):
     assert time.perf_counter() - start < 0.5
 
 
+@pytest.mark.parametrize("junk", [b"", b"\0\1"])
+def test_bomb_behind_the_extensions_of_a_gif_is_refused(junk):
+    plain = Image.new("P", (8, 8))
+    data = bytearray(encoded(plain, "GIF", comment=b"!,;", loop=0))
+    at = data.index(b",\0\0\0\0")
+    assert load_image(bytes(data[:at] + junk + data[at:])).size == (8, 8)
+    data[at + 5 : at + 9] = b"\x10\x27\x10\x27"  # 10000 x 10000, where Pillow would warn
+    with pytest.raises(ImageError, match="10000 x 10000 pixels"):
+        load_image(bytes(data[:at] + junk + data[at:]))
+
+
 def test_limit_of_pixels_holds_for_every_source():
     image = photo(40, 40)
     for source in (encoded(image, "PNG"), image, np.asarray(image)):
@@ -202,6 +213,14 @@ def test_orientation_of_jpeg_equals_that_of_pillow(orientation):
 def test_orientation_is_read_from_xmp_where_exif_is_silent():
     note = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     data = encoded(turned(photo(), 6), "WEBP", lossless=True, xmp=note)
+    np.testing.assert_array_equal(pixels(load_image(data)), np.asarray(photo()))
+
+
+@pytest.mark.parametrize(("digits", "turn"), [(exif_block(6).hex(), 6), ("45786", 1), ("zz", 1), ("", 1)])
+def test_orientation_is_read_from_the_exif_of_old_png(digits, turn):
+    notes = PngImagePlugin.PngInfo()
+    notes.add_text("Raw profile type exif", f"\nexif\n {len(digits) // 2}\n{digits}\n")
+    data = encoded(turned(photo(), turn), "PNG", pnginfo=notes)
     np.testing.assert_array_equal(pixels(load_image(data)), np.asarray(photo()))
 
 
@@ -335,6 +354,11 @@ def test_arrays_that_are_no_image_are_named(array, message):
 def test_image_of_no_pixels_is_refused():
     with pytest.raises(ImageError, match="found 0 x 5"):
         load_image(Image.new("RGB", (0, 5)))
+
+
+def test_bytes_beyond_the_limit_are_refused():
+    with pytest.raises(ImageError, match="bytes, more than the 10 allowed"):
+        load_image(encoded(photo(), "PNG"), max_bytes=10)
 
 
 def test_source_is_left_as_it_was():

@@ -81,7 +81,7 @@ def test_what_we_save_transformers_loads_whole_and_the_other_way_round(tmp_path,
         hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=37, image_size=24, patch_size=8
     )
     gpt2 = transformers.GPT2Config(
-        vocab_size=31, n_positions=16, n_embd=48 if unequal else 32, n_layer=2, n_head=4, pad_token_id=0,
+        vocab_size=31, n_positions=24, n_embd=48 if unequal else 32, n_layer=2, n_head=4, pad_token_id=0,
         bos_token_id=1, eos_token_id=2,
     )  # fmt: skip
     reference = theirs(vit, gpt2)

@@ -7,7 +7,6 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tokenizers
 import torch
@@ -208,6 +207,7 @@ def test_special_tokens_equal_those_of_transformers(both):
         assert ours.convert_tokens_to_ids(tokens) == reference.convert_tokens_to_ids(tokens)
     assert ours.convert_ids_to_tokens(list(range(10))) == tokens[:-1]
     assert ours.convert_ids_to_tokens(3) == tokens[3]
+    assert ours.convert_tokens_to_ids(tokens[3]) == 3
 
 
 def test_transformers_reads_what_is_saved_and_the_other_way_round(both, tmp_path):

@@ -110,13 +110,13 @@ def size(default: Size) -> Any:
 
 
 def token_ids(default: TokenIds = None) -> Any:
-    """A field of a token id, several, or none."""
+    """A field of a token id, several, or none, whatever the default."""
 
     def check(value: Any) -> bool:
         ids = value if isinstance(value, tuple) else (value,)
-        return bool(ids) and all(type(token) is int and token >= 0 for token in ids)
+        return value is None or (bool(ids) and all(type(token) is int and token >= 0 for token in ids))
 
-    return _field(default, check, "a token id (an int of at least 0) or a list of them", converter=as_tuple)
+    return _field(default, check, "a token id (an int of at least 0), a list of them, or none", converter=as_tuple)
 
 
 def _field(
@@ -129,9 +129,17 @@ def _field(
     return attrs.field(default=default, validator=validate, converter=converter)
 
 
+def _is_mapping(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be a dict, got {value!r}")
+
+
 def as_float(value: Any) -> Any:
     """An int as the float that it equals; anything else as it is."""
-    return float(value) if type(value) is int else value
+    try:
+        return float(value) if type(value) is int else value
+    except OverflowError:
+        return value
 
 
 def as_tuple(value: Any) -> Any:
@@ -168,7 +176,7 @@ def model_config(model_type: str) -> Callable[[type[C]], type[C]]:
 def settings(cls: type[C]) -> type[C]:
     """Make a class of annotated fields a group of checked settings that keeps unknown fields in ``extra``."""
     cls.__annotations__ = {**cls.__annotations__, "extra": dict[str, Any]}
-    cls.extra = attrs.field(factory=dict, repr=False)  # type: ignore[attr-defined]
+    cls.extra = attrs.field(factory=dict, repr=False, validator=_is_mapping)  # type: ignore[attr-defined]
     return attrs.define(kw_only=True)(cls)
 
 
@@ -177,8 +185,7 @@ converter = Converter()
 
 
 def _exact(value: Any, kind: Any) -> Any:
-    if kind is float and type(value) is int:
-        return float(value)
+    value = as_float(value) if kind is float else value
     if type(value) is not kind:
         raise ConfigError(f"expected {kind.__name__}, got {value!r}")
     return value
@@ -191,8 +198,9 @@ def _as_it_is(value: Any, _: Any) -> Any:
 for _kind in (bool, int, float, str):
     converter.register_structure_hook(_kind, _exact)
 # The fields' own checks say what these unions may hold.
-for _union in (Size, TokenIds, Size | None, int | float | None):
+for _union in (Size, TokenIds, Size | None, int | float | None, tuple[int, ...] | None):
     converter.register_structure_hook(_union, _as_it_is)
+converter.register_structure_hook_func(lambda kind: kind == tuple[int, ...], _as_it_is)
 converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: dict(value))
 
 
@@ -210,14 +218,15 @@ def from_dict(cls: type[C], data: Mapping[str, Any], where: str = "config") -> C
     try:
         return converter.structure({**fields, "extra": extra}, cls)
     except Exception as cause:
-        raise ConfigError(f"{where}: {'; '.join(_lines(cause))}") from cause
+        raise ConfigError(f"{where}: {'; '.join(_lines(cause, cls.__name__))}") from cause
 
 
-def _lines(cause: Exception) -> list[str]:
+def _lines(cause: Exception, name: str) -> list[str]:
     def told(error: BaseException, _: Any) -> str:
         return str(error) or type(error).__name__
 
-    return [line.replace(" @ $.", " in ").replace(" @ $", "") for line in transform_error(cause, format_exception=told)]
+    lines = transform_error(cause, format_exception=told)
+    return [line.replace(" @ $.", f" in {name}.").replace(" @ $", "") for line in lines]
 
 
 def to_dict(config: Any) -> dict[str, Any]:

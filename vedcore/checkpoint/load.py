@@ -73,14 +73,16 @@ def load_sections(
         problems = _Problems()
         plan: list[tuple[Section, _Slot, StoredTensor, Place]] = []
         absent: list[str] = []
+        absent_parts: list[tuple[Section, str]] = []
         claimed: set[str] = set()
         for section in sections:
             names = {name for name in stored if name.startswith(section.prefix)} - claimed
             claimed |= names
             sources = _by_canonical_name(section, {name: stored[name] for name in names}, problems)
-            _drop_absent_parts(section, sources)
+            lacking = _absent_parts(section, sources)
+            absent_parts += [(section, path) for path in lacking]
             wanted: dict[str, None] = {}
-            for slot in _slots(section):
+            for slot in _slots(section, without=lacking):
                 found = [place for place in slot.places if place.name in sources]
                 wanted |= dict.fromkeys(place.name for place in slot.places)
                 if not found:
@@ -88,14 +90,19 @@ def load_sections(
                     (absent if allowed else problems.missing).append(section.prefix + slot.places[0].name)
                     continue
                 if len(found) > 1:
-                    _same(section, [sources[place.name] for place in found], problems)
+                    _same([sources[place.name] for place in found], _TIED, problems)
                 plan.append((section, slot, sources[found[0].name], found[0]))
             problems.unexpected += [sources[name].name for name in sources if name not in wanted]
             problems.shapes += _shape_problems([(s, p, t) for owner, s, t, p in plan if owner is section])
         problems.unexpected += [name for name in stored if name not in claimed]
         problems.missing = list(dict.fromkeys(problems.missing))
         problems.raise_if_any(folder)
-        _fill(plan, dtype)
+        values = _read(plan, dtype, problems)
+        problems.raise_if_any(folder)
+    for section, path in absent_parts:
+        setattr(section.module, path, None)
+    for (section, slot, _, _), tensor in zip(plan, values, strict=True):
+        _put(section.module, slot.names, tensor)
     for section in sections:
         _check_buffers(section)
     return absent
@@ -134,38 +141,45 @@ def _by_canonical_name(
         if canonical is None:
             continue
         if canonical in found:
-            _same(section, [found[canonical], tensor], problems)
+            _same([found[canonical], tensor], "are two spellings of one name: remove one", problems)
         found[canonical] = tensor
     return found
 
 
-def _same(section: Section, tensors: list[StoredTensor], problems: _Problems) -> None:
+_TIED = "are tied by the config (tie_word_embeddings): set it to false to keep both, or remove one"
+
+
+def _same(tensors: list[StoredTensor], reason: str, problems: _Problems) -> None:
     """One tensor under several names must be one tensor: which of two different ones is meant, nobody can say."""
     first, *others = tensors
     for other in others:
-        if first.shape != other.shape or not torch.equal(first.read(), other.read()):
-            problems.other.append(
-                f"{first.name} and {other.name} differ, but the config ties them (tie_word_embeddings): "
-                "set it to false to keep both, or remove one"
-            )
+        a, b = first.read(), other.read()
+        if a.dtype != b.dtype or not torch.equal(a, b):
+            problems.other.append(f"{first.name} and {other.name} differ, but {reason}")
 
 
-def _drop_absent_parts(section: Section, sources: Mapping[str, StoredTensor]) -> None:
+def _absent_parts(section: Section, sources: Mapping[str, StoredTensor]) -> list[str]:
+    """The optional modules that have no tensor on disk."""
+    absent = []
     for path in section.keymap.optional:
         part = section.module.get_submodule(path) if getattr(section.module, path, None) is not None else None
         if part is None:
             continue
         names = [section.keymap.to_theirs(f"{path}.{name}").name for name, _ in part.named_parameters()]
         if not any(name in sources for name in names):
-            setattr(section.module, path, None)
+            absent.append(path)
+    return absent
 
 
-def _slots(section: Section) -> list[_Slot]:
+def _slots(section: Section, without: Sequence[str] = ()) -> list[_Slot]:
+    """The tensors of a section, shared ones once, but for those of the modules ``without``."""
     slots: dict[int, _Slot] = {}
     module = section.module
     parameters = list(module.named_parameters(remove_duplicate=False))
     buffers = [(name, buffer) for name, buffer in module.named_buffers() if name in module.state_dict(keep_vars=True)]
     for name, tensor in parameters + buffers:
+        if name.startswith(tuple(f"{path}." for path in without)):
+            continue
         slot = slots.setdefault(id(tensor), _Slot(tensor))
         slot.names.append(name)
         slot.places.append(section.keymap.to_theirs(name))
@@ -191,21 +205,26 @@ def _shape_problems(filled: list[tuple[_Slot, Place, StoredTensor]]) -> list[str
     return problems
 
 
-def _fill(plan: list[tuple[Section, _Slot, StoredTensor, Place]], dtype: torch.dtype | None) -> None:
-    """Read each tensor on disk once, and put its pieces in place."""
-    values: dict[str, Tensor] = {}
-    for section, slot, stored, place in sorted(plan, key=lambda item: item[2].name):
-        if stored.name not in values:
-            values = {stored.name: stored.read()}
-        tensor = values[stored.name]
+def _read(
+    plan: Sequence[tuple[Section, _Slot, StoredTensor, Place]], dtype: torch.dtype | None, problems: _Problems
+) -> list[Tensor]:
+    """The values for each slot of ``plan``; each tensor on disk is read once."""
+    found: dict[int, Tensor] = {}
+    whole: dict[str, Tensor] = {}
+    for i, (_, slot, stored, place) in sorted(enumerate(plan), key=lambda item: item[1][2].name):
+        if stored.name not in whole:
+            whole = {stored.name: stored.read()}
+        tensor = whole[stored.name]
         if slot.tensor.is_floating_point() != tensor.is_floating_point():
-            raise CheckpointError(f"{stored.file}: {stored.name} is {tensor.dtype}, expected {slot.tensor.dtype}")
+            problems.other.append(f"{stored.file}: {stored.name} is {tensor.dtype}, expected {slot.tensor.dtype}")
         if place.count > 1:
             tensor = tensor.tensor_split(place.count, dim=_outputs(place, tensor))[place.index]
         tensor = tensor.t() if place.transposed and tensor.dim() == 2 else tensor
         if dtype is not None and tensor.is_floating_point():
             tensor = tensor.to(dtype)
-        _put(section.module, slot.names, tensor.contiguous())
+        found[i] = tensor.contiguous()
+    problems.other = list(dict.fromkeys(problems.other))
+    return [found[i] for i in range(len(plan))]
 
 
 def _put(module: nn.Module, names: list[str], tensor: Tensor) -> None:

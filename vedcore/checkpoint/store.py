@@ -55,6 +55,8 @@ def stored_tensors(folder: Path, *, allow_pickle: bool = False) -> Iterator[Mapp
             path = inside(folder, name)
             if not path.is_file():
                 raise CheckpointNotFound(f"{path}: no such file, though the index of the checkpoint names it")
+            if name.endswith(".bin") and not allow_pickle:
+                raise CheckpointError(f"{path}: a pickle, though the index is of safetensors: pass allow_pickle=True to read it")
             reader = _read_pickle if name.endswith(".bin") else _read_safetensors
             tensors = reader(path, stack)
             if promised is not None and (absent := sorted(promised - tensors.keys())):
@@ -171,7 +173,7 @@ def byte_count(text: int | str) -> int:
     if isinstance(text, int):
         return text
     units = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
-    match = re.fullmatch(r"\s*(\d+)\s*([KMG]?I?)B\s*", text.upper())
+    match = re.fullmatch(r"\s*(\d+)\s*([KMG]I?|)B\s*", text.upper()) if isinstance(text, str) else None
     if match is None:
         raise ConfigError(f"max_shard_size must be a number of bytes or like '5GB', got {text!r}")
     return int(match[1]) * units[match[2]]

@@ -340,13 +340,13 @@ def _of_model(config: Mapping[str, Any]) -> dict[str, Any]:
     Source: ``GenerationConfig.from_model_config`` of transformers 5.23. Old BART configs force the begin token by a flag.
     """
     names = {*_names(), *NOT_DONE}
-    top = {name: value for name, value in config.items() if value is not None and name in names}
-    if config.get("force_bos_token_to_be_generated") and "bos_token_id" in top:
-        top["forced_bos_token_id"] = top["bos_token_id"]
-    inner = config.get("decoder")
-    below = inner if isinstance(inner, Mapping) else {}
-    found = {name: value for name, value in below.items() if value is not None and name in names} | top
-    asked = {name: v for name, v in found.items() if name not in NOT_DONE or v not in NOT_DONE[name]}
+    top, below = dict(config), config.get("decoder")
+    if top.get("force_bos_token_to_be_generated"):
+        top["forced_bos_token_id"] = top.get("bos_token_id")
+    asked: dict[str, Any] = {}
+    for level in (below if isinstance(below, Mapping) else {}, top):
+        asked |= {name: value for name, value in level.items() if value is not None and name in names}
+    asked = {name: value for name, value in asked.items() if value not in NOT_DONE.get(name, ())}
     if any(asked.get(name) is True for name in OUTPUTS):
         asked["return_dict_in_generate"] = True
     return asked

@@ -4,7 +4,8 @@ Shapes: H x W pixels of the image, N runs, each a row (start, end) with the end 
 
 Ink is what Otsu's threshold parts from the background, which is the larger side, so that light on dark is
 ink too. Specks are no ink. A thin stroke that runs along nearly the whole line is a ruling, not a letter.
-The height of a line is that of what is left; a gap of 0.16 heights may be cut, one of 0.3 is a space.
+The height of a line is that of what is left; a gap of 0.16 heights may be cut unless the line's own gaps say that it is one
+between letters; one of 0.3 is a space.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ Box = tuple[int, int, int, int]
 
 _MARGIN = 3  # pixels of background kept around the ink of a piece
 _GAP = 0.16  # heights: narrower than this, a gap is one between letters
+_WORDS_APART = 2.5  # gaps between letters: as wide as this, on average, are the gaps between words
 _SPACE = 0.3  # heights: a gap as wide as this is a space in nearly every font
 _CONTRAST = 16  # grey levels between ink and background, below which the image is empty paper
 _SPECK = 0.01  # squared heights: a spot of less ink than this is smaller than a full stop
@@ -98,7 +100,8 @@ def cut_line(pixels: Pixels, rule: CutRule) -> list[CutPiece]:
         return []
     top, bottom = rows[0, 0], rows[-1, 1]
     height = float(bottom - top)
-    words = _joined(_marks(letters[top:bottom], axis=0, speck=speck), gap=_GAP * height)
+    marks = _marks(letters[top:bottom], axis=0, speck=speck)
+    words = _joined(marks, gap=max(_GAP * height, _letter_gap(marks, height)))
     if not len(words) or words[-1, 1] - words[0, 0] <= rule.above * height:
         return []
     pieces = []
@@ -203,6 +206,25 @@ def _marks(letters: Mask, *, axis: int, speck: float) -> Runs:
     total = np.concatenate([[0], np.cumsum(counts)])
     marks: Runs = runs[total[runs[:, 1]] - total[runs[:, 0]] >= speck]
     return marks
+
+
+def _letter_gap(marks: Runs, height: float) -> float:
+    """(N, 2) -> the gap from which the marks of a line are words apart, not letters.
+
+    Marks that are mostly wider than the line is high are words: 0. Else they are letters, and two kinds of gaps are told
+    apart as ink is from paper; where there is one kind alone, the line is one word: infinity.
+    """
+    if not len(marks) or np.median(marks[:, 1] - marks[:, 0]) >= height:
+        return 0.0
+    gaps = np.sort(marks[1:, 0] - marks[:-1, 1]).astype(np.float64)
+    count = np.arange(1, len(gaps))
+    if not len(count):
+        return 0.0
+    below = np.cumsum(gaps)[:-1]
+    narrow, wide = below / count, (gaps.sum() - below) / (len(gaps) - count)
+    split = int(np.argmax(count * (len(gaps) - count) * (wide - narrow) ** 2))
+    two_kinds = wide[split] >= _WORDS_APART * narrow[split]
+    return float(gaps[split] + gaps[split + 1]) / 2 if two_kinds else math.inf
 
 
 def _joined(runs: Runs, *, gap: float) -> Runs:

@@ -124,12 +124,14 @@ def _gif_size(data: bytes) -> tuple[int, int]:
     width, height, at = short(6), short(8), 13
     if data[10] & 128:
         at += 3 << (data[10] & 7) + 1
-    while data[at] == 0x21:  # extensions: a label, then blocks that each begin with their length
-        at += 2
-        while data[at]:
-            at += 1 + data[at]
+    while data[at] not in b",;":
         at += 1
-    if data[at] == 0x2C:
+        if data[at - 1] == 0x21:  # an extension: a label, then blocks that each begin with their length
+            at += 1
+            while data[at]:
+                at += 1 + data[at]
+            at += 1
+    if data[at : at + 1] == b",":
         width = max(width, short(at + 1) + short(at + 5))
         height = max(height, short(at + 3) + short(at + 7))
     return width, height
