@@ -144,6 +144,14 @@ def test_a_cut_leaves_what_it_must_keep_and_changes_no_score(name, decoding, kee
     assert torch.equal(processed[left], decoding[1][left])
 
 
+@pytest.mark.parametrize("name", ["top_p", "typical", "epsilon", "min_p"])
+@pytest.mark.parametrize("value", [0.25, 0.5, 0.75])
+def test_a_token_that_lies_on_the_border_falls_as_in_transformers(name, value):
+    ours, theirs, _ = CUTS[name]
+    scores = torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, NEVER, NEVER]])
+    assert_same(ours(value), theirs(value), torch.tensor([[1], [1]]), scores)
+
+
 # All of them.
 
 

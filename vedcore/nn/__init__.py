@@ -12,6 +12,7 @@ from vedcore.nn.blocks import (
     PreNormCrossAttention,
 )
 from vedcore.nn.drop import DropPath
+from vedcore.nn.fairseq import LayerDrop, ScaledEmbedding
 from vedcore.nn.init import initialize
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
 from vedcore.nn.part import Part, without_storage
@@ -26,6 +27,7 @@ __all__ = [
     "ClassPooler",
     "CrossAttention",
     "DropPath",
+    "LayerDrop",
     "OffsetPositions",
     "Part",
     "PatchEmbeddings",
@@ -34,6 +36,7 @@ __all__ = [
     "PostNormCrossAttention",
     "PreNormBlock",
     "PreNormCrossAttention",
+    "ScaledEmbedding",
     "SelfAttention",
     "TextEmbeddings",
     "TransformHead",
