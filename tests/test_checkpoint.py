@@ -14,6 +14,8 @@ import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
+from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
+from vedcore_plugin_vit import ViTConfig, ViTModel
 
 from vedcore import KeyMap, Rule, Step
 from vedcore.checkpoint import Section, load_sections, save_sections, store, stored_tensors
@@ -22,8 +24,6 @@ from vedcore.config import Config, integer, model_config
 from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, SaveError, VedcoreError
 from vedcore.files import read_json, write_json
 from vedcore.nn import Part, without_storage
-from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
-from vedcore_plugin_vit import ViTConfig, ViTModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers")
 
@@ -35,7 +35,7 @@ VIT = {
     "image_size": 4,
     "patch_size": 2,
 }
-GPT2 = {"vocab_size": 11, "n_positions": 7, "n_embd": 6, "n_layer": 2, "n_head": 2, "n_inner": 5}
+GPT2 = {"vocab_size": 11, "n_positions": 7, "n_embd": 6, "n_layer": 1, "n_head": 2, "n_inner": 5}
 
 
 def vit(**fields):
@@ -148,16 +148,16 @@ def test_shards_hold_the_same_tensors_and_replace_the_single_file(saved, limit):
     (folder / "pytorch_model.bin").write_text("stray")
     (folder / "notes.txt").write_text("kept")
     part.save_pretrained(folder, max_shard_size=limit)
-    shards = sorted(path.name for path in folder.glob("*.safetensors"))
-    assert len(shards) > 1
-    assert shards == [f"model-{i:05d}-of-{len(shards):05d}.safetensors" for i in range(1, len(shards) + 1)]
-    assert {path.name for path in folder.iterdir()} - set(shards) == {
+    files = shards(folder)
+    assert len(files) > 1
+    assert files == [f"model-{i:05d}-of-{len(files):05d}.safetensors" for i in range(1, len(files) + 1)]
+    assert {path.name for path in folder.iterdir()} - set(files) == {
         "config.json",
         "model.safetensors.index.json",
         "notes.txt",
     }
     index = read_json(folder / "model.safetensors.index.json")
-    for shard in shards:
+    for shard in files:
         tensors = load_file(folder / shard)
         assert {name for name, file in index["weight_map"].items() if file == shard} == tensors.keys()
         assert len(tensors) == 1 or sum(tensor.nbytes for tensor in tensors.values()) <= byte_count(limit)
@@ -267,7 +267,10 @@ def each_tensor(saved, change):
             continue
         new, told = changed
         save_file({**{k: v for k, v in tensors.items() if k != name}, **new}, folder / WEIGHTS)
-        refused(part, folder, *told)
+        with pytest.raises(CheckpointError) as error:
+            load_sections(part.sections(), folder)
+        for text in (str(folder), *told):
+            assert text in str(error.value)
         count += 1
     assert count
     save_file(tensors, folder / WEIGHTS)
@@ -275,8 +278,7 @@ def each_tensor(saved, change):
 
 
 def test_each_tensor_removed_is_named(saved):
-    pooler = {"pooler.dense.weight", "pooler.dense.bias"}
-    each_tensor(saved, lambda name, tensor: ({}, ("1 missing", name)) if name not in pooler else ({}, ("1 missing", name)))
+    each_tensor(saved, lambda name, tensor: ({}, (f"1 missing ({name})",)))
 
 
 def test_each_tensor_renamed_is_named_twice(saved):
@@ -307,10 +309,12 @@ def test_each_matrix_that_is_transposed_is_named(saved):
 
 
 def test_each_tensor_beside_which_another_stands_is_told(saved):
-    each_tensor(saved, lambda name, tensor: ({name: tensor, f"x.{name}": tensor}, ("1 unexpected", f"x.{name}")))
+    each_tensor(
+        saved, lambda name, tensor: ({name: tensor, f"x.{name}": tensor.clone()}, ("1 unexpected", f"x.{name}"))
+    )
 
 
-@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
 def test_each_tensor_that_does_not_hold_floats_is_named(saved, dtype):
     each_tensor(saved, lambda name, tensor: ({name: tensor.to(dtype)}, (name, str(dtype), "expected torch.float32")))
 
@@ -398,7 +402,9 @@ def test_a_tied_tensor_is_read_under_any_of_its_names(tmp_path):
         assert same(GPT2LMHeadModel.from_pretrained(tmp_path), part)
 
 
-@pytest.mark.parametrize("change", [lambda t: t + 1, lambda t: t[:5], lambda t: t.bfloat16()], ids="value shape type".split())
+@pytest.mark.parametrize(
+    "change", [lambda t: t + 1, lambda t: t[:5], lambda t: t.bfloat16()], ids=["value", "shape", "type"]
+)
 def test_two_different_tensors_under_one_tie_are_refused(tmp_path, change):
     part = moved(gpt2())
     part.save_pretrained(tmp_path)
@@ -462,6 +468,18 @@ def test_a_classifier_of_transformers_gives_its_encoder_without_a_pooler(tmp_pat
     assert same(ViTModel.from_pretrained(tmp_path / "again"), part)
 
 
+def test_a_part_without_its_optional_module_lets_no_such_tensor_in(tmp_path):
+    part = vit()
+    part.save_pretrained(tmp_path)
+    bare = vit()
+    bare.pooler = None
+    with pytest.raises(CheckpointError, match=r"2 unexpected \(pooler.dense.bias, pooler.dense.weight\)"):
+        load_sections(bare.sections(), tmp_path)
+    bare.save_pretrained(tmp_path)
+    load_sections(bare.sections(), tmp_path)
+    assert bare.pooler is None
+
+
 def test_a_pooler_is_kept_where_the_file_has_one_and_half_of_one_is_missing(tmp_path):
     part = vit()
     part.save_pretrained(tmp_path)
@@ -475,7 +493,7 @@ def test_a_transformer_without_its_head_and_with_stray_masks_is_read(tmp_path):
     theirs.save_pretrained(tmp_path)
     assert "wte.weight" in pieces_of(tmp_path)
     strays = {}
-    for i in range(2):
+    for i in range(GPT2["n_layer"]):
         strays[f"h.{i}.attn.bias"] = torch.ones(1, 1, 7, 7, dtype=torch.bool)
         strays[f"h.{i}.attn.masked_bias"] = torch.tensor(-1e4)
         strays[f"h.{i}.crossattention.bias"] = torch.ones(1, 1, 7, 7)
@@ -485,7 +503,7 @@ def test_a_transformer_without_its_head_and_with_stray_masks_is_read(tmp_path):
         hidden = theirs(torch.tensor([[1, 4, 2, 9, 3]])).last_hidden_state
     torch.testing.assert_close(logits(part), hidden @ theirs.wte.weight.T, rtol=1e-5, atol=1e-5)
     part.save_pretrained(tmp_path / "again")
-    assert not any("masked_bias" in name or name.endswith("attn.bias") for name in pieces_of(tmp_path / "again"))
+    assert not any("masked_bias" in name or name.endswith(".attn.bias") for name in pieces_of(tmp_path / "again"))
 
 
 # The index.
@@ -507,28 +525,36 @@ def reindex(folder, **changes):
     write_json(folder / INDEX, index)
 
 
+def shards(folder):
+    return sorted(path.name for path in folder.glob("*.safetensors"))
+
+
 def test_a_missing_shard_is_named(sharded):
     part, folder = sharded
-    (folder / "model-00002-of-00004.safetensors").rename(folder / "elsewhere")
-    with pytest.raises(CheckpointNotFound, match=r"model-00002-of-00004\.safetensors: no such file, though the index"):
+    lost = shards(folder)[1]
+    (folder / lost).unlink()
+    with pytest.raises(CheckpointNotFound, match=f"{lost}: no such file, though the index"):
         type(part).from_pretrained(folder)
 
 
 def test_a_tensor_that_its_shard_lacks_is_named(sharded):
     part, folder = sharded
-    reindex(folder, **{"layernorm.weight": "model-00001-of-00004.safetensors"})
-    refused(part, folder, "model-00001-of-00004.safetensors: lacks layernorm.weight, which the index says it holds")
+    first = shards(folder)[0]
+    reindex(folder, **{"layernorm.weight": first})
+    refused(part, folder, f"{first}: lacks layernorm.weight, which the index says it holds")
 
 
 def test_one_tensor_in_two_shards_is_refused(sharded):
     part, folder = sharded
-    first, last = folder / "model-00001-of-00004.safetensors", folder / "model-00004-of-00004.safetensors"
-    double = next(iter(load_file(first)))
-    save_file({**load_file(last), double: load_file(first)[double]}, last)
-    refused(part, folder, last.name, first.name, f"holds {double} too")
+    first, last = shards(folder)[0], shards(folder)[-1]
+    double = next(iter(load_file(folder / first)))
+    save_file({**load_file(folder / last), double: load_file(folder / first)[double]}, folder / last)
+    refused(part, folder, last, first, f"holds {double} too")
 
 
-@pytest.mark.parametrize("name", ["../other/model.safetensors", "/etc/passwd", "..", "a/b", "C:x", "a\\b", "", 3, None, []])
+@pytest.mark.parametrize(
+    "name", ["../other/model.safetensors", "/etc/passwd", "..", "a/b", "C:x", "a\\b", "", 3, None, []]
+)
 def test_an_index_reads_only_its_own_folder(sharded, name):
     part, folder = sharded
     (folder.parent / "other").mkdir()
@@ -551,7 +577,9 @@ def test_an_index_that_names_no_weight_file_is_refused(sharded, name):
     refused(part, folder)
 
 
-@pytest.mark.parametrize("content", [{}, {"weight_map": {}}, {"weight_map": []}, {"weight_map": "x"}, {"weight_map": None}])
+@pytest.mark.parametrize(
+    "content", [{}, {"weight_map": {}}, {"weight_map": []}, {"weight_map": "x"}, {"weight_map": None}]
+)
 def test_an_index_without_a_map_is_refused(sharded, content):
     part, folder = sharded
     write_json(folder / INDEX, content)
@@ -642,7 +670,9 @@ def test_a_pickle_that_would_run_code_never_does(tmp_path, form):
     if form == "plain":
         path.write_bytes(pickle.dumps(gadget))
     else:
-        torch.save({"a": [gadget]} if form == "nested" else gadget, path, _use_new_zipfile_serialization=form != "legacy")
+        torch.save(
+            {"a": [gadget]} if form == "nested" else gadget, path, _use_new_zipfile_serialization=form != "legacy"
+        )
     with pytest.raises(CheckpointError) as error:
         ViTModel.from_pretrained(tmp_path, allow_pickle=True)
     assert str(path) in str(error.value)
@@ -671,7 +701,9 @@ def test_what_is_not_a_plain_dense_tensor_is_refused_by_name(tmp_path, kind):
         ViTModel.from_pretrained(tmp_path, allow_pickle=True)
 
 
-@pytest.mark.parametrize("content", [[1], torch.zeros(3), None, {3: torch.zeros(3)}], ids="list tensor none key".split())
+@pytest.mark.parametrize(
+    "content", [[1], torch.zeros(3), None, {3: torch.zeros(3)}], ids=["list", "tensor", "none", "key"]
+)
 def test_a_pickle_that_is_not_tensors_by_name_is_refused(tmp_path, content):
     config_beside(tmp_path, vit())
     pickled(tmp_path, content)
@@ -682,17 +714,21 @@ def test_a_pickle_that_is_not_tensors_by_name_is_refused(tmp_path, content):
 # Damaged files.
 
 
+def read_all(folder):
+    with stored_tensors(folder) as tensors:
+        return {name: tensor.read() for name, tensor in tensors.items()}
+
+
 def test_a_file_cut_at_any_point_or_padded_is_refused_by_name(saved):
     part, folder = saved
     path = folder / WEIGHTS
     whole = path.read_bytes()
     header = 8 + int.from_bytes(whole[:8], "little")
-    cuts = {*range(0, 20), *range(header - 5, header + 5), *range(20, len(whole), 37), len(whole) - 1}
+    cuts = {*range(20), *range(header - 5, header + 5), *range(20, len(whole), 37), len(whole) - 1}
     for cut in sorted(cuts):
         path.write_bytes(whole[:cut])
-        with pytest.raises(CheckpointError, match=r"model\.safetensors"), stored_tensors(folder) as tensors:
-            for tensor in tensors.values():
-                tensor.read()
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            read_all(folder)
     for padding in (b"\0", b"x" * 7, b"\0" * 4096, whole):
         path.write_bytes(whole + padding)
         refused(part, folder, WEIGHTS)
@@ -728,7 +764,7 @@ def test_a_damaged_byte_gives_a_vedcore_error_or_a_whole_part(saved):
     whole = bytearray(path.read_bytes())
     header = 8 + int.from_bytes(whole[:8], "little")
     generator = torch.Generator().manual_seed(0)
-    for position in torch.randint(0, header, (60,), generator=generator).tolist():
+    for position in torch.randint(0, header, (40,), generator=generator).tolist():
         damaged = bytearray(whole)
         damaged[position] ^= 1 << (position % 8)
         path.write_bytes(damaged)
@@ -810,7 +846,7 @@ def test_what_a_section_may_lack_is_returned_and_left(tmp_path):
     before = live.norm.weight.clone()
     assert load_sections(live.sections(), tmp_path, missing_ok=["norm."]) == ["layernorm.weight", "layernorm.bias"]
     assert torch.equal(live.norm.weight, before)
-    assert torch.equal(live.cls_token, part.cls_token) if hasattr(part, "cls_token") else True
+    assert torch.equal(live.pooler.dense.weight, part.pooler.dense.weight)
     edit(tmp_path, **{"embeddings.cls_token": None})
     with pytest.raises(CheckpointError, match="1 missing"):
         load_sections(live.sections(), tmp_path, missing_ok=["norm."])

@@ -9,6 +9,8 @@ import pytest
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from vedcore_plugin_gpt2 import GPT2Config
+from vedcore_plugin_vit import ViTConfig
 
 from vedcore.config import (
     Config,
@@ -28,8 +30,6 @@ from vedcore.config import (
 )
 from vedcore.errors import CheckpointNotFound, ConfigError
 from vedcore.nn import ACTIVATIONS
-from vedcore_plugin_gpt2 import GPT2Config
-from vedcore_plugin_vit import ViTConfig
 
 CONFIGS = (ViTConfig, GPT2Config)
 THEIRS = {ViTConfig: transformers.ViTConfig, GPT2Config: transformers.GPT2Config}
@@ -157,6 +157,19 @@ def test_copies_are_equal_and_stand_alone(config):
         assert config.extra["list"] == [1]
         with pytest.raises(ConfigError):
             other.initializer_range = "no"
+
+
+def test_a_replaced_field_is_checked_and_the_original_stays():
+    config = GPT2Config(n_embd=8, extra={"note": "x"})
+    changed = config.replace(n_embd=16, eos_token_id=[1, 2])
+    assert (changed.n_embd, changed.eos_token_id, changed.extra) == (16, (1, 2), {"note": "x"})
+    changed.extra["note"] = "y"
+    assert config == GPT2Config(n_embd=8, extra={"note": "x"})
+    with pytest.raises(ConfigError, match=r"GPT2Config\.n_embd"):
+        config.replace(n_embd=0)
+    for name in ("width", "hidden_size", "to_dict"):
+        with pytest.raises(TypeError, match=f"GPT2Config has no field '{name}'"):
+            config.replace(**{name: 3})
 
 
 def test_a_config_is_read_from_its_folder(tmp_path):

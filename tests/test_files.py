@@ -454,6 +454,12 @@ def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path):
         ]
 
 
+def test_a_link_of_a_save_is_not_followed_to_be_flushed(tmp_path):
+    with staged(tmp_path / "model") as stage:
+        (stage / "link").symlink_to("/no/such/file")
+    assert os.readlink(tmp_path / "model" / "link") == "/no/such/file"
+
+
 def test_every_error_of_this_file_is_a_vedcore_error():
     assert {ConfigError, CheckpointError, CheckpointNotFound, SaveError} <= set(VedcoreError.__subclasses__()) | set(
         CheckpointError.__subclasses__()

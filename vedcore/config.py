@@ -7,6 +7,7 @@ when the config is built and when it is assigned. ``@settings`` does the same fo
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -47,6 +48,16 @@ class Config:
         Raises ConfigError: each wrong field, what it must be and what was found; ``where`` stands in front.
         """
         return from_dict(cls, data, where)
+
+    def replace(self, **fields: Any) -> Self:
+        """A copy with these fields set, each checked; TypeError for a name that is no field."""
+        changed = copy.copy(self)
+        known = {attribute.name for attribute in attrs.fields(type(self))}  # type: ignore[arg-type]
+        for name, value in {"extra": dict(self.extra), **fields}.items():
+            if name not in known:
+                raise TypeError(f"{type(self).__name__} has no field {name!r}")
+            setattr(changed, name, value)
+        return changed
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
@@ -155,10 +166,7 @@ def pair(size: Size) -> tuple[int, int]:
 # Classes.
 
 
-@dataclass_transform(
-    kw_only_default=True,
-    field_specifiers=(integer, number, rate, flag, text, integers, size, token_ids, attrs.field),
-)
+@dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
 def model_config(model_type: str) -> Callable[[type[C]], type[C]]:
     """Make a class of annotated fields the config of the architecture ``model_type``."""
 
@@ -169,10 +177,7 @@ def model_config(model_type: str) -> Callable[[type[C]], type[C]]:
     return decorate
 
 
-@dataclass_transform(
-    kw_only_default=True,
-    field_specifiers=(integer, number, rate, flag, text, integers, size, token_ids, attrs.field),
-)
+@dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
 def settings(cls: type[C]) -> type[C]:
     """Make a class of annotated fields a group of checked settings that keeps unknown fields in ``extra``."""
     cls.__annotations__ = {**cls.__annotations__, "extra": dict[str, Any]}

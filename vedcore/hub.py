@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from vedcore.errors import CheckpointNotFound
+from vedcore.errors import CheckpointNotFound, foreign
 
 FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 """What is fetched of a repository on the hub; pickles only where they are asked for."""
@@ -25,12 +25,14 @@ def resolve(
 
     offline: only what the cache has. Raises CheckpointNotFound with what was asked, and why it is not there.
     """
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path
-    if path.exists():
-        raise CheckpointNotFound(f"{path} is a file; name the folder that holds config.json and the weights")
     text = str(name)
+    with foreign(CheckpointNotFound, f"{text[:200]}: no such folder"):  # an unknown ~user, a name that is too long
+        path = Path(name).expanduser()
+        is_folder, exists = path.is_dir(), path.exists()
+    if is_folder:
+        return path
+    if exists:
+        raise CheckpointNotFound(f"{path} is a file; name the folder that holds config.json and the weights")
     if not _HUB_ID.fullmatch(text) or text.startswith((".", "-")) or ".." in text:
         raise CheckpointNotFound(f"{text}: no such folder")
     return _fetch(text, revision, allow_pickle, offline)

@@ -30,7 +30,7 @@ from vedcore.generation import (
 )
 from vedcore.hub import resolve
 from vedcore.keymap import KeyMap, Rule
-from vedcore.nn import initialize, without_storage
+from vedcore.nn import initialize, lean, without_storage
 from vedcore.registry import registry
 from vedcore.types import EncoderOutput, Memory, Recorder, Step, causal_mask
 
@@ -89,7 +89,7 @@ def _part_config(value: Any, role: str) -> Any:
             raise ConfigError(f"the {role}'s config has no model_type; it names the architecture, for instance 'vit'")
         value = registry().backbone(model_type, role).config.from_dict(value, role)
     if role == "decoder" and getattr(value, "add_cross_attention", None) is False:
-        value = attrs.evolve(value, add_cross_attention=True)
+        value = value.replace(add_cross_attention=True)
     return value
 
 
@@ -202,19 +202,19 @@ class VisionEncoderDecoderModel(nn.Module):
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(self.generation_config, name) is None}
         with staged(folder, replaces=WEIGHT_FILES) as stage:
             write_json(stage / "config.json", {**config, "architectures": ["VisionEncoderDecoderModel"]})
-            attrs.evolve(self.generation_config, **ids).write(stage)
+            self.generation_config.replace(**ids).write(stage)
             write_tensors(stage, tensors, max_shard_size)
 
     def _settle_ids(self, generation_config: GenerationConfig) -> GenerationConfig:
         """Ids live in ``config``; one on which the generation config agrees, or which only that has, moves there."""
-        agreed = {}
+        agreed: dict[str, None] = {}
         for name in ID_NAMES:
             ours, theirs = getattr(self.config, name), getattr(generation_config, name)
             if ours is None and theirs is not None:
                 setattr(self.config, name, theirs)
             if ours is None or ours == theirs:
                 agreed[name] = None
-        return attrs.evolve(generation_config, **agreed)
+        return generation_config.replace(**agreed)
 
     def encode(
         self,
@@ -343,19 +343,20 @@ class VisionEncoderDecoderModel(nn.Module):
             **generation_fields
         )
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
-        config = attrs.evolve(config, **ids)
+        config = config.replace(**ids)
+        model = lean(self)
         with torch.inference_mode():
             if encoder_outputs is not None:
                 encoded = _encoder_output(encoder_outputs)
             elif pixel_values is not None:
-                encoded = self.encode(
+                encoded = model.encode(
                     pixel_values, pixel_mask=pixel_mask, interpolate_pos_encoding=interpolate_pos_encoding
                 )
             else:
                 raise InputError("generate needs pixel_values or encoder_outputs")
-            memory = self.remember(encoded)
+            memory = model.remember(encoded)
         output: GenerationOutput = generate(
-            self.decoder,
+            model.decoder,
             memory,
             config,
             images=encoded.states.shape[0],

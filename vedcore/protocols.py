@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -28,10 +28,10 @@ class Cache(Protocol):
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         """The keys and values of a layer, (R, H, longest length, d) each."""
 
-    def select(self, rows: Tensor) -> Cache:
+    def select(self, rows: Tensor) -> Self:
         """The cache of ``rows`` alone, in that order. This one is spent: its storage may be reused."""
 
-    def join(self, other: Cache) -> Cache:
+    def join(self, other: Self) -> Self:
         """The rows of both."""
 
     def set_lengths(self, lengths: Tensor) -> None:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import attrs
 import numpy as np
@@ -73,7 +73,7 @@ class Processor:
         self.tokenizer.save_pretrained(folder)
 
     def __call__(
-        self, images: Any = None, text: Any = None, *, return_tensors: str = "pt", **text_options: Any
+        self, images: Any = None, text: Any = None, *, return_tensors: Literal["pt", "np"] = "pt", **text_options: Any
     ) -> Batch:
         """``pixel_values`` of images; ``labels`` too where a text is given with them; ``input_ids`` of a text alone."""
         batch = Batch()

@@ -141,12 +141,16 @@ def installed() -> tuple[Plugin, ...]:
     """The plugins that the metadata of the environment name; none with VEDCORE_DISABLE_PLUGINS=1."""
     if os.environ.get("VEDCORE_DISABLE_PLUGINS") == "1":
         return ()
-    found = {
-        Plugin(entry.name, entry.value, entry.dist.name, entry.dist.version)
-        for entry in metadata.entry_points(group=GROUP)
-        if entry.dist is not None
-    }
+    found = {Plugin(entry.name, entry.value, *_origin(entry)) for entry in metadata.entry_points(group=GROUP)}
     return tuple(sorted(found, key=str))
+
+
+def _origin(entry: metadata.EntryPoint) -> tuple[str, str]:
+    """The name and version of the distribution that an entry point comes from, which half an uninstall may have left."""
+    try:
+        return str(entry.dist.name), str(entry.dist.version)  # type: ignore[union-attr]
+    except Exception:
+        return "unknown distribution", "?"
 
 
 def _load(plugin: Plugin) -> tuple[Record, ...]:
@@ -157,11 +161,12 @@ def _load(plugin: Plugin) -> tuple[Record, ...]:
     try:
         manager.register(entry.load(), name=str(plugin))
         manager.check_pending()
-        answers = manager.hook.vedcore_plugin()
-    except (Exception, SystemExit) as cause:  # a stranger's module may fail in any way
+        records = tuple(record for answer in manager.hook.vedcore_plugin() for record in answer)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as cause:  # a stranger's module may fail in any way: SystemExit, a panic of a compiled library
         reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:300]
         raise PluginError(f"{plugin} is broken: {reason}") from cause
-    records = tuple(record for answer in answers for record in answer)
     if not records:
         raise PluginError(f"{plugin} is broken: its module has no hook vedcore_plugin() that returns a record")
     for record in records:

@@ -197,7 +197,9 @@ def _shape_problems(filled: list[tuple[_Slot, Place, StoredTensor]]) -> list[str
     problems = []
     for name, shapes in expected.items():
         if len(shapes) < layout[name].count:
-            problems.append(f"{found[name].name}: {layout[name].count} tensors side by side, the model has {len(shapes)}")
+            problems.append(
+                f"{found[name].name}: {layout[name].count} tensors side by side, the model has {len(shapes)}"
+            )
             continue
         whole = (sum(shape[0] for shape in shapes.values()), *shapes[0][1:]) if shapes[0] else ()
         whole = whole[::-1] if layout[name].transposed and len(whole) == 2 else whole

@@ -56,7 +56,9 @@ def stored_tensors(folder: Path, *, allow_pickle: bool = False) -> Iterator[Mapp
             if not path.is_file():
                 raise CheckpointNotFound(f"{path}: no such file, though the index of the checkpoint names it")
             if name.endswith(".bin") and not allow_pickle:
-                raise CheckpointError(f"{path}: a pickle, though the index is of safetensors: pass allow_pickle=True to read it")
+                raise CheckpointError(
+                    f"{path}: a pickle, though the index is of safetensors: pass allow_pickle=True to read it"
+                )
             reader = _read_pickle if name.endswith(".bin") else _read_safetensors
             tensors = reader(path, stack)
             if promised is not None and (absent := sorted(promised - tensors.keys())):

@@ -49,13 +49,16 @@ class SelfCache:
         slots = step.slots
         if slots is None:
             raise InputError("a step with a cache needs slots: where its tokens go")
-        stored = self._layers[layer]
-        for buffer, new in zip(stored, (keys, values), strict=True):
-            if slots.shape[0] == 1:
-                buffer.index_copy_(2, slots[0], new)
-            else:
-                buffer.scatter_(2, slots[:, None, :, None].expand_as(new), new)
-        return stored[0][:, :, : step.extent], stored[1][:, :, : step.extent]
+        all_keys, all_values = self._layers[layer]
+        if slots.shape[0] == 1:  # every row at the same place
+            places = slots[0]
+            all_keys.index_copy_(2, places, keys)
+            all_values.index_copy_(2, places, values)
+        else:
+            index = slots[:, None, :, None].expand_as(keys)
+            all_keys.scatter_(2, index, keys)
+            all_values.scatter_(2, index, values)
+        return all_keys.narrow(2, 0, step.extent), all_values.narrow(2, 0, step.extent)
 
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         """The keys and values of a layer, (R, H, longest length, d) each."""

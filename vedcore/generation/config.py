@@ -228,11 +228,13 @@ class GenerationConfig(Config):
         Raises TypeError for a name that is no field, ConfigError for a value out of its range and for a field that the
         strategy which results would not read: it would be ignored, and whoever gives it expects otherwise.
         """
+        if not fields:
+            return self
         known = _names()
         for name in fields:
             if name not in known:
                 raise TypeError(_unknown(name, known))
-        changed = self._with(fields)
+        changed = self.replace(**fields)
         for name, value in fields.items():
             if value is not None:
                 changed._refuse_unread(name, value)
@@ -247,7 +249,7 @@ class GenerationConfig(Config):
         defaults = {name: value for name, value in DEFAULTS.items() if getattr(self, name) is None}
         if self.pad_token_id is None:
             defaults["pad_token_id"] = next(iter(id_tuple(self.eos_token_id)), None)
-        changed = self._with(defaults)
+        changed = self.replace(**defaults)
         changed._refuse_contradictions()
         return changed
 
@@ -270,10 +272,6 @@ class GenerationConfig(Config):
                     f"{name} is {value!r} in the generation config, which vedcore does not do; "
                     f"remove it (del config.extra[{name!r}]) to decode without it"
                 )
-
-    def _with(self, fields: Mapping[str, Any]) -> Self:
-        changed: Self = attrs.evolve(self, extra=dict(self.extra), **fields)  # type: ignore[misc]
-        return changed
 
     def _refuse_unread(self, name: str, value: Any) -> None:
         sampled, beams = bool(self.do_sample), (self.num_beams or 1) > 1

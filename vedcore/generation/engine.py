@@ -7,7 +7,7 @@ Shapes: B images, n beams, R rows, T ids so far, V vocabulary size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,17 +28,11 @@ FIRST_CAPACITY = 64
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a decoding obeys: which tokens end a row, at which length it ends anyway, and what the scores pass through."""
+    """What a decoding obeys: which tokens end a row, at which length it ends anyway, what the scores pass through."""
 
-    eos: tuple[int, ...]
+    eos: frozenset[int]
     max_length: int
     processors: tuple[Processor, ...] = ()
-
-    def ended(self, tokens: Tensor, length: int) -> Tensor:
-        """Which of ``tokens``, each the last of ``length``, end their row: bool of the same shape."""
-        if length >= self.max_length:
-            return torch.ones_like(tokens, dtype=torch.bool)
-        return torch.isin(tokens, tokens.new_tensor(self.eos))
 
     def process(self, ids: Tensor, scores: Tensor) -> Tensor:
         """(R, T) ids, (R, V) scores -> (R, V) scores."""
@@ -65,12 +59,11 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """One step: rows (n,) of the batch that took a token, tokens (n,), their log-probabilities (n,), and which ended (n,)."""
+    """One step: the rows of the batch that took a token, the tokens, and their log-probabilities."""
 
-    rows: Tensor
-    tokens: Tensor
-    logprobs: Tensor
-    ended: Tensor
+    rows: list[int]
+    tokens: list[int]
+    logprobs: list[float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,49 +94,53 @@ def next_scores(decoder: Decoder, ids: Tensor, start: int, memory: Memory, cache
     return scores.float()
 
 
-@torch.inference_mode()
 def decode(decoder: Decoder, memory: Memory, prompt: Tensor, rules: Rules, choose: Choose) -> Iterator[Chosen]:
     """Yield the next token of every row that is under way, until all have ended.
 
     prompt: (R, T) ids to begin with. Rows that end leave the batch, the cache and the memory.
     Raises GenerationError when the scores are not numbers.
     """
-    images = memory.layers[0][0].shape[0]
-    rows = torch.arange(prompt.shape[0], device=prompt.device)
-    cache = new_cache(decoder, len(rows), min(rules.max_length, FIRST_CAPACITY))
-    ids, new = prompt, prompt
-    while len(rows):
-        length = ids.shape[1]
-        raw = next_scores(decoder, new, length - new.shape[1], memory, cache)
-        tokens = choose(rules.process(ids, raw), 1)[:, 0]
-        logprobs = _logprob(raw, tokens)
-        _refuse_nan(logprobs, length)
-        ended = rules.ended(tokens, length + 1)
-        yield Chosen(rows, tokens, logprobs, ended)
-        new = tokens[:, None]
-        ids = torch.cat([ids, new], dim=1)
-        if ended.any():
-            keep = _survivors(ended)
-            rows, ids, new, cache = rows[keep], ids[keep], new[keep], cache.select(keep)
-            if images == prompt.shape[0]:
-                memory = memory.select(keep)
-            else:
-                memory = Memory(memory.layers, memory.mask, rows // (prompt.shape[0] // images))
+    rows, ids, new = list(range(len(prompt))), prompt, prompt
+    shared = len(prompt) // memory.layers[0][0].shape[0]
+    cache = new_cache(decoder, len(prompt), min(rules.max_length, FIRST_CAPACITY))
+    while rows:
+        with torch.inference_mode():
+            length = ids.shape[1]
+            scores = next_scores(decoder, new, length - new.shape[1], memory, cache)
+            new = choose(rules.process(ids, scores), 1)
+            logprobs = _finite(scores.log_softmax(dim=-1).gather(1, new), length)
+            ids = torch.cat([ids, new], dim=1)
+            tokens = new[:, 0].tolist()
+        yield Chosen(rows, tokens, logprobs)
+        if length + 1 >= rules.max_length:
+            return
+        ended = [token in rules.eos for token in tokens]
+        if any(ended):
+            with torch.inference_mode():
+                keep = _survivors(ended)
+                rows = [rows[index] for index in keep]
+                kept = torch.tensor(keep, dtype=torch.long, device=ids.device)
+                ids, new, cache = ids[kept], new[kept], cache.select(kept)
+                if shared == 1:
+                    memory = memory.select(kept)
+                else:
+                    images = torch.tensor(rows, dtype=torch.long, device=ids.device) // shared
+                    memory = Memory(memory.layers, memory.mask, images)
 
 
-def collect(chosen: Iterator[Chosen], prompt: Tensor, pad: int) -> Hypotheses:
+def collect(chosen: Iterable[Chosen], prompt: Tensor, pad: int) -> Hypotheses:
     """Run a decoding to its end and put the tokens of each row together, padded with ``pad``."""
-    steps = list(chosen)
-    rows, prompt_length = prompt.shape
-    ids = torch.full((rows, prompt_length + len(steps)), pad, dtype=torch.long, device=prompt.device)
-    ids[:, :prompt_length] = prompt
-    logprobs = torch.zeros(rows, len(steps), device=prompt.device)
-    lengths = torch.full((rows,), prompt_length, dtype=torch.long, device=prompt.device)
-    for index, step in enumerate(steps):
-        ids[step.rows, prompt_length + index] = step.tokens
-        logprobs[step.rows, index] = step.logprobs
-        lengths[step.rows] += 1
-    return Hypotheses(ids, logprobs, lengths)
+    tokens: list[list[int]] = [[] for _ in prompt]
+    logprobs: list[list[float]] = [[] for _ in prompt]
+    for step in chosen:
+        for row, token, logprob in zip(step.rows, step.tokens, step.logprobs, strict=True):
+            tokens[row].append(token)
+            logprobs[row].append(logprob)
+    longest = max(map(len, tokens))
+    new = prompt.new_tensor([row + [pad] * (longest - len(row)) for row in tokens])
+    lengths = prompt.new_tensor([prompt.shape[1] + len(row) for row in tokens])
+    padded = [row + [0.0] * (longest - len(row)) for row in logprobs]
+    return Hypotheses(torch.cat([prompt, new], dim=1), torch.tensor(padded, device=prompt.device), lengths)
 
 
 @torch.inference_mode()
@@ -174,6 +171,7 @@ def beam_search(
     finished = pool
     new = prompt
     candidates = max(2, 1 + len(rules.eos)) * num_beams
+    eos = prompt.new_tensor(sorted(rules.eos))
     while len(images):
         length = beams.ids.shape[2]
         raw = next_scores(decoder, new, length - new.shape[1], memory, cache)
@@ -181,10 +179,14 @@ def beam_search(
             raw = raw.repeat_interleave(num_beams, dim=0)
             cache = cache.select(torch.arange(count, device=prompt.device).repeat_interleave(num_beams))
         logprobs = raw.log_softmax(dim=-1)
-        scores = rules.process(beams.ids.flatten(0, 1), logprobs).unflatten(0, (-1, num_beams))
-        extended = beams.extend(scores, logprobs.unflatten(0, (-1, num_beams)), candidates, choose)
-        _refuse_nan(extended.logprobs[:, :, -1].flatten(), length)
-        ended = rules.ended(extended.ids[:, :, -1], length + 1)
+        scores = rules.process(beams.ids.flatten(0, 1), logprobs).view(len(images), num_beams, -1)
+        extended = beams.extend(scores, logprobs.view_as(scores), candidates, choose)
+        _finite(extended.logprobs[:, :, -1], length)
+        ended = (
+            torch.isin(extended.ids[:, :, -1], eos)
+            if length + 1 < rules.max_length
+            else torch.ones_like(extended.ids[:, :, -1], dtype=torch.bool)
+        )
 
         new_tokens = length + 1 - prompt_length
         pool = pool.merge(extended, ended, new_tokens**length_penalty, early_stopping)
@@ -329,21 +331,19 @@ class _Pool:
         return _Pool(*map(function, self._tensors()))
 
 
-def _survivors(ended: Tensor) -> Tensor:
+def _survivors(ended: list[bool]) -> list[int]:
     """The rows that go on, each hole filled by a row from the end: few rows move, few are copied."""
-    keep = (~ended).nonzero().flatten()
-    order = torch.arange(len(keep), device=ended.device)
-    order[ended[: len(keep)]] = keep[keep >= len(keep)]
-    return order
+    keep = [index for index, over in enumerate(ended) if not over]
+    spare = [index for index in keep if index >= len(keep)]
+    return [spare.pop() if ended[index] else index for index in range(len(keep))]
 
 
-def _logprob(scores: Tensor, tokens: Tensor) -> Tensor:
-    return scores.log_softmax(dim=-1).gather(1, tokens[:, None])[:, 0]
-
-
-def _refuse_nan(logprobs: Tensor, length: int) -> None:
-    if bool(logprobs.isnan().any()):
+def _finite(logprobs: Tensor, length: int) -> list[float]:
+    """(n, 1) log-probabilities of tokens that were chosen; GenerationError if one is not a number."""
+    values: list[float] = logprobs.flatten().tolist()
+    if any(value != value for value in values):  # noqa: PLR0124 (NaN alone differs from itself)
         raise GenerationError(
             f"the scores of token {length} are not finite; the weights or the pixel values hold NaN or infinity, "
             "or a half-precision model overflows"
         )
+    return values

@@ -81,7 +81,7 @@ def generate(
         )
     scored = score_processors(settings, prompt_length=length, max_length=max_length, vocab_size=decoder.vocab_size)
     sampled = sampling_processors(settings, prompt_length=length, max_length=max_length, vocab_size=decoder.vocab_size)
-    rules = Rules(ends, max_length, (*scored, *custom, *sampled))
+    rules = Rules(frozenset(ends), max_length, (*scored, *custom, *sampled))
     choose = Draw(generator) if settings.do_sample else best
     returned = settings.num_return_sequences or 1
     if (settings.num_beams or 1) > 1:

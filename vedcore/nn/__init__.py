@@ -11,9 +11,10 @@ from vedcore.nn.blocks import (
     PreNormBlock,
     PreNormCrossAttention,
 )
-from vedcore.nn.drop import DropPath
+from vedcore.nn.drop import DropPath, drop
 from vedcore.nn.fairseq import LayerDrop, ScaledEmbedding
 from vedcore.nn.init import initialize
+from vedcore.nn.lean import lean
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
 from vedcore.nn.part import Part, without_storage
 from vedcore.nn.patches import ClassPooler, PatchEmbeddings, Patches, patch_grid, patch_mask
@@ -43,7 +44,9 @@ __all__ = [
     "activation",
     "attend",
     "attention_probabilities",
+    "drop",
     "initialize",
+    "lean",
     "patch_grid",
     "patch_mask",
     "positions_from_ids",

@@ -71,7 +71,8 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, layer: int, step: Step, bias: Tensor | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``bias`` (R or 1, H, T, L) is added to the scores."""
-        query, keys, values = (split_heads(f(x), self.num_heads) for f in (self.query, self.key, self.value))
+        query = split_heads(self.query(x), self.num_heads)
+        keys, values = split_heads(self.key(x), self.num_heads), split_heads(self.value(x), self.num_heads)
         if step.cache is not None:
             keys, values = step.cache.write(layer, keys, values, step)
         if step.trace is not None:
@@ -141,4 +142,5 @@ def head_width(hidden_size: int, num_heads: int) -> int:
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(R, T, D) -> (R, H, T, d)."""
-    return x.view(*x.shape[:-1], num_heads, -1).transpose(1, 2)
+    rows, tokens, _ = x.shape
+    return x.view(rows, tokens, num_heads, -1).transpose(1, 2)

@@ -7,12 +7,14 @@ Shapes: R rows, T tokens, D hidden size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any
 
 from torch import Tensor, nn
 
 from vedcore.nn.attention import CrossAttention, SelfAttention
+from vedcore.nn.drop import drop
 from vedcore.types import Step
 
 
@@ -26,14 +28,14 @@ class PreNormBlock(nn.Module):
         self.attention = attention
         self.mlp_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
         self.mlp = mlp
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, layer: int, step: Step, cross: CrossAttentionLayer | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D)."""
-        x = x + self.dropout(self.attention(self.attention_norm(x), layer, step))
+        x = x + drop(self.attention(self.attention_norm(x), layer, step), self.dropout, self.training)
         if cross is not None:
             x = cross(x, layer, step)
-        return x + self.dropout(self.mlp(self.mlp_norm(x)))  # type: ignore[no-any-return]
+        return x + drop(self.mlp(self.mlp_norm(x)), self.dropout, self.training)
 
 
 class PostNormBlock(nn.Module):
@@ -46,14 +48,14 @@ class PostNormBlock(nn.Module):
         self.attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
         self.mlp = mlp
         self.mlp_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, x: Tensor, layer: int, step: Step, cross: CrossAttentionLayer | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D)."""
-        x = self.attention_norm(x + self.dropout(self.attention(x, layer, step)))
+        x = self.attention_norm(x + drop(self.attention(x, layer, step), self.dropout, self.training))
         if cross is not None:
             x = cross(x, layer, step)
-        return self.mlp_norm(x + self.dropout(self.mlp(x)))  # type: ignore[no-any-return]
+        return self.mlp_norm(x + drop(self.mlp(x), self.dropout, self.training))  # type: ignore[no-any-return]
 
 
 class PreNormCrossAttention(nn.Module):
@@ -63,7 +65,7 @@ class PreNormCrossAttention(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(attention.out.out_features, eps=norm_eps)
         self.attention = attention
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, Dc) -> keys and values (B, H, S, d)."""
@@ -71,7 +73,7 @@ class PreNormCrossAttention(nn.Module):
 
     def forward(self, x: Tensor, layer: int, step: Step) -> Tensor:
         """(R, T, D) -> (R, T, D)."""
-        return x + self.dropout(self.attention(self.norm(x), layer, step))  # type: ignore[no-any-return]
+        return x + drop(self.attention(self.norm(x), layer, step), self.dropout, self.training)
 
 
 class PostNormCrossAttention(nn.Module):
@@ -81,7 +83,7 @@ class PostNormCrossAttention(nn.Module):
         super().__init__()
         self.attention = attention
         self.norm = nn.LayerNorm(attention.out.out_features, eps=norm_eps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, Dc) -> keys and values (B, H, S, d)."""
@@ -89,7 +91,7 @@ class PostNormCrossAttention(nn.Module):
 
     def forward(self, x: Tensor, layer: int, step: Step) -> Tensor:
         """(R, T, D) -> (R, T, D)."""
-        return self.norm(x + self.dropout(self.attention(x, layer, step)))  # type: ignore[no-any-return]
+        return self.norm(x + drop(self.attention(x, layer, step), self.dropout, self.training))  # type: ignore[no-any-return]
 
 
 CrossAttentionLayer = Callable[[Tensor, int, Step], Tensor]
@@ -98,13 +100,13 @@ CrossAttentionLayer = Callable[[Tensor, int, Step], Tensor]
 class Blocks(nn.ModuleList):
     """The loop over the blocks of an encoder or a decoder: the one place where the states in between are seen."""
 
-    def forward(self, x: Tensor, step: Step, cross: Sequence[Any] | None = None) -> Tensor:
+    def forward(self, x: Tensor, step: Step, cross: Iterable[Any] | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``cross[i]`` is the cross-attention of block i, skipped where there is no memory."""
-        layers = cross if step.memory is not None else None
-        for layer, block in enumerate(self):
+        looks = repeat(None) if cross is None or step.memory is None else cross
+        for layer, (block, look) in enumerate(zip(self, looks, strict=False)):
             if step.trace is not None:
                 step.trace("hidden", layer, x)
-            x = block(x, layer, step, layers[layer] if layers is not None else None)
+            x = block(x, layer, step, look)
         if step.trace is not None:
             step.trace("hidden", len(self), x)
         return x

@@ -1,9 +1,15 @@
-"""Stochastic depth. Shapes: B images."""
+"""What training leaves out at random: single values, or a branch of the residual stream. Shapes: B images."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def drop(x: Tensor, rate: float, training: bool) -> Tensor:
+    """Dropout as a function: a block has many places for it, and outside training each costs next to nothing."""
+    return F.dropout(x, rate) if training and rate else x
 
 
 class DropPath(nn.Module):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.errors import ConfigError
+from vedcore.nn.drop import drop
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
@@ -57,9 +58,9 @@ class MLP(nn.Module):
         self.up = nn.Linear(hidden_size, intermediate_size)
         self.act = activation(act)
         self.down = nn.Linear(intermediate_size, hidden_size)
-        self.inner_dropout = nn.Dropout(inner_dropout)
-        self.dropout = nn.Dropout(dropout)
+        self.inner_dropout, self.dropout = inner_dropout, dropout
 
     def forward(self, x: Tensor) -> Tensor:
         """(R, T, D) -> (R, T, D)."""
-        return self.dropout(self.down(self.inner_dropout(self.act(self.up(x)))))  # type: ignore[no-any-return]
+        x = drop(self.act(self.up(x)), self.inner_dropout, self.training)
+        return drop(self.down(x), self.dropout, self.training)

@@ -13,7 +13,7 @@ from torch import nn
 
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
 from vedcore.config import Config
-from vedcore.errors import ConfigError
+from vedcore.errors import ConfigError, foreign
 from vedcore.files import staged, write_json
 from vedcore.keymap import KeyMap
 
@@ -70,7 +70,8 @@ class Part(nn.Module, Generic[C]):
     ) -> Self:
         """The part of the checkpoint in ``folder``, in eval mode. CheckpointError names all that does not fit."""
         config = cls.config_class.from_pretrained(folder)
-        with without_storage():
+        # Sizes that no tensor can have are an error of torch's, and that no memory has are a shape that no file has.
+        with foreign(ConfigError, f"{folder}: no {cls.__name__} can be built from config.json"), without_storage():
             part = cls(config)
         load_sections(part.sections(), Path(folder), allow_pickle=allow_pickle, dtype=dtype)
         return part.eval()
