@@ -25,4 +25,5 @@ logging.disable_progress_bar()
 
 @pytest.fixture(autouse=True)
 def seeded():
+    """Each test draws the same weights, whatever ran before it."""
     torch.manual_seed(0)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vedcore.adapters import Inserted, join
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
 from vedcore.config import Config, TokenIds, settings, text, to_dict, token_ids
 from vedcore.errors import ConfigError, InputError
@@ -35,6 +36,8 @@ from vedcore.registry import registry
 from vedcore.types import EncoderOutput, Memory, Recorder, Step, causal_mask
 
 MODEL_TYPE = "vision-encoder-decoder"
+OWN_MODEL_TYPE = "vedcore"
+"""Of what transformers cannot represent (layers that an adapter made): it refuses the file instead of making them up."""
 ID_NAMES = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -61,6 +64,12 @@ class VisionEncoderDecoderConfig(Config):
         return cls(encoder=encoder_config, decoder=decoder_config, **config_fields)
 
     @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
+        """The config of both parts that ``data`` describes. ConfigError, or PluginNotFound for a part's model type."""
+        known = data.get("model_type") in (None, OWN_MODEL_TYPE)
+        return super().from_dict({**data, "model_type": MODEL_TYPE} if known else data, where)
+
+    @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
         """The config of a folder or a hub id."""
         path = resolve(name, revision=revision) / "config.json"
@@ -69,10 +78,12 @@ class VisionEncoderDecoderConfig(Config):
     def to_dict(self) -> dict[str, Any]:
         """The config as it stands in config.json."""
         data = to_dict(self)
+        model_type = OWN_MODEL_TYPE
         if self.adapter == "linear":
             del data["adapter"]
+            model_type = MODEL_TYPE
         decoder = {"is_decoder": True, "add_cross_attention": True, **self.decoder.to_dict()}
-        fixed = {"model_type": MODEL_TYPE, "is_encoder_decoder": True, "tie_word_embeddings": False}
+        fixed = {"model_type": model_type, "is_encoder_decoder": True, "tie_word_embeddings": False}
         return {**data, "encoder": self.encoder.to_dict(), "decoder": decoder, **fixed}
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
@@ -144,11 +155,7 @@ class VisionEncoderDecoderModel(nn.Module):
         self.encoder = _build(config.encoder, "encoder") if encoder is None else encoder
         self.decoder = _build(config.decoder, "decoder") if decoder is None else decoder
         adapter = registry().adapter(config.adapter).adapter
-        if self.decoder.cross is None:
-            raise ConfigError(
-                f"the {type(self.decoder).__name__} was built without cross-attention, so it cannot look at an image; "
-                "build it from a config with add_cross_attention=True"
-            )
+        join(adapter, self.decoder)
         self.bridge = adapter.bridge(self.encoder.hidden_size, self.decoder.memory_size)
         initialize(self.bridge, self.decoder.seam.initializer_range)
         self.generation_config = GenerationConfig()
@@ -165,9 +172,14 @@ class VisionEncoderDecoderModel(nn.Module):
 
     def sections(self) -> list[Section]:
         """How the model stands in a checkpoint."""
+        decoder, inserted = self.decoder, []
+        without: tuple[str, ...] = ()
+        if isinstance(decoder.cross, Inserted):
+            inserted, without = [Section("cross_attention.", decoder.cross, KeyMap(rules=()))], ("cross",)
         return [
             Section("encoder.", self.encoder, self.encoder.keymap),
-            Section("decoder.", self.decoder, self.decoder.keymap),
+            Section("decoder.", decoder, decoder.keymap, without=without),
+            *inserted,
             Section("", self.bridge, _BRIDGE),
         ]
 
@@ -199,6 +211,8 @@ class VisionEncoderDecoderModel(nn.Module):
         """Write config.json, generation_config.json and the weights, for transformers too. SaveError changes nothing."""
         tensors = save_sections(self.sections())
         config = {**self.config.to_dict(), "dtype": str(self.dtype).removeprefix("torch.")}
+        if isinstance(self.decoder.cross, Inserted):
+            config["model_type"] = OWN_MODEL_TYPE
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(self.generation_config, name) is None}
         with staged(folder, replaces=WEIGHT_FILES) as stage:
             write_json(stage / "config.json", {**config, "architectures": ["VisionEncoderDecoderModel"]})

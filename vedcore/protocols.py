@@ -88,13 +88,23 @@ class Decoder(Protocol):
 
     hidden_size: int
     memory_size: int
+    """Dc: the width of the states that cross-attention reads."""
     vocab_size: int
     max_positions: int | None
+    """How many tokens it has positions for; None: any number."""
     cache_shapes: tuple[tuple[int, int], ...]
-    token_embedding: nn.Module
-    lm_head: nn.Module
+    """A layer each: the heads and the head width of self-attention."""
     cross: Sequence[CrossAttention] | None
+    """A layer each; None for a decoder born without any. Composing fills it, also on a model already built."""
     seam: Seam
+
+    @property
+    def token_embedding(self) -> nn.Module:
+        """(R, T) ids -> (R, T, D)."""
+
+    @property
+    def lm_head(self) -> nn.Module:
+        """(..., D) -> (..., V)."""
 
     def __call__(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
         """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
@@ -107,5 +117,5 @@ class CrossAttentionAdapter(Protocol):
     def bridge(self, encoder_size: int, memory_size: int) -> nn.Module:
         """A module EncoderOutput -> EncoderOutput whose states have the width that cross-attention reads."""
 
-    def layer(self, index: int, seam: Seam) -> Any | None:
-        """A CrossAttention for block ``index``, or None: the decoder keeps its own."""
+    def layer(self, index: int, seam: Seam, own: CrossAttention | None) -> Any:
+        """The CrossAttention for block ``index``: a new one, or the decoder's ``own`` where it has one."""

@@ -19,11 +19,15 @@ from vedcore.keymap import KeyMap, Place
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The part of a checkpoint whose names start with ``prefix`` on disk, and the module that it fills."""
+    """The part of a checkpoint whose names start with ``prefix`` on disk, and the module that it fills.
+
+    without: submodules that are another section's.
+    """
 
     prefix: str
     module: nn.Module
     keymap: KeyMap
+    without: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -178,7 +182,7 @@ def _slots(section: Section, without: Sequence[str] = ()) -> list[_Slot]:
     parameters = list(module.named_parameters(remove_duplicate=False))
     buffers = [(name, buffer) for name, buffer in module.named_buffers() if name in module.state_dict(keep_vars=True)]
     for name, tensor in parameters + buffers:
-        if name.startswith(tuple(f"{path}." for path in without)):
+        if name.startswith(tuple(f"{path}." for path in (*without, *section.without))):
             continue
         slot = slots.setdefault(id(tensor), _Slot(tensor))
         slot.names.append(name)

@@ -20,7 +20,7 @@ def lean(module: M) -> M:
     if type(module).__call__ is not nn.Module.__call__ or _has_hooks(module):
         return module
     children = {name: child if child is None else lean(child) for name, child in module._modules.items()}
-    twin: M = object.__new__(_lean_class(type(module))  # type: ignore[arg-type])
+    twin: M = object.__new__(_lean_class(type(module)))  # type: ignore[arg-type]
     twin.__dict__.update(module.__dict__)
     for attributes in (module._parameters, module._buffers, children, {"_modules": children}):
         twin.__dict__.update(attributes)

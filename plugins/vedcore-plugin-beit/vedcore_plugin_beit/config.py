@@ -1,0 +1,38 @@
+"""The config of a BEiT, field by field as in the config.json files of transformers."""
+
+from __future__ import annotations
+
+from vedcore.config import Config, Size, flag, integer, model_config, number, rate, size, text
+from vedcore.nn import ACTIVATIONS
+
+
+@model_config("beit")
+class BeitConfig(Config):
+    """Sizes of a BEiT encoder. The defaults are BEiT-Base/16 at 224 pixels, without positions of any kind.
+
+    The relative biases may both be set: they add up. ``layer_scale_init_value`` of 0 or less: no layer scale.
+    """
+
+    hidden_size: int = integer(768)
+    num_hidden_layers: int = integer(12)
+    num_attention_heads: int = integer(12)
+    intermediate_size: int = integer(3072)
+    hidden_act: str = text("gelu", one_of=ACTIVATIONS)
+    hidden_dropout_prob: float = rate(0.0)
+    attention_probs_dropout_prob: float = rate(0.0)
+    initializer_range: float = number(0.02, above=0.0)
+    layer_norm_eps: float = number(1e-12, above=0.0)
+    image_size: Size = size(224)
+    patch_size: Size = size(16)
+    num_channels: int = integer(3)
+    use_mask_token: bool = flag(False)
+    use_absolute_position_embeddings: bool = flag(False)
+    use_relative_position_bias: bool = flag(False)
+    use_shared_relative_position_bias: bool = flag(False)
+    layer_scale_init_value: float = number(0.1)
+    drop_path_rate: float = rate(0.1)
+    use_mean_pooling: bool = flag(True)
+
+    def drop_path(self, layer: int) -> float:
+        """How often training leaves a branch of block ``layer`` out: never in the first, ``drop_path_rate`` in the last."""
+        return self.drop_path_rate * layer / max(self.num_hidden_layers - 1, 1)

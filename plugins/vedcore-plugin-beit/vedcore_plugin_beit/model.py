@@ -1,0 +1,238 @@
+"""BEiT: patches and a class token, positions as a bias of the attention, scaled blocks with the norm first.
+
+Shapes: B images, C channels, S = 1 + patches, D hidden size, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vedcore import EncoderOutput, InputError, KeyMap, Rule, Step, Trace
+from vedcore.config import pair
+from vedcore.nn import (
+    MLP,
+    Blocks,
+    DropPath,
+    Part,
+    Patches,
+    SelfAttention,
+    drop,
+    initialize,
+    patch_grid,
+    patch_mask,
+    resize_positions,
+)
+from vedcore_plugin_beit.bias import RelativeBias, offsets
+from vedcore_plugin_beit.config import BeitConfig
+
+_LAYER = "encoder.layer.{i}"
+_BIAS = "relative_position_bias"
+
+KEYMAP = KeyMap(
+    rules=(  # (on disk, here)
+        Rule("embeddings.position_embeddings", "embeddings.positions"),
+        Rule("embeddings.patch_embeddings", "embeddings.patches"),
+        Rule(f"encoder.{_BIAS}.{_BIAS}_table", "shared_bias.table"),
+        Rule(f"{_LAYER}.layernorm_before", "blocks.{i}.attention_norm"),
+        Rule(f"{_LAYER}.attention.attention.{_BIAS}.{_BIAS}_table", "blocks.{i}.bias.table"),
+        Rule(f"{_LAYER}.attention.output.dense", "blocks.{i}.attention.out"),
+        Rule(f"{_LAYER}.attention.attention", "blocks.{i}.attention"),
+        Rule(f"{_LAYER}.lambda_1", "blocks.{i}.attention_scale.factor"),
+        Rule(f"{_LAYER}.layernorm_after", "blocks.{i}.mlp_norm"),
+        Rule(f"{_LAYER}.intermediate.dense", "blocks.{i}.mlp.up"),
+        Rule(f"{_LAYER}.output.dense", "blocks.{i}.mlp.down"),
+        Rule(f"{_LAYER}.lambda_2", "blocks.{i}.mlp_scale.factor"),
+        Rule("layernorm", "norm"),
+        Rule("pooler.layernorm", "pooler.norm"),
+    ),
+    aliases=(  # transformers 5 in memory: state dicts that were not written by save_pretrained
+        ("layers.{i}.attention.q_proj", f"{_LAYER}.attention.attention.query"),
+        ("layers.{i}.attention.k_proj", f"{_LAYER}.attention.attention.key"),
+        ("layers.{i}.attention.v_proj", f"{_LAYER}.attention.attention.value"),
+        ("layers.{i}.attention.o_proj", f"{_LAYER}.attention.output.dense"),
+        ("layers.{i}.mlp.fc1", f"{_LAYER}.intermediate.dense"),
+        ("layers.{i}.mlp.fc2", f"{_LAYER}.output.dense"),
+        (f"layers.{{i}}.{_BIAS}", f"{_LAYER}.attention.attention.{_BIAS}"),
+        ("layers.{i}", _LAYER),
+        ("shared_position_bias", f"encoder.{_BIAS}"),
+    ),
+    dropped=(  # heads for visual tokens, labels and segments; buffers that follow from the sizes
+        "lm_head",
+        "classifier",
+        "decode_head",
+        "auxiliary_head",
+        "fpn",
+        "fpn{i}",
+        f"encoder.{_BIAS}.{_BIAS}_index",
+        f"{_LAYER}.attention.attention.{_BIAS}.{_BIAS}_index",
+    ),
+    optional=("pooler",),
+    prefixes=("beit.",),
+)
+
+
+class BeitModel(Part[BeitConfig]):
+    """A BEiT encoder: images of any size to one state a patch, and one for the class token in front."""
+
+    config_class: ClassVar = BeitConfig
+    keymap: ClassVar = KEYMAP
+
+    def __init__(self, config: BeitConfig) -> None:
+        super().__init__(config)
+        self.hidden_size = config.hidden_size
+        self.embeddings = Embeddings(config)
+        self.shared_bias = relative_bias(config) if config.use_shared_relative_position_bias else None
+        self.blocks = Blocks(Block(config, i) for i in range(config.num_hidden_layers))
+        self.norm: nn.Module = nn.Identity()
+        self.pooler: MeanPooler | None = None
+        if config.use_mean_pooling:
+            self.pooler = MeanPooler(config.hidden_size, config.layer_norm_eps)
+        else:
+            self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        initialize(self, config.initializer_range)
+
+    def sections(self) -> list[Any]:
+        """The part as it stands in a checkpoint of its own.
+
+        Files of ``BeitForMaskedImageModeling`` (``*-pt22k``) have a ``layernorm`` that belongs to the head.
+        """
+        foreign = ("layernorm",) if self.config.use_mean_pooling else ()
+        keymap = replace(KEYMAP, dropped=KEYMAP.dropped + foreign)
+        return [replace(section, keymap=keymap) for section in super().sections()]
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        /,
+        *,
+        pixel_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        trace: Trace | None = None,
+    ) -> EncoderOutput:
+        """(B, C, height, width) -> states (B, S, D).
+
+        Positions are resized for images of another size whether ``interpolate_pos_encoding`` says so or not.
+        """
+        x, grid = self.embeddings(pixel_values)
+        mask = patch_mask(pixel_mask, grid, extra=1)
+        index = offsets(grid, x.device)
+        shared = None if self.shared_bias is None else self.shared_bias(grid, index)
+        look = None if mask is None else mask[:, None, None, :]
+        x = self.blocks(x, GridStep(mask=look, trace=trace, grid=grid, index=index, shared_bias=shared))
+        return EncoderOutput(self.norm(x), mask, grid, extra=1)
+
+
+class Embeddings(nn.Module):
+    """Patches behind the class token, and a learned position for each where the config says so."""
+
+    def __init__(self, config: BeitConfig) -> None:
+        super().__init__()
+        self.grid = patch_grid(pair(config.image_size), pair(config.patch_size))
+        self.patches = Patches(config.num_channels, config.hidden_size, pair(config.patch_size))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
+        # Carried so that checkpoints keep it: nothing is masked here.
+        self.mask_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size)) if config.use_mask_token else None
+        places = 1 + self.grid[0] * self.grid[1]
+        absolute = config.use_absolute_position_embeddings
+        self.positions = nn.Parameter(torch.zeros(1, places, config.hidden_size)) if absolute else None
+        self.dropout = nn.Dropout(config.hidden_dropout_prob)
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """(B, C, height, width) -> (B, S, D) and the grid (h, w). Raises InputError."""
+        sides, patch = tuple(pixel_values.shape[-2:]), self.patches.patch_size
+        if any(side < least for side, least in zip(sides, patch, strict=False)):
+            raise InputError(f"expected images of at least one patch, {patch} pixels (height, width), got {sides}")
+        x, grid = self.patches(pixel_values)
+        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
+        if self.positions is not None:
+            x = x + resized(self.positions, self.grid, grid, square=sides[0] == sides[1])
+        return self.dropout(x), grid
+
+
+def resized(positions: Tensor, trained: tuple[int, int], grid: tuple[int, int], *, square: bool) -> Tensor:
+    """(1, 1 + N, D) for the ``trained`` grid -> (1, 1 + h w, D) for ``grid``, of an image that is ``square`` or not.
+
+    The rule of transformers: where N is a square number the table is one of a square grid, even if it never was. Where
+    transformers would fail, N being none, the trained grid keeps its positions, and another raises InputError.
+    """
+    count = positions.shape[1] - 1
+    if square and grid[0] * grid[1] == count:
+        return positions
+    if math.isqrt(count) ** 2 == count:
+        return resize_positions(positions, grid, extra=1)
+    if grid != trained:
+        wanted, found = (f"{h} x {w}" for h, w in (trained, grid))
+        raise InputError(f"expected images of {wanted} patches (down x across), got {found}; resize them")
+    return positions
+
+
+@dataclass(slots=True, kw_only=True)
+class GridStep(Step):
+    """A step over a grid of patches: what a block makes its bias from, and the bias that all blocks share."""
+
+    grid: tuple[int, int]
+    index: Tensor
+    shared_bias: Tensor | None
+
+
+class Block(nn.Module):
+    """x + scale f(norm(x)), twice; the first f is attention with a bias for the places of its states."""
+
+    def __init__(self, config: BeitConfig, layer: int) -> None:
+        super().__init__()
+        width, scale = config.hidden_size, config.layer_scale_init_value
+        self.bias = relative_bias(config) if config.use_relative_position_bias else None
+        self.attention_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.attention = SelfAttention(
+            width, config.num_attention_heads, key_bias=False, attention_dropout=config.attention_probs_dropout_prob
+        )
+        self.attention_scale = LayerScale(width, scale) if scale > 0 else nn.Identity()
+        self.mlp_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
+        self.mlp = MLP(width, config.intermediate_size, config.hidden_act, dropout=config.hidden_dropout_prob)
+        self.mlp_scale = LayerScale(width, scale) if scale > 0 else nn.Identity()
+        self.dropout = config.hidden_dropout_prob
+        self.drop_path = DropPath(config.drop_path(layer))
+
+    def forward(self, x: Tensor, layer: int, step: GridStep, cross: Any = None) -> Tensor:
+        """(B, S, D) -> (B, S, D)."""
+        bias = step.shared_bias
+        if self.bias is not None:
+            own = self.bias(step.grid, step.index)
+            bias = own if bias is None else own + bias
+        seen = drop(self.attention(self.attention_norm(x), layer, step, bias), self.dropout, self.training)
+        x = x + self.drop_path(self.attention_scale(seen))
+        return x + self.drop_path(self.mlp_scale(self.mlp(self.mlp_norm(x))))  # type: ignore[no-any-return]
+
+
+class LayerScale(nn.Module):
+    """A learned factor for each channel of a branch (Touvron et al., arXiv:2103.17239)."""
+
+    def __init__(self, width: int, start: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.full((width,), start))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, S, D) -> (B, S, D)."""
+        return x * self.factor
+
+
+class MeanPooler(nn.Module):
+    """The head of all patches. Carried so that checkpoints keep it; a decoder never reads it."""
+
+    def __init__(self, width: int, norm_eps: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=norm_eps)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, S, D) -> (B, D)."""
+        return self.norm(states[:, 1:].mean(dim=1))  # type: ignore[no-any-return]
+
+
+def relative_bias(config: BeitConfig) -> RelativeBias:
+    """A bias for the grid that the config's ``image_size`` makes."""
+    return RelativeBias(patch_grid(pair(config.image_size), pair(config.patch_size)), config.num_attention_heads)

@@ -1,0 +1,36 @@
+"""The config of a BERT, field by field as in the config.json files of transformers."""
+
+from __future__ import annotations
+
+from vedcore.config import Config, TokenIds, flag, integer, model_config, number, rate, text, token_ids
+from vedcore.nn import ACTIVATIONS
+
+
+@model_config("bert")
+class BertConfig(Config):
+    """Sizes of a BERT decoder. The defaults are BERT-Base, uncased."""
+
+    vocab_size: int = integer(30522)
+    hidden_size: int = integer(768)
+    num_hidden_layers: int = integer(12)
+    num_attention_heads: int = integer(12)
+    intermediate_size: int = integer(3072)
+    hidden_act: str = text("gelu", one_of=ACTIVATIONS)
+    hidden_dropout_prob: float = rate(0.1)
+    attention_probs_dropout_prob: float = rate(0.1)
+    max_position_embeddings: int = integer(512)
+    # The relative kinds add terms to the scores that are not built here: refused, for without them the text is wrong.
+    position_embedding_type: str = text("absolute", one_of=("absolute",))
+    type_vocab_size: int = integer(2)
+    initializer_range: float = number(0.02, above=0.0)
+    layer_norm_eps: float = number(1e-12, above=0.0)
+    is_decoder: bool = flag(True)
+    add_cross_attention: bool = flag(False)
+    tie_word_embeddings: bool = flag(True)
+    bos_token_id: int | None = token_ids(None)
+    eos_token_id: TokenIds = token_ids(None)
+    pad_token_id: int | None = token_ids(0)
+
+    def __attrs_post_init__(self) -> None:
+        """Here a BERT always reads from left to right; what is saved says so, also where an encoder's file did not."""
+        self.is_decoder = True

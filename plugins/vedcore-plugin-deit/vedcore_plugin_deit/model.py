@@ -1,0 +1,123 @@
+"""DeiT: patches, a class and a distillation token, learned positions, blocks with the norm first.
+
+Shapes: B images, C channels, S = 2 + patches, D hidden size.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vedcore import EncoderOutput, KeyMap, Rule, Step, Trace
+from vedcore.config import pair
+from vedcore.nn import (
+    MLP,
+    Blocks,
+    ClassPooler,
+    Part,
+    PatchEmbeddings,
+    PreNormBlock,
+    SelfAttention,
+    initialize,
+    patch_mask,
+)
+from vedcore_plugin_deit.config import DeiTConfig
+
+_LAYER = "encoder.layer.{i}"
+
+KEYMAP = KeyMap(
+    rules=(  # (on disk, here)
+        Rule("embeddings.cls_token", "cls_token"),
+        Rule("embeddings.distillation_token", "distillation_token"),
+        Rule("embeddings.position_embeddings", "embeddings.positions"),
+        Rule("embeddings.patch_embeddings", "embeddings.patches"),
+        Rule(f"{_LAYER}.layernorm_before", "blocks.{i}.attention_norm"),
+        Rule(f"{_LAYER}.attention.output.dense", "blocks.{i}.attention.out"),
+        Rule(f"{_LAYER}.attention.attention", "blocks.{i}.attention"),
+        Rule(f"{_LAYER}.layernorm_after", "blocks.{i}.mlp_norm"),
+        Rule(f"{_LAYER}.intermediate.dense", "blocks.{i}.mlp.up"),
+        Rule(f"{_LAYER}.output.dense", "blocks.{i}.mlp.down"),
+        Rule("layernorm", "norm"),
+    ),
+    aliases=(  # transformers 5 in memory: state dicts that were not written by save_pretrained
+        ("layers.{i}.attention.q_proj", f"{_LAYER}.attention.attention.query"),
+        ("layers.{i}.attention.k_proj", f"{_LAYER}.attention.attention.key"),
+        ("layers.{i}.attention.v_proj", f"{_LAYER}.attention.attention.value"),
+        ("layers.{i}.attention.o_proj", f"{_LAYER}.attention.output.dense"),
+        ("layers.{i}.mlp.fc1", f"{_LAYER}.intermediate.dense"),
+        ("layers.{i}.mlp.fc2", f"{_LAYER}.output.dense"),
+        ("layers.{i}", _LAYER),
+    ),
+    dropped=(  # the heads for labels (one, or one a leading token) and for masked images
+        "classifier",
+        "cls_classifier",
+        "distillation_classifier",
+        "decoder",
+        "embeddings.mask_token",
+    ),
+    optional=("pooler",),
+    prefixes=("deit.",),
+)
+
+
+class DeiTModel(Part[DeiTConfig]):
+    """A DeiT encoder: images to one state a patch, those of the class and the distillation token in front."""
+
+    config_class: ClassVar = DeiTConfig
+    keymap: ClassVar = KEYMAP
+
+    def __init__(self, config: DeiTConfig) -> None:
+        super().__init__(config)
+        self.hidden_size = config.hidden_size
+        self.cls_token = nn.Parameter(torch.empty(1, 1, config.hidden_size))
+        self.distillation_token = nn.Parameter(torch.empty(1, 1, config.hidden_size))
+        self.embeddings = PatchEmbeddings(
+            config.num_channels,
+            config.hidden_size,
+            pair(config.image_size),
+            pair(config.patch_size),
+            leading=2,
+            dropout=config.hidden_dropout_prob,
+        )
+        self.blocks = Blocks(block(config) for _ in range(config.num_hidden_layers))
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        pooled = config.pooler_output_size or config.hidden_size
+        self.pooler: ClassPooler | None = ClassPooler(config.hidden_size, pooled, config.pooler_act)
+        initialize(self, config.initializer_range)
+        for table in (self.cls_token, self.distillation_token, self.embeddings.positions):
+            nn.init.zeros_(table)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        /,
+        *,
+        pixel_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        trace: Trace | None = None,
+    ) -> EncoderOutput:
+        """(B, C, height, width) -> states (B, S, D). InputError for another size than the trained one, unless asked."""
+        x, grid = self.embeddings(
+            pixel_values,
+            self.cls_token,
+            self.distillation_token,
+            interpolate_pos_encoding=interpolate_pos_encoding,
+        )
+        mask = patch_mask(pixel_mask, grid, extra=2)
+        step = Step(mask=None if mask is None else mask[:, None, None, :], trace=trace)
+        x = self.blocks(x, step)
+        return EncoderOutput(self.norm(x), mask, grid, extra=2)
+
+
+def block(config: DeiTConfig) -> PreNormBlock:
+    """One block of the encoder."""
+    attention = SelfAttention(
+        config.hidden_size,
+        config.num_attention_heads,
+        bias=config.qkv_bias,
+        attention_dropout=config.attention_probs_dropout_prob,
+    )
+    mlp = MLP(config.hidden_size, config.intermediate_size, config.hidden_act)
+    return PreNormBlock(attention, mlp, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)

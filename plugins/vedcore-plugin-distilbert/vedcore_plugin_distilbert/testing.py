@@ -1,0 +1,27 @@
+"""Small DistilBERT configs for tests. Needs hypothesis, so nothing else imports it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+
+@st.composite
+def config_fields(draw: st.DrawFn) -> dict[str, Any]:
+    """The fields of a small config.json, all of them that change the maths."""
+    heads = draw(st.sampled_from([1, 2, 4]))
+    return {
+        "vocab_size": draw(st.integers(12, 30)),
+        "max_position_embeddings": draw(st.integers(12, 20)),
+        "sinusoidal_pos_embds": draw(st.booleans()),
+        "n_layers": draw(st.integers(1, 3)),
+        "n_heads": heads,
+        "dim": heads * draw(st.sampled_from([4, 6, 8])),
+        "hidden_dim": draw(st.integers(5, 40)),
+        "activation": draw(st.sampled_from(["gelu", "gelu_new", "relu", "silu"])),
+        "tie_word_embeddings": draw(st.booleans()),
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": draw(st.sampled_from([0, 2, None])),
+    }

@@ -1,0 +1,15 @@
+"""TrOCR text decoder for vedcore (Li et al., arXiv:2109.10282)."""
+
+from vedcore import Backbone, hookimpl
+from vedcore_plugin_trocr.config import TrOCRConfig
+from vedcore_plugin_trocr.model import TrOCRForCausalLM
+
+__all__ = ["TROCR", "TrOCRConfig", "TrOCRForCausalLM"]
+
+TROCR = Backbone(name="trocr", role="decoder", model=TrOCRForCausalLM, protocol=1)
+
+
+@hookimpl
+def vedcore_plugin() -> list[Backbone]:
+    """What this package supplies."""
+    return [TROCR]

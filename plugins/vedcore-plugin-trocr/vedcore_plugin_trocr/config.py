@@ -1,0 +1,64 @@
+"""The config of a TrOCR decoder, field by field as in the config.json files of transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from vedcore.config import Config, TokenIds, flag, integer, model_config, number, rate, text, token_ids
+from vedcore.nn import ACTIVATIONS
+
+
+@model_config("trocr")
+class TrOCRConfig(Config):
+    """Sizes of a TrOCR decoder. The defaults are those of the large handwritten one, but for the encoder's width.
+
+    cross_attention_hidden_size: the width of the states that are looked at; None means d_model.
+    use_learned_position_embeddings: false for sinusoids, which a file does not hold.
+    """
+
+    vocab_size: int = integer(50265)
+    d_model: int = integer(1024)
+    decoder_layers: int = integer(12)
+    decoder_attention_heads: int = integer(16)
+    decoder_ffn_dim: int = integer(4096)
+    activation_function: str = text("gelu", one_of=ACTIVATIONS)
+    max_position_embeddings: int = integer(512)
+    cross_attention_hidden_size: int | None = integer(None)
+    scale_embedding: bool = flag(False)
+    use_learned_position_embeddings: bool = flag(True)
+    layernorm_embedding: bool = flag(True)
+    dropout: float = rate(0.1)
+    attention_dropout: float = rate(0.0)
+    activation_dropout: float = rate(0.0)
+    decoder_layerdrop: float = rate(0.0)
+    init_std: float = number(0.02, above=0.0)
+    tie_word_embeddings: bool = flag(True)
+    pad_token_id: int | None = token_ids(1)
+    bos_token_id: int | None = token_ids(0)
+    eos_token_id: TokenIds = token_ids(2)
+    decoder_start_token_id: int | None = token_ids(2)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
+        """The config that ``data`` describes; early drafts called cross_attention_hidden_size encoder_hidden_size."""
+        fields = dict(data)
+        width = fields.pop("encoder_hidden_size", None)
+        if fields.get("cross_attention_hidden_size") is None and width is not None:
+            fields["cross_attention_hidden_size"] = width
+        return super().from_dict(fields, where)
+
+    @property
+    def hidden_size(self) -> int:
+        """``d_model``, by the name that other architectures use."""
+        return self.d_model
+
+    @property
+    def memory_size(self) -> int:
+        """The width of the states that cross-attention reads."""
+        return self.cross_attention_hidden_size or self.d_model
+
+    @property
+    def embedding_scale(self) -> float:
+        """What token vectors are multiplied by."""
+        return self.d_model**0.5 if self.scale_embedding else 1.0

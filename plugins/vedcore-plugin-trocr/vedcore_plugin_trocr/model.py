@@ -1,0 +1,136 @@
+"""TrOCR's decoder: a BART whose positions may be sinusoidal and which reads states of the encoder's own width.
+
+Shapes: R rows, T tokens, D hidden size, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from vedcore import KeyMap, Rule, Seam, Step
+from vedcore.nn import (
+    MLP,
+    Blocks,
+    CrossAttention,
+    LayerDrop,
+    Part,
+    PostNormBlock,
+    PostNormCrossAttention,
+    ScaledEmbedding,
+    SelfAttention,
+    initialize,
+)
+from vedcore_plugin_trocr.config import TrOCRConfig
+from vedcore_plugin_trocr.positions import LearnedPositions, SinusoidalPositions
+
+NORM_EPS = 1e-5
+_LAYER = "model.decoder.layers.{i}"
+
+KEYMAP = KeyMap(
+    rules=(  # (on disk, here)
+        Rule("model.decoder.embed_tokens", "token_embedding"),
+        Rule("model.decoder.embed_positions", "positions.table"),
+        Rule("model.decoder.layernorm_embedding", "embedding_norm"),
+        Rule(f"{_LAYER}.self_attn.q_proj", "blocks.{i}.attention.query"),
+        Rule(f"{_LAYER}.self_attn.k_proj", "blocks.{i}.attention.key"),
+        Rule(f"{_LAYER}.self_attn.v_proj", "blocks.{i}.attention.value"),
+        Rule(f"{_LAYER}.self_attn.out_proj", "blocks.{i}.attention.out"),
+        Rule(f"{_LAYER}.self_attn_layer_norm", "blocks.{i}.attention_norm"),
+        Rule(f"{_LAYER}.encoder_attn.q_proj", "cross.{i}.attention.query"),
+        Rule(f"{_LAYER}.encoder_attn.k_proj", "cross.{i}.attention.key"),
+        Rule(f"{_LAYER}.encoder_attn.v_proj", "cross.{i}.attention.value"),
+        Rule(f"{_LAYER}.encoder_attn.out_proj", "cross.{i}.attention.out"),
+        Rule(f"{_LAYER}.encoder_attn_layer_norm", "cross.{i}.norm"),
+        Rule(f"{_LAYER}.fc1", "blocks.{i}.mlp.up"),
+        Rule(f"{_LAYER}.fc2", "blocks.{i}.mlp.down"),
+        Rule(f"{_LAYER}.final_layer_norm", "blocks.{i}.mlp_norm"),
+        Rule("output_projection", "lm_head"),
+    ),
+    aliases=(("decoder", "model.decoder"),),  # a decoder saved without its head
+    dropped=(  # what sinusoidal positions left behind: a marker of their type, or their whole table
+        "model.decoder.embed_positions._float_tensor",
+        "model.decoder.embed_positions.weights",
+    ),
+)
+
+
+class TrOCRForCausalLM(Part[TrOCRConfig]):
+    """A TrOCR decoder."""
+
+    config_class: ClassVar = TrOCRConfig
+    keymap: ClassVar = KEYMAP
+
+    def __init__(self, config: TrOCRConfig) -> None:
+        super().__init__(config)
+        width, heads, layers = config.d_model, config.decoder_attention_heads, config.decoder_layers
+        self.hidden_size, self.memory_size = width, config.memory_size
+        self.vocab_size, self.max_positions = config.vocab_size, config.max_position_embeddings
+        self.cache_shapes = ((heads, width // heads),) * layers
+        self.seam = Seam(
+            hidden_size=width,
+            memory_size=config.memory_size,
+            num_heads=heads,
+            num_layers=layers,
+            norm="post",
+            norm_eps=NORM_EPS,
+            attention_dropout=config.attention_dropout,
+            hidden_dropout=config.dropout,
+            initializer_range=config.init_std,
+        )
+        self.token_embedding = ScaledEmbedding(
+            config.vocab_size, width, scale=config.embedding_scale, pad=config.pad_token_id
+        )
+        self.positions = positions(config)
+        self.embedding_norm = nn.LayerNorm(width, eps=NORM_EPS) if config.layernorm_embedding else nn.Identity()
+        self.dropout = nn.Dropout(config.dropout)
+        self.blocks = Blocks(block(config) for _ in range(layers))
+        self.cross = nn.ModuleList(cross_attention(config) for _ in range(layers))
+        self.lm_head = nn.Linear(width, config.vocab_size, bias=False)
+        initialize(self, config.init_std)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.token_embedding.weight
+        if config.decoder_layerdrop:
+            for layer in self.blocks:
+                layer.register_forward_hook(LayerDrop(config.decoder_layerdrop))
+
+    def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
+        x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        # The sinusoids keep their type when weights are loaded in another.
+        x = x + self.positions(input_ids, step).to(x.dtype)
+        x = self.dropout(self.embedding_norm(x))
+        return self.blocks(x, step, self.cross)  # type: ignore[no-any-return]
+
+
+def positions(config: TrOCRConfig) -> LearnedPositions | SinusoidalPositions:
+    """The positions of the tokens."""
+    if config.use_learned_position_embeddings:
+        return LearnedPositions(config.max_position_embeddings, config.d_model)
+    return SinusoidalPositions(config.max_position_embeddings, config.d_model, config.pad_token_id)
+
+
+def block(config: TrOCRConfig) -> PostNormBlock:
+    """One block of the decoder."""
+    attention = SelfAttention(
+        config.d_model, config.decoder_attention_heads, attention_dropout=config.attention_dropout
+    )
+    mlp = MLP(
+        config.d_model,
+        config.decoder_ffn_dim,
+        config.activation_function,
+        inner_dropout=config.activation_dropout,
+    )
+    return PostNormBlock(attention, mlp, norm_eps=NORM_EPS, dropout=config.dropout)
+
+
+def cross_attention(config: TrOCRConfig) -> PostNormCrossAttention:
+    """What looks at the image in one block."""
+    attention = CrossAttention(
+        config.d_model,
+        config.decoder_attention_heads,
+        memory_size=config.memory_size,
+        attention_dropout=config.attention_dropout,
+    )
+    return PostNormCrossAttention(attention, norm_eps=NORM_EPS, dropout=config.dropout)
