@@ -14,8 +14,6 @@ import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
-from vedcore_plugin_vit import ViTConfig, ViTModel
 
 from vedcore import KeyMap, Rule, Step
 from vedcore.checkpoint import Section, load_sections, save_sections, store, stored_tensors
@@ -24,6 +22,8 @@ from vedcore.config import Config, integer, model_config
 from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, SaveError, VedcoreError
 from vedcore.files import read_json, write_json
 from vedcore.nn import Part, without_storage
+from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
+from vedcore_plugin_vit import ViTConfig, ViTModel
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers")
 

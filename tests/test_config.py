@@ -9,8 +9,6 @@ import pytest
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
-from vedcore_plugin_gpt2 import GPT2Config
-from vedcore_plugin_vit import ViTConfig
 
 from vedcore.config import (
     Config,
@@ -30,6 +28,8 @@ from vedcore.config import (
 )
 from vedcore.errors import CheckpointNotFound, ConfigError
 from vedcore.nn import ACTIVATIONS
+from vedcore_plugin_gpt2 import GPT2Config
+from vedcore_plugin_vit import ViTConfig
 
 CONFIGS = (ViTConfig, GPT2Config)
 THEIRS = {ViTConfig: transformers.ViTConfig, GPT2Config: transformers.GPT2Config}

@@ -3,12 +3,12 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
-from vedcore_plugin_vit import ViTConfig, ViTModel
 
 from vedcore import KeyMap, Rule
 from vedcore.keymap import Place
 from vedcore.nn import without_storage
+from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
+from vedcore_plugin_vit import ViTConfig, ViTModel
 
 
 def tiny_vit():

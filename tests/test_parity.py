@@ -9,8 +9,6 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
-from vedcore_plugin_gpt2.testing import config_fields as gpt2_fields
-from vedcore_plugin_vit.testing import config_fields as vit_fields
 
 from tests.parity import (
     assert_same_tokens,
@@ -20,6 +18,8 @@ from tests.parity import (
     theirs,
 )
 from vedcore import VisionEncoderDecoderModel
+from vedcore_plugin_gpt2.testing import config_fields as gpt2_fields
+from vedcore_plugin_vit.testing import config_fields as vit_fields
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers")
 

@@ -7,13 +7,13 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from vedcore_plugin_vit import ViTConfig, ViTModel
 
 from vedcore import registry as module
 from vedcore.adapters import LinearAdapter
 from vedcore.errors import PluginError, PluginNotFound
 from vedcore.hookspecs import Adapter, Backbone, Checkpoint, hookimpl, vedcore_plugin
 from vedcore.registry import Plugin, Registry, describe, installed, registry
+from vedcore_plugin_vit import ViTConfig, ViTModel
 
 ROOT = Path(__file__).parent.parent
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vedcore.adapters import Inserted, join
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
 from vedcore.config import Config, TokenIds, settings, text, to_dict, token_ids
-from vedcore.errors import ConfigError, InputError
+from vedcore.errors import ConfigError, InputError, foreign
 from vedcore.files import read_json, staged, write_json
 from vedcore.generation import (
     GenerationConfig,
@@ -99,8 +99,14 @@ def _part_config(value: Any, role: str) -> Any:
         if not isinstance(model_type, str):
             raise ConfigError(f"the {role}'s config has no model_type; it names the architecture, for instance 'vit'")
         value = registry().backbone(model_type, role).config.from_dict(value, role)
-    if role == "decoder" and getattr(value, "add_cross_attention", None) is False:
-        value = value.replace(add_cross_attention=True)
+    if not isinstance(getattr(value, "model_type", None), str):
+        raise ConfigError(f"the {role}'s config must be a config or the dict of one, got {type(value).__name__}")
+    if role == "decoder":
+        if getattr(value, "add_cross_attention", None) is False:
+            value = value.replace(add_cross_attention=True)
+        implied = [name for name in ("is_decoder", "add_cross_attention") if value.extra.get(name) is True]
+        if implied:  # written for transformers; here the role says it
+            value = value.replace(extra={k: v for k, v in value.extra.items() if k not in implied})
     return value
 
 
@@ -177,8 +183,8 @@ class VisionEncoderDecoderModel(nn.Module):
         if isinstance(decoder.cross, Inserted):
             inserted, without = [Section("cross_attention.", decoder.cross, KeyMap(rules=()))], ("cross",)
         return [
-            Section("encoder.", self.encoder, self.encoder.keymap),
-            Section("decoder.", decoder, decoder.keymap, without=without),
+            *(replace(section, prefix=f"encoder.{section.prefix}") for section in self.encoder.sections()),
+            *(replace(section, prefix=f"decoder.{section.prefix}", without=without) for section in decoder.sections()),
             *inserted,
             Section("", self.bridge, _BRIDGE),
         ]
@@ -201,7 +207,8 @@ class VisionEncoderDecoderModel(nn.Module):
         folder = resolve(name, revision=revision, allow_pickle=allow_pickle)
         config = VisionEncoderDecoderConfig.from_pretrained(folder) if config is None else config
         generation_config = GenerationConfig.from_pretrained(folder)
-        with without_storage():
+        # Sizes that no tensor can have are an error of torch's, and that no memory has are a shape that no file has.
+        with foreign(ConfigError, f"{folder}: no {cls.__name__} can be built from config.json"), without_storage():
             model = cls(config)
         load_sections(model.sections(), folder, allow_pickle=allow_pickle, dtype=dtype)
         model.generation_config = model._settle_ids(generation_config)
@@ -239,6 +246,8 @@ class VisionEncoderDecoderModel(nn.Module):
         trace: Any = None,
     ) -> EncoderOutput:
         """(B, C, height, width) -> the encoder's states (B, S, D), before the bridge."""
+        if not len(pixel_values):
+            raise InputError("pixel_values holds no images")
         output: EncoderOutput = self.encoder(
             pixel_values,
             pixel_mask=pixel_mask,
@@ -307,6 +316,15 @@ class VisionEncoderDecoderModel(nn.Module):
         if given is None or (decoder_input_ids is not None and decoder_inputs_embeds is not None):
             raise InputError(
                 "forward needs decoder_input_ids, decoder_inputs_embeds or labels, and only one of the first two"
+            )
+        if given.dim() != (2 if decoder_inputs_embeds is None else 3):
+            raise InputError(
+                "decoder_input_ids must have shape (rows, tokens), decoder_inputs_embeds (rows, tokens, hidden size), "
+                f"got {tuple(given.shape)}"
+            )
+        if labels is not None and labels.shape != given.shape[:2]:
+            raise InputError(
+                f"labels of shape {tuple(labels.shape)} for decoder tokens of shape {tuple(given.shape[:2])}"
             )
         step, cache = self._step(given, past, memory, decoder_attention_mask, use_cache)
         step.positions, step.token_types, step.trace = (
@@ -391,6 +409,10 @@ class VisionEncoderDecoderModel(nn.Module):
         """The step that takes (R, T, ...) new tokens behind ``past``, and the cache that it leaves, if any."""
         rows, count = given.shape[:2]
         images = memory.layers[0][0].shape[0]
+        if past is not None and len(past) != len(self.decoder.cache_shapes):
+            raise InputError(
+                f"past_key_values has {len(past)} layers, but the decoder has {len(self.decoder.cache_shapes)}"
+            )
         if rows % images:
             raise InputError(f"{rows} rows of decoder tokens for {images} images: a multiple of the images is needed")
         start = 0 if past is None else past.length
@@ -416,6 +438,8 @@ class VisionEncoderDecoderModel(nn.Module):
         return step, cache if use_cache is not False else None
 
     def _check_labels(self, labels: Tensor) -> None:
+        if labels.dim() != 2:
+            raise InputError(f"labels must have shape (rows, tokens), got {tuple(labels.shape)}")
         size = self.decoder.vocab_size
         if labels.numel() and (int(labels.max()) >= size or bool(((labels < 0) & (labels != -100)).any())):
             raise InputError(
@@ -447,7 +471,7 @@ def _encoder_output(given: Any) -> EncoderOutput:
     if isinstance(given, EncoderOutput):
         return given
     states = given[0] if isinstance(given, tuple | list) else getattr(given, "last_hidden_state", given)
-    if not isinstance(states, Tensor) or states.dim() != 3:
+    if not isinstance(states, Tensor) or states.dim() != 3 or not len(states):
         raise InputError(
             "encoder_outputs must be an EncoderOutput, or hold the states (batch, tokens, hidden size) first"
         )

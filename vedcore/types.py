@@ -68,7 +68,7 @@ class Memory:
     def select(self, images: Tensor) -> Memory:
         """The memory of ``images`` (long, (B',)) alone, in that order. This one is spent: its storage may be reused."""
         layers = tuple((take(keys, images), take(values, images)) for keys, values in self.layers)
-        return Memory(layers, None if self.mask is None else take(self.mask, images))
+        return Memory(layers, None if self.mask is None else self.mask[images])  # the mask may be the caller's own
 
     def join(self, others: Memory) -> Memory:
         """Both memories as one; where S differs the shorter is padded and masked."""

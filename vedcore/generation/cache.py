@@ -6,6 +6,7 @@ Shapes: R rows, H heads, C slots allocated, L slots in use, d head width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -118,7 +119,7 @@ class PastKeyValues(Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]):
         """From four tensors a layer: (R, H, L, d) twice, then (B, H, S, d) twice. InputError if they are not that."""
         if isinstance(layers, PastKeyValues):
             return layers
-        if not layers or any(len(layer) != 4 for layer in layers):
+        if not _four_tensors_a_layer(layers):
             raise InputError(
                 "past_key_values must hold four tensors a layer: self keys and values, cross keys and values"
             )
@@ -143,3 +144,12 @@ class PastKeyValues(Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]):
     def length(self) -> int:
         """The number of tokens that are behind."""
         return int(self.cache.lengths.max())
+
+
+def _four_tensors_a_layer(layers: Any) -> bool:
+    return (
+        isinstance(layers, list | tuple)
+        and len(layers) > 0
+        and all(isinstance(layer, list | tuple) and len(layer) == 4 for layer in layers)
+        and all(isinstance(tensor, Tensor) and tensor.dim() == 4 for layer in layers for tensor in layer)
+    )

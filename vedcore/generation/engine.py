@@ -46,6 +46,14 @@ def best(scores: Tensor, count: int) -> Tensor:
     return scores.argmax(dim=-1, keepdim=True) if count == 1 else scores.topk(count).indices
 
 
+def drawable(ids: Tensor, scores: Tensor) -> Tensor:
+    """A last processor before a ``Draw``: the scores as they are, or GenerationError where a row has none to draw from."""
+    highest = scores.amax(dim=-1)  # NaN where one is; on a GPU, multinomial would take the whole process down
+    if not bool(highest.isfinite().all()):
+        raise _not_finite(ids.shape[1])
+    return scores
+
+
 class Draw:
     """Draw ``count`` of each row without putting back, by the softmax of its scores."""
 
@@ -342,8 +350,12 @@ def _finite(logprobs: Tensor, length: int) -> list[float]:
     """(n, 1) log-probabilities of tokens that were chosen; GenerationError if one is not a number."""
     values: list[float] = logprobs.flatten().tolist()
     if any(value != value for value in values):  # noqa: PLR0124 (NaN alone differs from itself)
-        raise GenerationError(
-            f"the scores of token {length} are not finite; the weights or the pixel values hold NaN or infinity, "
-            "or a half-precision model overflows"
-        )
+        raise _not_finite(length)
     return values
+
+
+def _not_finite(length: int) -> GenerationError:
+    return GenerationError(
+        f"the scores of token {length} are not finite; the weights or the pixel values hold NaN or infinity, "
+        "a half-precision model overflows, or a processor leaves no token"
+    )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vedcore.errors import ConfigError, InputError
 from vedcore.generation.config import GenerationConfig
-from vedcore.generation.engine import Draw, Hypotheses, Rules, beam_search, best, collect, decode
+from vedcore.generation.engine import Draw, Hypotheses, Rules, beam_search, best, collect, decode, drawable
 from vedcore.generation.processors import Processor, sampling_processors, score_processors
 from vedcore.protocols import Decoder
 from vedcore.types import Memory
@@ -63,7 +63,7 @@ def generate(
     Raises ConfigError for settings that cannot be followed, InputError for a prompt that does not fit.
     """
     settings = config.resolved()
-    prompt = _prompt(settings, prompt, images, next(decoder.token_embedding.parameters()).device)
+    prompt = _prompt(settings, prompt, images, decoder)
     eos = settings.eos_token_id
     ends = () if eos is None else eos if isinstance(eos, tuple) else (eos,)
     for token in ends:
@@ -81,7 +81,8 @@ def generate(
         )
     scored = score_processors(settings, prompt_length=length, max_length=max_length, vocab_size=decoder.vocab_size)
     sampled = sampling_processors(settings, prompt_length=length, max_length=max_length, vocab_size=decoder.vocab_size)
-    rules = Rules(frozenset(ends), max_length, (*scored, *custom, *sampled))
+    checked = (drawable,) if settings.do_sample else ()
+    rules = Rules(frozenset(ends), max_length, (*scored, *custom, *sampled, *checked))
     choose = Draw(generator) if settings.do_sample else best
     returned = settings.num_return_sequences or 1
     if (settings.num_beams or 1) > 1:
@@ -103,7 +104,7 @@ def generate(
     return _output(found, length, ends)
 
 
-def _prompt(settings: GenerationConfig, prompt: Tensor | None, images: int, device: torch.device) -> Tensor:
+def _prompt(settings: GenerationConfig, prompt: Tensor | None, images: int, decoder: Decoder) -> Tensor:
     start = settings.decoder_start_token_id
     start = settings.bos_token_id if start is None else start
     if prompt is None:
@@ -112,10 +113,20 @@ def _prompt(settings: GenerationConfig, prompt: Tensor | None, images: int, devi
                 "neither decoder_start_token_id nor bos_token_id is set, so there is nothing to begin with: set "
                 "model.config.decoder_start_token_id to the tokenizer's bos or cls token id"
             )
+        if start >= decoder.vocab_size:
+            raise ConfigError(
+                f"decoder_start_token_id is {start}, but the decoder's vocabulary has {decoder.vocab_size} tokens"
+            )
+        device = next(decoder.token_embedding.parameters()).device
         return torch.full((images, 1), start, dtype=torch.long, device=device)
     if prompt.dim() != 2 or prompt.shape[0] != images or not prompt.shape[1]:
         raise InputError(
             f"decoder_input_ids must have shape ({images}, tokens), a row an image, got {tuple(prompt.shape)}"
+        )
+    if int(prompt.min()) < 0 or int(prompt.max()) >= decoder.vocab_size:
+        raise InputError(
+            f"decoder_input_ids run from {int(prompt.min())} to {int(prompt.max())}, but the decoder's vocabulary has "
+            f"{decoder.vocab_size} tokens"
         )
     return prompt
 

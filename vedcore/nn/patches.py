@@ -25,6 +25,9 @@ class Patches(nn.Module):
             raise InputError(
                 f"expected pixel_values of shape (batch, {self.num_channels}, height, width), got {tuple(pixel_values.shape)}"
             )
+        if pixel_values.shape[2] < self.patch_size[0] or pixel_values.shape[3] < self.patch_size[1]:
+            found, least = (f"{h} x {w}" for h, w in (pixel_values.shape[2:], self.patch_size))
+            raise InputError(f"an image of {found} pixels is smaller than one patch of {least}")
         x = self.projection(pixel_values.to(self.projection.weight.dtype))
         return x.flatten(2).transpose(1, 2), (x.shape[2], x.shape[3])
 
@@ -59,7 +62,10 @@ class PatchEmbeddings(nn.Module):
         x, grid = self.patches(pixel_values)
         positions: Tensor = self.positions
         if interpolate_pos_encoding:
-            positions = resize_positions(positions, grid, extra=self.leading)
+            height, width = pixel_values.shape[-2:]
+            # As the reference has it: a square image with as many patches takes the table as it is.
+            if height != width or positions.shape[1] - self.leading != grid[0] * grid[1]:
+                positions = resize_positions(positions, grid, extra=self.leading)
         elif tuple(pixel_values.shape[-2:]) != self.image_size:
             wanted, found = (f"{h} x {w}" for h, w in (self.image_size, pixel_values.shape[-2:]))
             raise InputError(
@@ -91,14 +97,17 @@ def patch_grid(image_size: tuple[int, int], patch_size: tuple[int, int]) -> tupl
     return height // down, width // across
 
 
-def patch_mask(pixel_mask: Tensor | None, grid: tuple[int, int], extra: int) -> Tensor | None:
+def patch_mask(
+    pixel_mask: Tensor | None, pixel_values: Tensor, patch_size: tuple[int, int], *, extra: int = 0
+) -> Tensor | None:
     """(B, height, width) bool pixels that count -> (B, extra + h w): a patch counts if any of its pixels does.
 
-    The ``extra`` leading tokens always count.
+    The ``extra`` leading tokens always count. InputError unless the mask has the size of the images.
     """
     if pixel_mask is None:
         return None
-    if pixel_mask.dim() != 3:
-        raise InputError(f"expected pixel_mask of shape (batch, height, width), got {tuple(pixel_mask.shape)}")
-    patches = F.adaptive_max_pool2d(pixel_mask[:, None].float(), grid).flatten(1) > 0
+    wanted = (pixel_values.shape[0], *pixel_values.shape[-2:])
+    if tuple(pixel_mask.shape) != wanted:
+        raise InputError(f"expected pixel_mask of shape {wanted} (batch, height, width), got {tuple(pixel_mask.shape)}")
+    patches = F.max_pool2d(pixel_mask[:, None].float(), patch_size, stride=patch_size).flatten(1) > 0
     return F.pad(patches, (extra, 0), value=True)

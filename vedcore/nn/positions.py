@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vedcore.errors import InputError
+
 
 def resize_positions(positions: Tensor, grid: tuple[int, int], extra: int) -> Tensor:
     """(1, extra + N, D) for a square grid of N patches -> (1, extra + h w, D) for ``grid`` (h, w), bicubic.
@@ -16,6 +18,11 @@ def resize_positions(positions: Tensor, grid: tuple[int, int], extra: int) -> Te
     """
     leading, patches = positions[:, :extra], positions[:, extra:]
     side = math.isqrt(patches.shape[1])
+    if side**2 != patches.shape[1]:
+        raise InputError(
+            f"positions for {patches.shape[1]} patches are not those of a square grid, so they cannot be resized to "
+            f"{grid[0]} x {grid[1]}; give images of the size that the encoder was trained for"
+        )
     table = patches.reshape(1, side, side, -1).permute(0, 3, 1, 2)
     table = F.interpolate(table, size=grid, mode="bicubic", align_corners=False)
     return torch.cat([leading, table.permute(0, 2, 3, 1).flatten(1, 2)], dim=1)

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from vedcore_plugin_bart import BartConfig, BartForCausalLM, MBartConfig, MBartForCausalLM
-from vedcore_plugin_bart.testing import config_fields
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, Memory, Step
 from vedcore.generation.cache import SelfCache
 from vedcore.types import Recorder, causal_mask
+from vedcore_plugin_bart import BartConfig, BartForCausalLM, MBartConfig, MBartForCausalLM
+from vedcore_plugin_bart.testing import config_fields
 
 ENCODER = {"encoder_layers": 4, "encoder_attention_heads": 1, "encoder_ffn_dim": 9}  # never as many as the decoder has
 SMALL = {

@@ -6,7 +6,15 @@ from vedcore_plugin_beit.model import BeitModel
 
 __all__ = ["BEIT", "BeitConfig", "BeitModel"]
 
-BEIT = Backbone(name="beit", role="encoder", model=BeitModel, protocol=1)
+BEIT = Backbone(
+    name="beit",
+    role="encoder",
+    model=BeitModel,
+    protocol=1,
+    reference="BeitModel",
+    claims=("global attention", "resize"),
+    unread=("embeddings.mask_token",),
+)
 
 
 @hookimpl

@@ -119,7 +119,7 @@ class BeitModel(Part[BeitConfig]):
         Positions are resized for images of another size whether ``interpolate_pos_encoding`` says so or not.
         """
         x, grid = self.embeddings(pixel_values)
-        mask = patch_mask(pixel_mask, grid, extra=1)
+        mask = patch_mask(pixel_mask, pixel_values, pair(self.config.patch_size), extra=1)
         index = offsets(grid, x.device)
         shared = None if self.shared_bias is None else self.shared_bias(grid, index)
         look = None if mask is None else mask[:, None, None, :]

@@ -11,13 +11,13 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from vedcore_plugin_bert import BertConfig, BertForCausalLM
-from vedcore_plugin_bert.testing import config_fields
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, Memory, Step
 from vedcore.generation.cache import SelfCache
 from vedcore.types import Recorder, causal_mask
+from vedcore_plugin_bert import BertConfig, BertForCausalLM
+from vedcore_plugin_bert.testing import config_fields
 
 SMALL = {
     "vocab_size": 23, "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 20,

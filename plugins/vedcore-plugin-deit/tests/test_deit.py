@@ -9,12 +9,12 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from vedcore_plugin_deit import DeiTConfig, DeiTModel, vedcore_plugin
-from vedcore_plugin_deit.testing import config_fields
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, InputError
 from vedcore.types import Recorder
+from vedcore_plugin_deit import DeiTConfig, DeiTModel, vedcore_plugin
+from vedcore_plugin_deit.testing import config_fields
 
 TINY = {
     "hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 20, "image_size": 12,

@@ -105,7 +105,7 @@ class DeiTModel(Part[DeiTConfig]):
             self.distillation_token,
             interpolate_pos_encoding=interpolate_pos_encoding,
         )
-        mask = patch_mask(pixel_mask, grid, extra=2)
+        mask = patch_mask(pixel_mask, pixel_values, pair(self.config.patch_size), extra=2)
         step = Step(mask=None if mask is None else mask[:, None, None, :], trace=trace)
         x = self.blocks(x, step)
         return EncoderOutput(self.norm(x), mask, grid, extra=2)

@@ -16,14 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import nn
-from vedcore_plugin_distilbert import DistilBertConfig, DistilBertForCausalLM
-from vedcore_plugin_distilbert.testing import config_fields
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, InputError, Memory, Step
 from vedcore.generation.cache import SelfCache
 from vedcore.nn import CrossAttention, PostNormCrossAttention
 from vedcore.types import Recorder, causal_mask
+from vedcore_plugin_distilbert import DistilBertConfig, DistilBertForCausalLM
+from vedcore_plugin_distilbert.testing import config_fields
 
 SMALL = {
     "vocab_size": 23, "dim": 16, "n_layers": 2, "n_heads": 4, "hidden_dim": 20,

@@ -16,8 +16,22 @@ __all__ = [
     "XLMRobertaForCausalLM",
 ]
 
-ROBERTA = Backbone(name="roberta", role="decoder", model=RobertaForCausalLM, protocol=1)
-XLM_ROBERTA = Backbone(name="xlm-roberta", role="decoder", model=XLMRobertaForCausalLM, protocol=1)
+ROBERTA = Backbone(
+    name="roberta",
+    role="decoder",
+    model=RobertaForCausalLM,
+    protocol=1,
+    reference="RobertaForCausalLM",
+    unread=("lm_head.bias",),
+)
+XLM_ROBERTA = Backbone(
+    name="xlm-roberta",
+    role="decoder",
+    model=XLMRobertaForCausalLM,
+    protocol=1,
+    reference="XLMRobertaForCausalLM",
+    unread=("lm_head.bias",),
+)
 
 
 @hookimpl

@@ -13,13 +13,13 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from vedcore_plugin_swin import DonutSwinConfig, DonutSwinModel, SwinConfig, SwinModel, vedcore_plugin
-from vedcore_plugin_swin.testing import config_fields, donut_config_fields
-from vedcore_plugin_swin.windows import WindowBias, Windows
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, InputError
 from vedcore.types import Recorder
+from vedcore_plugin_swin import DonutSwinConfig, DonutSwinModel, SwinConfig, SwinModel, vedcore_plugin
+from vedcore_plugin_swin.testing import config_fields, donut_config_fields
+from vedcore_plugin_swin.windows import WindowBias, Windows
 
 TINY = {
     "image_size": [24, 36],

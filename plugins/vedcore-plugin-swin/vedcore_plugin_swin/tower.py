@@ -64,7 +64,7 @@ class Tower(nn.Module):
             raise InputError(f"expected pixel_mask of shape {(batch, height, width)}, got {tuple(pixel_mask.shape)}")
         down, across = (side * 2 ** (len(self.stages) - 1) for side in self.patches.patch_size)
         pixel_mask = F.pad(pixel_mask.float(), (0, -width % across, 0, -height % down))
-        return patch_mask(pixel_mask, (pixel_mask.shape[1] // down, pixel_mask.shape[2] // across), extra=0)
+        return patch_mask(pixel_mask, pixel_mask[:, None], (down, across))
 
 
 class GridPositions(nn.Module):

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from vedcore_plugin_trocr import TrOCRConfig, TrOCRForCausalLM
-from vedcore_plugin_trocr.positions import sinusoids
-from vedcore_plugin_trocr.testing import config_fields
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, Memory, Step
 from vedcore.generation.cache import SelfCache
 from vedcore.types import Recorder, causal_mask
+from vedcore_plugin_trocr import TrOCRConfig, TrOCRForCausalLM
+from vedcore_plugin_trocr.positions import sinusoids
+from vedcore_plugin_trocr.testing import config_fields
 
 SMALL = {
     "vocab_size": 23,

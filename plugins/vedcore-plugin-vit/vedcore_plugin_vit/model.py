@@ -92,7 +92,7 @@ class ViTModel(Part[ViTConfig]):
     ) -> EncoderOutput:
         """(B, C, height, width) -> states (B, S, D). InputError for another size than the trained one, unless asked."""
         x, grid = self.embeddings(pixel_values, self.cls_token, interpolate_pos_encoding=interpolate_pos_encoding)
-        mask = patch_mask(pixel_mask, grid, extra=1)
+        mask = patch_mask(pixel_mask, pixel_values, pair(self.config.patch_size), extra=1)
         step = Step(mask=None if mask is None else mask[:, None, None, :], trace=trace)
         x = self.blocks(x, step)
         return EncoderOutput(self.norm(x), mask, grid, extra=1)

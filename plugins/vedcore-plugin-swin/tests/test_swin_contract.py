@@ -1,0 +1,13 @@
+from vedcore.testing import BackboneContract
+from vedcore_plugin_swin import DONUT_SWIN, SWIN
+
+
+class TestSwin(BackboneContract):
+    record = SWIN
+
+
+class TestDonutSwin(BackboneContract):
+    record = DONUT_SWIN
+    exclude = {
+        "reference-loads": "transformers keeps an index, computed from the config, in DonutSwin's files; ours have weights alone"
+    }

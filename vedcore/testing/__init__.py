@@ -1,0 +1,15 @@
+"""The contract as tests: what every backbone, ours and a stranger's, is held to.
+
+    from vedcore.testing import BackboneContract
+    from vedcore_plugin_vit import VIT
+
+    class TestViT(BackboneContract):
+        record = VIT
+
+or in one call, ``check_backbone(VIT)``, which returns a Report. Needs hypothesis; parity needs transformers too.
+"""
+
+from vedcore.testing.checks import CHECKS, Check
+from vedcore.testing.contract import BackboneContract, Outcome, Report, check_backbone
+
+__all__ = ["CHECKS", "BackboneContract", "Check", "Outcome", "Report", "check_backbone"]

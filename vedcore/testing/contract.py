@@ -1,0 +1,168 @@
+"""Running the laws over a backbone: one call, one report; and the same as a pytest class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+import hypothesis
+
+from vedcore.errors import PluginError
+from vedcore.hookspecs import Backbone
+from vedcore.testing.checks import CHECKS, LEVELS, Check
+from vedcore.testing.subject import Subject, testing_module
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one check: "passed", "failed", "blocked", "excluded" or "unclaimed", and why."""
+
+    check: str
+    level: str
+    result: str
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Report:
+    """The outcomes of one backbone, in the order of the checks."""
+
+    backbone: str
+    outcomes: list[Outcome] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return not self.of("failed")
+
+    def of(self, result: str) -> list[Outcome]:
+        """The outcomes with one result."""
+        return [outcome for outcome in self.outcomes if outcome.result == result]
+
+    def to_json(self) -> str:
+        """The report as JSON."""
+        return json.dumps(asdict(self), indent=2)
+
+    def __str__(self) -> str:
+        counts = {outcome.result: len(self.of(outcome.result)) for outcome in self.outcomes}
+        told = ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))
+        return f"{self.backbone}: {told}"
+
+
+def check_backbone(record: Backbone, *, exclude: Mapping[str, str] | None = None) -> Report:
+    """Hold ``record`` to every law of its role.
+
+    exclude: check ids, each with the reason why the law does not apply. An id that does not exist, a reason that is empty,
+    or an excluded check that passes is a failure: an exclusion that is not needed hides the next fault.
+    """
+    report = Report(f"{record.role} {record.name}")
+    exclude = dict(exclude or {})
+    for name, reason in exclude.items():
+        if name not in CHECKS:
+            report.outcomes.append(Outcome(name, LEVELS[0], "failed", f"excluded, but there is no check {name!r}"))
+        elif not reason.strip():
+            report.outcomes.append(Outcome(name, CHECKS[name].level, "failed", "excluded without a reason"))
+    broken: str | None = report.outcomes[0].level if report.outcomes else None
+    for check in checks_of(record):
+        report.outcomes.append(_outcome(record, check, exclude.get(check.id), broken))
+        if report.outcomes[-1].result == "failed" and broken is None:
+            broken = check.level
+    return report
+
+
+def checks_of(record: Backbone) -> list[Check]:
+    """The checks of the record's role, level by level."""
+    own = [check for check in CHECKS.values() if check.role in ("both", record.role)]
+    return sorted(own, key=lambda check: LEVELS.index(check.level))
+
+
+def _outcome(record: Backbone, check: Check, excluded: str | None, broken: str | None) -> Outcome:
+    if broken is not None and (excluded is not None or LEVELS.index(check.level) > LEVELS.index(broken)):
+        return Outcome(check.id, check.level, "blocked", f"the level {broken!r} failed")
+    claimed = check.claim is None or check.claim in record.claims or (check.claim == "reference" and record.reference)
+    if not claimed:
+        return Outcome(check.id, check.level, "unclaimed", f"the record does not claim {check.claim!r}")
+    problem = _broken(record, check)
+    if excluded is not None:
+        if problem is None:
+            return Outcome(check.id, check.level, "failed", f"excluded ({excluded}), but the law holds: remove it")
+        return Outcome(check.id, check.level, "excluded", excluded)
+    return (
+        Outcome(check.id, check.level, "passed")
+        if problem is None
+        else Outcome(check.id, check.level, "failed", problem)
+    )
+
+
+def _broken(record: Backbone, check: Check) -> str | None:
+    """Why the law does not hold for some small config, or None."""
+    tried: dict[str, Any] = {}
+    profile = hypothesis.settings.get_current_profile_name()
+    count = check.examples if profile != "nightly" or check.examples == 1 else 10 * check.examples
+
+    @hypothesis.settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[hypothesis.Phase.generate],
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    @hypothesis.given(testing_module(record).config_fields())
+    def law(fields: dict[str, Any]) -> None:
+        tried["config"] = fields
+        check.run(Subject(record, fields))
+
+    try:
+        law()
+    except Exception as error:  # whatever a stranger's module raises is the law's failure
+        found = " ".join(f"{type(error).__name__}: {error}".split())[:400]
+        return f"{check.law}: {found}. Usual cause: {check.cause}. Config: {tried.get('config')}"
+    return None
+
+
+class BackboneContract:
+    """The laws as a pytest class: name the ``record``, and what is excluded with its reason."""
+
+    record: ClassVar[Backbone]
+    exclude: ClassVar[Mapping[str, str]] = {}
+    _reports: ClassVar[dict[str, Report]] = {}
+
+    def __init_subclass__(cls) -> None:
+        """Make the class's tests: one a check of the record's role, one for its exclusions."""
+        if not isinstance(getattr(cls, "record", None), Backbone):
+            raise PluginError(f"{cls.__name__} needs a class attribute record, the Backbone that it tests")
+        for check in checks_of(cls.record):
+            setattr(cls, f"test_{check.id.replace('-', '_')}", _test(check.id))
+        cls.test_exclusions = _test_exclusions  # type: ignore[attr-defined]
+
+    @classmethod
+    def report(cls) -> Report:
+        """The report of this class's record, made once."""
+        key = f"{cls.__module__}.{cls.__qualname__}"
+        if key not in cls._reports:
+            cls._reports[key] = check_backbone(cls.record, exclude=cls.exclude)
+        return cls._reports[key]
+
+
+def _test(check: str) -> Any:
+    def test(self: BackboneContract) -> None:
+        import pytest
+
+        outcome = next(o for o in type(self).report().outcomes if o.check == check)
+        if outcome.result == "failed":
+            pytest.fail(f"{type(self).record.name}: {outcome.reason}", pytrace=False)
+        if outcome.result != "passed":
+            pytest.skip(f"{outcome.result}: {outcome.reason}")
+
+    test.__doc__ = CHECKS[check].law
+    return test
+
+
+def _test_exclusions(self: BackboneContract) -> None:
+    """Every exclusion names a check and has a reason."""
+    for name, reason in type(self).exclude.items():
+        if name not in CHECKS or not reason.strip():
+            raise PluginError(f"exclusion {name!r}: {'no such check' if name not in CHECKS else 'no reason'}")

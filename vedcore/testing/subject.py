@@ -1,0 +1,151 @@
+"""A backbone under test: a small random model of it and what to feed it.
+
+Shapes: B images, R rows, T tokens, S states, D hidden size, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+import importlib
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vedcore.adapters import LinearAdapter, join
+from vedcore.config import pair
+from vedcore.generation import SelfCache, new_cache
+from vedcore.hookspecs import Backbone
+from vedcore.types import EncoderOutput, Memory, Step, causal_mask
+
+STATES = 5
+"""How many encoder states a decoder under test looks at."""
+
+
+class LawBroken(AssertionError):
+    """A law does not hold; the message says by how much, and where first."""
+
+
+class Subject:
+    """A model of ``record`` with the config ``fields``, its weights moved away from their first values."""
+
+    def __init__(self, record: Backbone, fields: Mapping[str, Any]) -> None:
+        self.record, self.fields = record, dict(fields)
+        if record.role == "decoder" and hasattr(record.config(), "add_cross_attention"):
+            self.fields["add_cross_attention"] = True  # as composing does
+        self.config = record.config.from_dict(self.fields)
+        torch.manual_seed(0)
+        self.model: Any = record.model(self.config)
+        prepare(self.model)
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether the record's role is that of a decoder."""
+        return self.record.role == "decoder"
+
+    def pixels(self, count: int = 2, seed: int = 1) -> Tensor:
+        """(B, C, height, width) that the encoder takes."""
+        return _normal((count, *self.pixel_shape()), seed)
+
+    def pixel_shape(self) -> tuple[int, int, int]:
+        """(C, height, width): the testing module's ``pixel_shape(config)``, or what the usual fields say."""
+        module = testing_module(self.record)
+        if hasattr(module, "pixel_shape"):
+            shape: tuple[int, int, int] = module.pixel_shape(self.config)
+            return shape
+        return (self.config.num_channels, *pair(self.config.image_size))
+
+    def ids(self, rows: int = 2, seed: int = 1) -> Tensor:
+        """(R, T) ids without padding, of all the tokens that fit, 6 at most."""
+        limit = self.model.max_positions
+        length = 6 if limit is None else min(6, limit)
+        pad = getattr(self.config, "pad_token_id", None)
+        allowed = [token for token in range(self.model.vocab_size) if token != pad]
+        draw = random.Random(seed)
+        return torch.tensor([[draw.choice(allowed) for _ in range(length)] for _ in range(rows)])
+
+    def memory(self, images: int = 2, seed: int = 1, mask: Tensor | None = None) -> Memory:
+        """What ``images`` random images look like to the decoder."""
+        states = _normal((images, STATES, self.model.memory_size), seed).to(next(self.model.parameters()).dtype)
+        return remember(self.model, EncoderOutput(states, mask))
+
+    def encode(self, pixels: Tensor, **options: Any) -> EncoderOutput:
+        """The encoder's output."""
+        output = self.model(pixels, **options)
+        if not isinstance(output, EncoderOutput):
+            raise LawBroken(f"the encoder returned a {type(output).__name__}, not an EncoderOutput")
+        return output
+
+    def decode(
+        self, ids: Tensor, memory: Memory | None, *, start: int = 0, cache: SelfCache | None = None, **options: Any
+    ) -> Tensor:
+        """(R, T) ids in slots ``start`` and on -> (R, T, V) logits."""
+        extent = start + ids.shape[1]
+        slots = torch.arange(start, extent, device=ids.device)[None]
+        step = Step(slots=slots, mask=causal_mask(slots, extent), extent=extent, memory=memory, cache=cache)
+        embeds = options.pop("inputs_embeds", None)
+        hidden = self.model(None if embeds is not None else ids, step, inputs_embeds=embeds)
+        logits: Tensor = self.model.lm_head(hidden)
+        return logits
+
+    def cache(self, rows: int, capacity: int = 16) -> SelfCache:
+        """An empty cache for the decoder."""
+        return new_cache(self.model, rows, capacity)
+
+    def output(self) -> Tensor:
+        """States or logits for the usual input: what two models that are alike agree on."""
+        with torch.no_grad():
+            return self.decode(self.ids(), self.memory()) if self.is_decoder else self.encode(self.pixels()).states
+
+
+def prepare(model: Any, seed: int = 0) -> None:
+    """Move every weight, fill in cross-attention where a decoder was born without any, and leave training mode."""
+    if hasattr(model, "cross"):
+        join(LinearAdapter(), model)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if not parameter.is_meta:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    model.eval()
+
+
+def remember(model: Any, output: EncoderOutput) -> Memory:
+    """The keys and values of every cross-attention of a decoder."""
+    return Memory(tuple(layer.remember(output.states) for layer in model.cross), output.mask)
+
+
+def testing_module(record: Backbone) -> Any:
+    """The module with the strategy ``config_fields``."""
+    return importlib.import_module(record.testing or f"{record.model.__module__.split('.')[0]}.testing")
+
+
+def require_close(found: Tensor, wanted: Tensor, what: str, tolerance: float = 1e-5) -> None:
+    """LawBroken unless max |a - b| <= tolerance * max(1, max |b|)."""
+    if found.shape != wanted.shape:
+        raise LawBroken(f"{what}: shape {tuple(found.shape)}, want {tuple(wanted.shape)}")
+    if not wanted.numel():
+        return
+    difference = (found.float() - wanted.float()).abs()
+    worst = float(difference.max())
+    if not worst <= tolerance * max(1.0, float(wanted.float().abs().max())):
+        place = [int(i) for i in torch.unravel_index(difference.nan_to_num(nan=float("inf")).argmax(), found.shape)]
+        raise LawBroken(f"{what}: differs by {worst:.3g} (allowed {tolerance:g}), most at {place}")
+
+
+class Wrapped(nn.Module):
+    """A linear layer that computes and does not show its weight: what a packed or an int8 product looks like."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.hidden = [linear]
+        self.in_features, self.out_features = linear.in_features, linear.out_features
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in) -> (..., out), twice what the linear gives, so that passing it by shows."""
+        return 2 * self.hidden[0](x)  # type: ignore[no-any-return]
+
+
+def _normal(shape: tuple[int, ...], seed: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
