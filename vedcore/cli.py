@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -44,6 +45,14 @@ class Format(StrEnum):
     csv = "csv"
 
 
+class Role(StrEnum):
+    """What a new plugin may supply."""
+
+    encoder = "encoder"
+    decoder = "decoder"
+    adapter = "adapter"
+
+
 def main() -> None:
     """Run the command."""
     app()
@@ -63,15 +72,21 @@ def _told(debug: bool) -> Iterator[None]:
         raise typer.Exit(130) from error
 
 
-@app.callback()
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
-) -> None:
-    if version:
+def _tell_version(asked: bool) -> None:
+    if asked:
         from vedcore import __version__
 
         typer.echo(f"vedcore {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    """Read text from images, with any image encoder and any text decoder."""
 
 
 @app.command()
@@ -114,20 +129,37 @@ def read(
 
 
 @app.command()
+def new_plugin(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What config.json will name it by: my-encoder.")],
+    role: Annotated[Role, typer.Option("--role", help="What it supplies.")],
+    into: Annotated[Path, typer.Option("--into", help="The folder to write vedcore-plugin-NAME into.")] = Path(),
+    debug: Debug = False,
+) -> None:
+    """Write the package of a new plugin: small, working, with the places to fill in marked."""
+    with _told(debug):
+        from vedcore import scaffold
+
+        folder = scaffold.new_plugin(name, role, into)
+        typer.echo(f"{folder} is written. Next:")
+        typer.echo(f"  pip install -e '{folder}[test]'\n  python -m pytest {folder}\n  grep -rn 'Replace this' {folder}")
+
+
+@app.command()
 def plugins(debug: Debug = False) -> None:
     """List every plugin: what it supplies, or why it cannot be used."""
     with _told(debug):
         from rich.console import Console
-        from rich.table import Table
+        from rich.table import Column, Table
         from rich.text import Text
 
         from vedcore.registry import describe, registry
 
-        table = Table("name", "distribution", "version", "supplies")
+        table = Table(*(Column(title, overflow="fold") for title in ("name", "distribution", "version", "supplies")))
         for listing in registry().listings():
             supplied = ", ".join(dict.fromkeys(map(describe, listing.records)))
             told = Text(supplied) if listing.reason is None else Text(f"broken: {listing.reason}", style="red")
-            table.add_row(listing.plugin.name, listing.plugin.distribution, listing.plugin.version, told)
+            plugin = listing.plugin
+            table.add_row(*map(Text, (plugin.name, plugin.distribution, plugin.version)), told)
         Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -137,7 +169,7 @@ def _sources(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
         path = Path(text)
         if text == "-":
             yield "-", sys.stdin.buffer.read()
-        elif path.is_dir():
+        elif os.path.isdir(text):  # unlike Path.is_dir, no error for a name that is too long
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
             if not found:
                 typer.echo(f"vedcore: {path}: no images in this folder", err=True)
@@ -164,7 +196,9 @@ def _progress(total: int) -> Iterator[Any]:
 def _print(readings: list[tuple[str, Reading]], form: Format, output: Path | None) -> None:
     writer = {Format.table: _table, Format.text: _text, Format.jsonl: _jsonl, Format.csv: _csv}[form]
     if output is None:
-        sys.stdout.write(writer(readings, sys.stdout.isatty()))
+        told = writer(readings, sys.stdout.isatty())
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(told.encode(encoding, "backslashreplace").decode(encoding))  # a terminal may lack a letter
         return
     try:
         output.write_text(writer(readings, False), encoding="utf-8", newline="")
@@ -173,11 +207,14 @@ def _print(readings: list[tuple[str, Reading]], form: Format, output: Path | Non
 
 
 def _table(readings: list[tuple[str, Reading]], terminal: bool) -> str:
+    from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table("image", "text", "confidence", "stop")
+    lines = box.HEAVY_HEAD if (sys.stdout.encoding or "utf-8").lower().startswith("utf") else box.ASCII
+    columns = (Column(title, overflow="fold") for title in ("image", "text", "confidence", "stop"))
+    table = Table(*columns, box=lines)
     for name, reading in readings:
         table.add_row(Text(name), Text(reading.text), f"{reading.confidence:.3f}", reading.stop_reason)
     stream = io.StringIO()

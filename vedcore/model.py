@@ -376,19 +376,18 @@ class VisionEncoderDecoderModel(nn.Module):
         )
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
         config = config.replace(**ids)
-        model = lean(self)
         with torch.inference_mode():
             if encoder_outputs is not None:
                 encoded = _encoder_output(encoder_outputs)
             elif pixel_values is not None:
-                encoded = model.encode(
+                encoded = self.encode(
                     pixel_values, pixel_mask=pixel_mask, interpolate_pos_encoding=interpolate_pos_encoding
                 )
             else:
                 raise InputError("generate needs pixel_values or encoder_outputs")
-            memory = model.remember(encoded)
+            memory = self.remember(encoded)
         output: GenerationOutput = generate(
-            model.decoder,
+            lean(self.decoder),
             memory,
             config,
             images=encoded.states.shape[0],
@@ -470,7 +469,7 @@ def _encoder_output(given: Any) -> EncoderOutput:
     """What a caller passes for ``encoder_outputs``: ours, a tuple, or an object with ``last_hidden_state``."""
     if isinstance(given, EncoderOutput):
         return given
-    states = given[0] if isinstance(given, tuple | list) else getattr(given, "last_hidden_state", given)
+    states = given[0] if isinstance(given, tuple | list) and given else getattr(given, "last_hidden_state", given)
     if not isinstance(states, Tensor) or states.dim() != 3 or not len(states):
         raise InputError(
             "encoder_outputs must be an EncoderOutput, or hold the states (batch, tokens, hidden size) first"

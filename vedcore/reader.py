@@ -148,6 +148,8 @@ class Reader:
         if batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         self.model.generation_config.with_fields(**generation_fields)
+        if generation_fields.get("num_return_sequences") not in (None, 1):
+            raise ConfigError("a reading is the best text of its image; for several call model.generate")
         jobs: deque[_Job] = deque()
         waiting: list[tuple[_Job, int, np.ndarray]] = []
         for source in _several(images):
@@ -244,9 +246,12 @@ def _cut_rule(folder: Path) -> CutRule | None:
     known = {attribute.name for attribute in attrs.fields(CutRule)}
     if not isinstance(rule, dict) or not set(rule) <= known:
         raise ConfigError(f"{path}: cut must be an object with {', '.join(sorted(known))}, got {rule!r}")
-    return CutRule(**rule)
+    try:
+        return CutRule(**rule)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _several(images: Any) -> Iterable[Any]:
-    single = isinstance(images, str | bytes | os.PathLike | np.ndarray) or not isinstance(images, Iterable)
-    return [images] if single else images
+    alone = (str, bytes, bytearray, memoryview, os.PathLike, np.ndarray, torch.Tensor)
+    return [images] if isinstance(images, alone) or not isinstance(images, Iterable) else images

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.errors import ConfigError
+from vedcore.nn.lean import LARGE
 from vedcore.types import Step
 
 
@@ -49,6 +50,8 @@ def attention_probabilities(
 class SelfAttention(nn.Module):
     """Tokens look at tokens: causal and cached in a decoder, all at all in an encoder, as the step says."""
 
+    fused: tuple[Tensor, Tensor | None] | None = None
+
     def __init__(
         self,
         hidden_size: int,
@@ -71,8 +74,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, layer: int, step: Step, bias: Tensor | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``bias`` (R or 1, H, T, L) is added to the scores."""
-        query = split_heads(self.query(x), self.num_heads)
-        keys, values = split_heads(self.key(x), self.num_heads), split_heads(self.value(x), self.num_heads)
+        query, keys, values = self._project(x)
         if step.cache is not None:
             keys, values = step.cache.write(layer, keys, values, step)
         if step.trace is not None:
@@ -81,6 +83,28 @@ class SelfAttention(nn.Module):
         dropout = self.attention_dropout if self.training else 0.0
         x = attend(query, keys, values, mask=step.mask, bias=bias, scale=self.scale, dropout=dropout)
         return self.out(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(R, T, D) -> query, keys and values, (R, H, T, d) each."""
+        if self.fused is None:
+            return (
+                split_heads(self.query(x), self.num_heads),
+                split_heads(self.key(x), self.num_heads),
+                split_heads(self.value(x), self.num_heads),
+            )
+        rows, tokens, _ = x.shape
+        three = F.linear(x, *self.fused).view(rows, tokens, 3, self.num_heads, -1)
+        query, keys, values = three.permute(2, 0, 3, 1, 4).unbind()
+        return query, keys, values
+
+    def make_lean(self) -> None:
+        """For a lean twin: where the matrices are small a call costs more than a copy, so the three become one."""
+        layers = (self.query, self.key, self.value)
+        if all(type(layer).forward is nn.Linear.forward and layer.weight.numel() < LARGE for layer in layers):
+            weight = torch.cat([layer.weight for layer in layers])
+            biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+            if len(biases) in (0, 3):
+                self.fused = (weight, torch.cat(biases) if biases else None)
 
 
 class CrossAttention(nn.Module):

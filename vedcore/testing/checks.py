@@ -1,5 +1,6 @@
 """The laws, one function each, in levels: a backbone that breaks one level is not asked about the next.
 
+Inside a level a law on which another one rests comes first and is named in its ``after``: one fault gives one failure.
 A check gets a Subject and raises LawBroken (or anything else) where its law does not hold.
 """
 
@@ -10,6 +11,7 @@ import pickle
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +30,7 @@ from vedcore.testing.subject import LawBroken, Subject, Wrapped, prepare, rememb
 from vedcore.types import EncoderOutput, Step, causal_mask
 
 LEVELS = ("contract", "shapes", "parity", "cache", "files")
-"""In order; a check that fails blocks the checks of later levels."""
+"""In order; a check that fails blocks the checks of later levels, and of its own level those that come after it."""
 
 Role = Literal["encoder", "decoder", "both"]
 
@@ -37,6 +39,7 @@ Role = Literal["encoder", "decoder", "both"]
 class Check:
     """One law. id: stable. claim: what the record must promise for the law to apply, if anything.
 
+    after: checks before it in its level without which it says nothing; where one fails, this one is blocked.
     examples: how many small configs it is tried on, before the profile of hypothesis is asked.
     """
 
@@ -47,6 +50,7 @@ class Check:
     cause: str
     run: Callable[[Subject], None]
     claim: str | None = None
+    after: tuple[str, ...] = ()
     examples: int = 3
 
 
@@ -54,11 +58,18 @@ CHECKS: dict[str, Check] = {}
 
 
 def _check(
-    level: str, law: str, cause: str, *, role: Role = "both", claim: str | None = None, examples: int = 3
+    level: str,
+    law: str,
+    cause: str,
+    *,
+    role: Role = "both",
+    claim: str | None = None,
+    after: tuple[str, ...] = (),
+    examples: int = 3,
 ) -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
     def register(run: Callable[[Subject], None]) -> Callable[[Subject], None]:
         name = run.__name__.strip("_").replace("_", "-")
-        CHECKS[name] = Check(name, level, role, law, cause, run, claim, examples)
+        CHECKS[name] = Check(name, level, role, law, cause, run, claim, after, examples)
         return run
 
     return register
@@ -84,7 +95,83 @@ def _record(subject: Subject) -> None:
     )
 
 
-@_check("contract", "the model has the attributes of its protocol", "an attribute is missing or does not fit another")
+@_check(
+    "contract",
+    "a config survives a dict and JSON",
+    "a field that is not written, or is changed on reading",
+    after=("record",),
+    examples=10,
+)
+def _config_round_trip(subject: Subject) -> None:
+    config = subject.config
+    _must(config == type(config).from_dict(config.to_dict()), "from_dict(to_dict(config)) is another config")
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(Path(folder) / "config.json", config.to_dict())
+        again = type(config).from_dict(parse_json((Path(folder) / "config.json").read_bytes(), "config.json"))
+    _must(config == again, "the config read back from JSON is another config")
+    lost = [name for name, value in subject.fields.items() if not _alike(config.to_dict().get(name), value)]
+    _must(not lost, f"{', '.join(lost)} is not what was given")
+
+
+@_check(
+    "contract",
+    "a config field of a wrong type is refused, never coerced",
+    "a converter on the field, or a field without a check",
+    after=("config-round-trip",),
+)
+def _config_types(subject: Subject) -> None:
+    for name, wrong in [(name, wrong) for name, value in subject.fields.items() for wrong in _wrong(value)]:
+        readers: tuple[Callable[[], Any], ...] = (
+            partial(type(subject.config).from_dict, {**subject.fields, name: wrong}),
+            partial(subject.config.replace, **{name: wrong}),
+        )
+        for read in readers:
+            try:
+                found = getattr(read(), name)
+            except VedcoreError:
+                continue
+            raise LawBroken(f"{name} was given {wrong!r}, which is taken as {found!r}")
+
+
+@_check(
+    "contract",
+    "a config survives transformers' own class",
+    "a field with another default or another name than the published one",
+    claim="reference",
+    after=("config-round-trip",),
+    examples=10,
+)
+def _config_reference(subject: Subject) -> None:
+    config = subject.config
+    theirs = _their_config(subject).to_dict()
+    again = type(config).from_dict({**theirs, "model_type": subject.record.name})
+    for name in config.to_dict():
+        if name in config.extra or name in (*subject.record.derived, "model_type", "is_decoder", "add_cross_attention"):
+            continue
+        ours, back = getattr(config, name), getattr(again, name)
+        _must(ours == back, f"{name} is {ours!r}, and {back!r} after transformers' class")
+
+
+@_check(
+    "contract",
+    "it is built, and built without storage",
+    "a value read, or a device named, in __init__",
+    after=("config-round-trip",),
+)
+def _build(subject: Subject) -> None:
+    _must(isinstance(subject.model, nn.Module), "the model is not an nn.Module")
+    with torch.device("meta"):
+        model = subject.record.model(subject.config)
+    stored = [name for name, parameter in model.named_parameters() if not parameter.is_meta]
+    _must(not stored, f"{', '.join(stored[:4])} is on a device of its own")
+
+
+@_check(
+    "contract",
+    "the model has the attributes of its protocol",
+    "an attribute is missing or does not fit another",
+    after=("build",),
+)
 def _attributes(subject: Subject) -> None:
     model = subject.model
     _must(isinstance(model.hidden_size, int), "hidden_size is not an int")
@@ -104,71 +191,22 @@ def _attributes(subject: Subject) -> None:
     "contract",
     "names are reversible",
     "two parameters with one name on disk, or a rule that hides another",
+    after=("attributes",),
     examples=10,
 )
 def _names(subject: Subject) -> None:
     keymap = subject.model.keymap
+    inserted = subject.is_decoder and subject.record.model(subject.config).cross is None
     seen: dict[tuple[str, int], str] = {}
     first: dict[int, str] = {}
     for name, parameter in subject.model.named_parameters(remove_duplicate=False):
-        if name.startswith("cross.") and subject.record.model(subject.config).cross is None:
+        if inserted and name.startswith("cross."):
             continue  # made by an adapter, which names them
         place = keymap.to_theirs(name)
         twin = seen.setdefault((place.name, place.index), name)
         tied = first.setdefault(id(parameter), name)
         _must(twin == name or tied != name, f"{name} and {twin} are both {place.name} on disk")
         _must(keymap.canonical(place.name) == place.name, f"{name} is written as {place.name}, which is read as other")
-
-
-@_check(
-    "contract",
-    "a config survives a dict and JSON",
-    "a field that is not written, or is changed on reading",
-    examples=10,
-)
-def _config_round_trip(subject: Subject) -> None:
-    config = subject.config
-    _must(config == type(config).from_dict(config.to_dict()), "from_dict(to_dict(config)) is another config")
-    with tempfile.TemporaryDirectory() as folder:
-        write_json(Path(folder) / "config.json", config.to_dict())
-        again = type(config).from_dict(parse_json((Path(folder) / "config.json").read_bytes(), "config.json"))
-    _must(config == again, "the config read back from JSON is another config")
-    lost = [name for name, value in subject.fields.items() if not _alike(config.to_dict().get(name), value)]
-    _must(not lost, f"{', '.join(lost)} is not what was given")
-
-
-@_check(
-    "contract",
-    "a config survives transformers' own class",
-    "a field with another default or another name than the published one",
-    claim="reference",
-    examples=10,
-)
-def _config_reference(subject: Subject) -> None:
-    config = subject.config
-    theirs = _their_config(subject).to_dict()
-    again = type(config).from_dict({**theirs, "model_type": subject.record.name})
-    for name in config.to_dict():
-        if name in config.extra or name in (*subject.record.derived, "model_type", "is_decoder", "add_cross_attention"):
-            continue
-        ours, back = getattr(config, name), getattr(again, name)
-        _must(ours == back, f"{name} is {ours!r}, and {back!r} after transformers' class")
-
-
-@_check("contract", "it is built and runs without storage", "a tensor made on a device of its own in forward")
-def _meta(subject: Subject) -> None:
-    with torch.device("meta"):
-        model = subject.record.model(subject.config)
-        prepare(model)
-        model = model.to("meta")
-        twin = copy.copy(subject)
-        twin.model = model
-        if subject.is_decoder:
-            memory = remember(model, EncoderOutput(torch.zeros(2, 3, model.memory_size)))
-            out = twin.decode(torch.zeros(2, 4, dtype=torch.long), memory)
-        else:
-            out = twin.encode(torch.zeros(2, *subject.pixel_shape())).states
-    _must(out.is_meta, "the output is not on the meta device")
 
 
 # shapes
@@ -179,15 +217,16 @@ def _shapes(subject: Subject) -> None:
     model = subject.model
     with torch.no_grad():
         if subject.is_decoder:
-            ids = subject.ids()
-            logits = subject.decode(ids, subject.memory())
-            _must(tuple(logits.shape) == (*ids.shape, model.vocab_size), f"logits have shape {tuple(logits.shape)}")
-            _must(bool(logits.isfinite().all()), "logits are not finite")
+            for ids in (subject.ids(), subject.ids()[:1, :1]):
+                logits = subject.decode(ids, subject.memory(len(ids)))
+                _must(tuple(logits.shape) == (*ids.shape, model.vocab_size), f"logits have shape {tuple(logits.shape)}")
+                _must(bool(logits.isfinite().all()), "logits are not finite")
             return
-        output = subject.encode(subject.pixels())
+        output, blank = subject.encode(subject.pixels()), subject.encode(torch.zeros_like(subject.pixels()))
     shape = tuple(output.states.shape)
     _must(len(shape) == 3 and shape[0] == 2 and shape[2] == model.hidden_size, f"states have shape {shape}")
     _must(bool(output.states.isfinite().all()), "states are not finite")
+    _must(bool(blank.states.isfinite().all()), "states of a blank image are not finite")
     if output.grid is not None:
         expected = output.extra + output.grid[0] * output.grid[1]
         _must(
@@ -197,14 +236,10 @@ def _shapes(subject: Subject) -> None:
 
 @_check(
     "shapes",
-    "in eval mode the same input gives the same output",
-    "dropout that ignores eval mode, or state that is kept",
+    "a forward pass leaves the module as it was",
+    "a cache, a mask or a counter kept on the module",
+    after=("shapes",),
 )
-def _deterministic(subject: Subject) -> None:
-    _must(torch.equal(subject.output(), subject.output()), "two calls differ")
-
-
-@_check("shapes", "a forward pass leaves the module as it was", "a cache, a mask or a counter kept on the module")
 def _stateless(subject: Subject) -> None:
     before = _state(subject.model)
     subject.output()
@@ -213,7 +248,22 @@ def _stateless(subject: Subject) -> None:
     _must(not changed, f"{', '.join(changed[:4])} changed")
 
 
-@_check("shapes", "a row does not depend on its neighbours", "a mean or a norm over the batch, or state shared by rows")
+@_check(
+    "shapes",
+    "in eval mode the same input gives the same output",
+    "dropout that ignores eval mode",
+    after=("stateless",),
+)
+def _deterministic(subject: Subject) -> None:
+    _must(torch.equal(subject.output(), subject.output()), "two calls differ")
+
+
+@_check(
+    "shapes",
+    "a row does not depend on its neighbours",
+    "a mean or a norm over the batch, or state shared by rows",
+    after=("deterministic",),
+)
 def _batch_independence(subject: Subject) -> None:
     with torch.no_grad():
         if subject.is_decoder:
@@ -229,7 +279,13 @@ def _batch_independence(subject: Subject) -> None:
             require_close(whole[row : row + 1], subject.encode(pixels[row : row + 1]).states, f"row {row} alone")
 
 
-@_check("shapes", "a later token never changes an earlier logit", "a mask that is not causal", role="decoder")
+@_check(
+    "shapes",
+    "a later token never changes an earlier logit",
+    "a mask that is not causal",
+    role="decoder",
+    after=("batch-independence",),
+)
 def _causality(subject: Subject) -> None:
     ids = subject.ids()
     changed = ids.clone()
@@ -246,6 +302,7 @@ def _causality(subject: Subject) -> None:
     "the image reaches the logits",
     "cross-attention that is skipped, or a memory that is not read",
     role="decoder",
+    after=("deterministic",),
 )
 def _looks_at_the_image(subject: Subject) -> None:
     with torch.no_grad():
@@ -258,6 +315,10 @@ def _looks_at_the_image(subject: Subject) -> None:
     "a masked state of the image changes nothing",
     "cross-attention that does not read memory.mask",
     role="decoder",
+    after=(
+        "batch-independence",
+        "looks-at-the-image",
+    ),
 )
 def _memory_mask(subject: Subject) -> None:
     states = torch.randn(2, 5, subject.model.memory_size)
@@ -277,6 +338,7 @@ def _memory_mask(subject: Subject) -> None:
     "a padded token changes nothing for the tokens behind it",
     "self-attention that does not read step.mask",
     role="decoder",
+    after=("causality",),
 )
 def _token_mask(subject: Subject) -> None:
     ids = subject.ids()
@@ -302,6 +364,7 @@ def _token_mask(subject: Subject) -> None:
     "a mask that does not reach self-attention, or is not returned",
     role="encoder",
     claim="global attention",
+    after=("batch-independence",),
 )
 def _pixel_mask(subject: Subject) -> None:
     pixels, masks = subject.pixels(), torch.ones(2, *subject.pixel_shape()[1:], dtype=torch.bool)
@@ -330,6 +393,7 @@ def _pixel_mask(subject: Subject) -> None:
     "positions that are not resized, or an image size that is not checked",
     role="encoder",
     claim="resize",
+    after=("deterministic",),
 )
 def _resize(subject: Subject) -> None:
     channels, height, width = subject.pixel_shape()
@@ -346,7 +410,13 @@ def _resize(subject: Subject) -> None:
                 _must(bool(states.isfinite().all()), "states of a larger image are not finite")
 
 
-@_check("shapes", "a wrong shape is an error of ours", "torch's own error reaches the user", role="encoder")
+@_check(
+    "shapes",
+    "a wrong shape is an error of ours",
+    "torch's own error reaches the user",
+    role="encoder",
+    after=("deterministic",),
+)
 def _shape_errors(subject: Subject) -> None:
     channels, height, width = subject.pixel_shape()
     for shape in ((channels, height, width), (1, channels + 1, height, width)):
@@ -364,6 +434,7 @@ def _shape_errors(subject: Subject) -> None:
     "embeddings in place of ids give the same",
     "embeddings that are scaled or looked up elsewhere",
     role="decoder",
+    after=("deterministic",),
 )
 def _inputs_embeds(subject: Subject) -> None:
     ids = subject.ids()
@@ -373,11 +444,15 @@ def _inputs_embeds(subject: Subject) -> None:
         require_close(found, subject.decode(ids, subject.memory()), "logits from embeddings")
 
 
-@_check("shapes", "bfloat16 works and is near float32", "a tensor made in float32 in forward")
+@_check(
+    "shapes",
+    "bfloat16 works and is near float32",
+    "a tensor made in float32 in forward",
+    after=("deterministic",),
+)
 def _bfloat16(subject: Subject) -> None:
     wanted = subject.output()
-    twin = copy.copy(subject)
-    twin.model = copy.deepcopy(subject.model).to(torch.bfloat16)
+    twin = subject.with_model(copy.deepcopy(subject.model).to(torch.bfloat16))
     with torch.no_grad():
         decoder = subject.is_decoder
         found = twin.decode(twin.ids(), twin.memory()) if decoder else twin.encode(twin.pixels().bfloat16()).states
@@ -385,11 +460,15 @@ def _bfloat16(subject: Subject) -> None:
     require_close(found, wanted, "the output in bfloat16", 0.2)
 
 
-@_check("shapes", "gradients reach every parameter", "a parameter that is not used, or a detached tensor")
+@_check(
+    "shapes",
+    "gradients reach every parameter",
+    "a parameter that is not used, or a detached tensor",
+    after=("deterministic", "looks-at-the-image"),
+)
 def _gradients(subject: Subject) -> None:
     model = copy.deepcopy(subject.model)
-    twin = copy.copy(subject)
-    twin.model = model
+    twin = subject.with_model(model)
     if subject.is_decoder:
         twin.decode(twin.ids(4), twin.memory(4)).square().sum().backward()  # type: ignore[no-untyped-call]
     else:
@@ -404,16 +483,20 @@ def _gradients(subject: Subject) -> None:
     _must(not unread, f"no gradient for {', '.join(unread[:4])}")
 
 
-@_check("shapes", "it pickles", "a lambda or an open file kept on the module")
+@_check("shapes", "it pickles", "a lambda or an open file kept on the module", after=("deterministic",))
 def _pickles(subject: Subject) -> None:
     wanted = subject.output()
-    twin = copy.copy(subject)
-    twin.model = pickle.loads(pickle.dumps(subject.model))
+    twin = subject.with_model(pickle.loads(pickle.dumps(subject.model)))
     _must(torch.equal(twin.output(), wanted), "the model that was pickled computes something else")
     _must(pickle.loads(pickle.dumps(subject.config)) == subject.config, "the config that was pickled is another")
 
 
-@_check("shapes", "a linear layer may be swapped for another product", "a linear's .weight is read past the module")
+@_check(
+    "shapes",
+    "a linear layer may be swapped for another product",
+    "a linear's .weight is read past the module",
+    after=("deterministic",),
+)
 def _swapped_linear(subject: Subject) -> None:
     model, scaled = copy.deepcopy(subject.model), copy.deepcopy(subject.model)
     owners: dict[int, int] = {}
@@ -428,8 +511,7 @@ def _swapped_linear(subject: Subject) -> None:
         with torch.no_grad():
             for parameter in scaled.get_submodule(name).parameters():
                 parameter.mul_(2)
-    twin, wanted = copy.copy(subject), copy.copy(subject)
-    twin.model, wanted.model = model, scaled
+    twin, wanted = subject.with_model(model), subject.with_model(scaled)
     require_close(twin.output(), wanted.output(), "the output with swapped linears")
 
 
@@ -447,8 +529,7 @@ def _parity(subject: Subject) -> None:
     theirs = _their_model(subject)
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
-        twin = copy.copy(subject)
-        twin.model = subject.record.model.from_pretrained(folder)
+        twin = subject.with_model(subject.record.model.from_pretrained(folder))
     with torch.no_grad():
         if subject.is_decoder:
             ids, states = subject.ids(), torch.randn(2, 4, subject.model.memory_size)
@@ -481,6 +562,7 @@ def _cache(subject: Subject) -> None:
     "rows of unequal length share a step",
     "positions or slots that are taken from the first row",
     role="decoder",
+    after=("cache",),
 )
 def _unequal_rows(subject: Subject) -> None:
     ids, memory = subject.ids(), subject.memory()
@@ -503,7 +585,12 @@ def _shared_memory(subject: Subject) -> None:
     with torch.no_grad():
         shared = subject.decode(ids, remember(subject.model, EncoderOutput(states)))
         own = subject.decode(ids, remember(subject.model, EncoderOutput(states.repeat_interleave(2, dim=0))))
-    require_close(shared, own, "logits of rows that share an image")
+        require_close(shared, own, "logits of rows that share an image")
+        memory, rows = remember(subject.model, EncoderOutput(states)), torch.tensor([1, 0, 0, 1])
+        memory.rows = rows
+        named = subject.decode(ids, memory)
+        own = subject.decode(ids, remember(subject.model, EncoderOutput(states[rows])))
+    require_close(named, own, "logits of rows that name their image")
 
 
 @_check(
@@ -513,27 +600,44 @@ def _shared_memory(subject: Subject) -> None:
     examples=1,
 )
 def _compile(subject: Subject) -> None:
-    wanted = subject.output()
+    program, arguments, wanted = _exportable(subject)
     torch._dynamo.reset()
     with torch.no_grad():
-        memory = subject.memory() if subject.is_decoder else None
-
-        def run(x: Tensor) -> Tensor:
-            return subject.encode(x).states if memory is None else subject.decode(x, memory)
-
-        compiled = torch.compile(run, fullgraph=True, backend="aot_eager")
-        found = compiled(subject.ids() if subject.is_decoder else subject.pixels())
+        found = torch.compile(program, fullgraph=True, backend="aot_eager")(*arguments)
     require_close(found, wanted, "the output when compiled")
 
 
 @_check(
-    "cache", "torch.export takes an encode, and a decoding step", "Python that depends on a tensor's values", examples=1
+    "cache",
+    "torch.export takes an encode, and a decoding step",
+    "Python that depends on a tensor's values",
+    after=("compile",),
+    examples=1,
 )
 def _export(subject: Subject) -> None:
     program, arguments, wanted = _exportable(subject)
     with torch.no_grad():
         exported = torch.export.export(program, arguments)
         require_close(exported.module()(*arguments), wanted, "the output when exported")
+
+
+@_check(
+    "cache",
+    "it runs without storage, and so on any device",
+    "a tensor made in forward without the device of its input",
+    after=("compile",),
+)
+def _meta(subject: Subject) -> None:
+    with torch.device("meta"):
+        model = subject.record.model(subject.config)
+        prepare(model)
+    twin = subject.with_model(model.to("meta"))
+    if subject.is_decoder:
+        memory = remember(model, EncoderOutput(torch.zeros(2, 3, model.memory_size, device="meta")))
+        out = twin.decode(torch.zeros(2, 4, dtype=torch.long, device="meta"), memory)
+    else:
+        out = twin.encode(torch.zeros(2, *subject.pixel_shape(), device="meta")).states
+    _must(out.is_meta, "the output is not on the meta device")
 
 
 class _Encode(nn.Module):
@@ -584,15 +688,20 @@ def _save_and_load(subject: Subject) -> None:
         again = subject.record.model.from_pretrained(folder)
     saved, loaded = dict(model.named_parameters()), dict(again.named_parameters())
     _must(saved.keys() == loaded.keys(), f"other parameters: {sorted(saved.keys() ^ loaded.keys())[:4]}")
-    lost = [name for name, parameter in saved.items() if not torch.equal(parameter, loaded[name])]
+    lost = [n for n, parameter in saved.items() if loaded[n].is_meta or not torch.equal(parameter, loaded[n])]
     _must(not lost, f"{', '.join(lost[:4])} came back with other values")
+    before, after = (subject.with_model(each.eval()).output() for each in (model, again))
+    _must(torch.equal(before, after), "the model that was loaded computes something else than the one that was saved")
     ours, back = model.config.to_dict(), again.config.to_dict()
     other = [name for name in ours if ours[name] != back.get(name) and name != "extra"]
     _must(not other, f"config fields came back changed: {', '.join(other)}")
 
 
 @_check(
-    "files", "a file that lacks a tensor, or has one more, is refused", "a rule or a dropped prefix that hides a name"
+    "files",
+    "a file that lacks a tensor, or has one more, is refused",
+    "a rule or a dropped prefix that hides a name",
+    after=("save-and-load",),
 )
 def _strict_load(subject: Subject) -> None:
     model = subject.record.model(subject.config)
@@ -618,6 +727,7 @@ def _strict_load(subject: Subject) -> None:
     "transformers loads what we save, whole",
     "a name or a layout on disk that is not the published one",
     claim="reference",
+    after=("save-and-load",),
     examples=5,
 )
 def _reference_loads(subject: Subject) -> None:
@@ -668,18 +778,36 @@ def _their_model(subject: Subject) -> Any:
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
-    """What hangs on the modules: the names of all attributes, and the plain values and tensors among them."""
-    state: dict[str, Any] = {}
-    for path, module in model.named_modules():
-        for name, value in vars(module).items():
-            if name in ("_parameters", "_buffers", "_modules"):
-                state |= {f"{path}.{key}": (id(item), getattr(item, "_version", 0)) for key, item in value.items()}
-            else:
-                plain = isinstance(value, bool | int | float | str | tuple | type(None))
-                size = len(value) if isinstance(value, list | dict | set) else None
-                state[f"{path}.{name}"] = value if plain else (id(value), size, getattr(value, "_version", 0))
-    return state
+    """What hangs on the modules: the names of all attributes, and what tells their values apart."""
+    return {
+        f"{path}.{name}".lstrip("."): mark
+        for path, module in model.named_modules()
+        for key, value in vars(module).items()
+        for name, mark in (
+            ((name, _mark(item)) for name, item in value.items())
+            if key in ("_parameters", "_buffers", "_modules")
+            else ((key, _mark(value)),)
+        )
+    }
+
+
+def _mark(value: Any) -> Any:
+    """Plain values themselves, collections item by item, and which object anything else is."""
+    if isinstance(value, bool | int | float | str | type(None)):
+        return value
+    if isinstance(value, dict):
+        return [(str(key), _mark(item)) for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [_mark(item) for item in value]
+    return (id(value), len(value) if isinstance(value, set) else None, getattr(value, "_version", 0))
 
 
 def _alike(written: Any, given: Any) -> bool:
     return written == given or (isinstance(given, tuple) and written == list(given))
+
+
+def _wrong(value: Any) -> list[Any]:
+    """Values of other types, from which a lenient reader makes ``value``."""
+    if isinstance(value, bool | float | str | list | tuple):
+        return [[value] if isinstance(value, str) else str(value)]
+    return [str(value), value + 0.5] if isinstance(value, int) else []

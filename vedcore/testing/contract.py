@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -48,27 +48,35 @@ class Report:
     def __str__(self) -> str:
         counts = {outcome.result: len(self.of(outcome.result)) for outcome in self.outcomes}
         told = ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))
-        return f"{self.backbone}: {told}"
+        failed = ", ".join(outcome.check for outcome in self.of("failed"))
+        return f"{self.backbone}: {told}" + (f" (failed: {failed})" if failed else "")
 
 
 def check_backbone(record: Backbone, *, exclude: Mapping[str, str] | None = None) -> Report:
     """Hold ``record`` to every law of its role.
 
     exclude: check ids, each with the reason why the law does not apply. An id that does not exist, a reason that is empty,
-    or an excluded check that passes is a failure: an exclusion that is not needed hides the next fault.
+    a law that is not asked of this record, or one that holds, is a failure: an exclusion that is not needed hides the next
+    fault.
     """
-    report = Report(f"{record.role} {record.name}")
     exclude = dict(exclude or {})
+    report = Report(f"{record.role} {record.name}")
     for name, reason in exclude.items():
-        if name not in CHECKS:
-            report.outcomes.append(Outcome(name, LEVELS[0], "failed", f"excluded, but there is no check {name!r}"))
-        elif not reason.strip():
-            report.outcomes.append(Outcome(name, CHECKS[name].level, "failed", "excluded without a reason"))
-    broken: str | None = report.outcomes[0].level if report.outcomes else None
+        problem = exclusion_problem(record, name, reason)
+        if problem is not None:
+            level = CHECKS[name].level if name in CHECKS else LEVELS[0]
+            report.outcomes.append(Outcome(name, level, "failed", problem))
+    wrong = {outcome.check for outcome in report.outcomes}
+    broken: str | None = None  # the level of the first law that does not hold
+    closed: set[str] = set()  # checks that failed or were blocked
     for check in checks_of(record):
-        report.outcomes.append(_outcome(record, check, exclude.get(check.id), broken))
-        if report.outcomes[-1].result == "failed" and broken is None:
-            broken = check.level
+        if check.id in wrong:
+            continue
+        outcome = _outcome(record, check, exclude.get(check.id), broken, closed)
+        report.outcomes.append(outcome)
+        if outcome.result == "blocked" or (outcome.result == "failed" and check.id not in exclude):
+            closed.add(check.id)
+            broken = broken or check.level
     return report
 
 
@@ -78,22 +86,39 @@ def checks_of(record: Backbone) -> list[Check]:
     return sorted(own, key=lambda check: LEVELS.index(check.level))
 
 
-def _outcome(record: Backbone, check: Check, excluded: str | None, broken: str | None) -> Outcome:
+def exclusion_problem(record: Backbone, name: str, reason: str) -> str | None:
+    """Why ``name`` cannot be excluded with ``reason``, or None; whether its law holds is seen when it is run."""
+    if name not in CHECKS:
+        return f"excluded, but there is no check {name!r}"
+    if not reason.strip():
+        return "excluded without a reason"
+    if CHECKS[name] not in checks_of(record) or not _claimed(record, CHECKS[name]):
+        return f"excluded ({reason}), but the law is not asked of this {record.role}: remove it"
+    return None
+
+
+def _claimed(record: Backbone, check: Check) -> bool:
+    return (
+        check.claim is None or check.claim in record.claims or (check.claim == "reference" and bool(record.reference))
+    )
+
+
+def _outcome(
+    record: Backbone, check: Check, excluded: str | None, broken: str | None, closed: Collection[str]
+) -> Outcome:
+    if not _claimed(record, check):
+        return Outcome(check.id, check.level, "unclaimed", f"the record does not claim {check.claim!r}")
     if broken is not None and (excluded is not None or LEVELS.index(check.level) > LEVELS.index(broken)):
         return Outcome(check.id, check.level, "blocked", f"the level {broken!r} failed")
-    claimed = check.claim is None or check.claim in record.claims or (check.claim == "reference" and record.reference)
-    if not claimed:
-        return Outcome(check.id, check.level, "unclaimed", f"the record does not claim {check.claim!r}")
+    before = [name for name in check.after if name in closed]
+    if before:
+        return Outcome(check.id, check.level, "blocked", f"it comes after {before[0]!r}, which did not pass")
     problem = _broken(record, check)
-    if excluded is not None:
-        if problem is None:
-            return Outcome(check.id, check.level, "failed", f"excluded ({excluded}), but the law holds: remove it")
-        return Outcome(check.id, check.level, "excluded", excluded)
-    return (
-        Outcome(check.id, check.level, "passed")
-        if problem is None
-        else Outcome(check.id, check.level, "failed", problem)
-    )
+    if excluded is None:
+        return Outcome(check.id, check.level, "passed" if problem is None else "failed", problem or "")
+    if problem is None:
+        return Outcome(check.id, check.level, "failed", f"excluded ({excluded}), but the law holds: remove it")
+    return Outcome(check.id, check.level, "excluded", excluded)
 
 
 def _broken(record: Backbone, check: Check) -> str | None:
@@ -102,21 +127,23 @@ def _broken(record: Backbone, check: Check) -> str | None:
     profile = hypothesis.settings.get_current_profile_name()
     count = check.examples if profile != "nightly" or check.examples == 1 else 10 * check.examples
 
-    @hypothesis.settings(
+    settings = hypothesis.settings(
         max_examples=count,
         deadline=None,
         database=None,
         derandomize=True,
+        report_multiple_bugs=False,
         phases=[hypothesis.Phase.generate],
         suppress_health_check=list(hypothesis.HealthCheck),
     )
-    @hypothesis.given(testing_module(record).config_fields())
+
     def law(fields: dict[str, Any]) -> None:
         tried["config"] = fields
         check.run(Subject(record, fields))
 
     try:
-        law()
+        run: Callable[[], None] = settings(hypothesis.given(testing_module(record).config_fields())(law))
+        run()
     except Exception as error:  # whatever a stranger's module raises is the law's failure
         found = " ".join(f"{type(error).__name__}: {error}".split())[:400]
         return f"{check.law}: {found}. Usual cause: {check.cause}. Config: {tried.get('config')}"
@@ -162,7 +189,8 @@ def _test(check: str) -> Any:
 
 
 def _test_exclusions(self: BackboneContract) -> None:
-    """Every exclusion names a check and has a reason."""
-    for name, reason in type(self).exclude.items():
-        if name not in CHECKS or not reason.strip():
-            raise PluginError(f"exclusion {name!r}: {'no such check' if name not in CHECKS else 'no reason'}")
+    """Every exclusion names a check that is asked of this record, and has a reason."""
+    told = {name: exclusion_problem(type(self).record, name, why) for name, why in type(self).exclude.items()}
+    problems = [f"{name!r}: {problem}" for name, problem in told.items() if problem is not None]
+    if problems:
+        raise PluginError(f"{type(self).__name__}.exclude: {'; '.join(problems)}")
