@@ -15,6 +15,7 @@ ROOMS = (
     ("adapters", "registry"),
     ("model",),
     ("reader",),
+    ("scaffold",),
     ("cli", "testing"),
     ("__main__",),
 )
@@ -28,7 +29,8 @@ HOMES = {
     "tokenizers": {"text"},
     "typer": {"cli"},
     "rich": {"cli"},
-    "transformers": set(),
+    "transformers": {"testing"},
+    "hypothesis": {"testing"},
 }
 PLUGIN_MAY_IMPORT = {"vedcore", "vedcore.config", "vedcore.nn"}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
-from importlib.metadata import version
+from importlib import metadata, resources
 from pathlib import Path
 from string import Template
 
+from vedcore import __version__
 from vedcore.errors import ConfigError, foreign
 from vedcore.files import staged
 
@@ -32,8 +32,8 @@ def new_plugin(name: str, role: str, into: Path) -> Path:
     """
     if role not in ROLES:
         raise ConfigError(f"no role {role!r}; there are {', '.join(ROLES)}")
-    _check_name(name)
     distribution = f"vedcore-plugin-{name.replace('_', '-')}"
+    _check_name(name, distribution)
     folder = into / distribution
     with foreign(ConfigError, str(folder)):
         exists = folder.exists()
@@ -48,7 +48,7 @@ def new_plugin(name: str, role: str, into: Path) -> Path:
     return folder
 
 
-def _check_name(name: str) -> None:
+def _check_name(name: str, distribution: str) -> None:
     from vedcore.registry import registry  # not needed before a name is there, and --help is answered at once
 
     if name.replace("_", "-").startswith("vedcore-plugin-"):
@@ -58,7 +58,7 @@ def _check_name(name: str) -> None:
             f"a plugin cannot be named {name[:80]!r}: a name is small letters and digits, words joined by - or _, "
             f"a letter first, {_LONGEST} at most (my-encoder)"
         )
-    if registry().offers(name):
+    if registry().offers(name) or next(iter(metadata.distributions(name=distribution)), None) is not None:
         raise ConfigError(f"the name {name!r} is taken by an installed plugin; see `vedcore plugins`")
 
 
@@ -66,7 +66,7 @@ def _words(name: str, distribution: str, role: str) -> dict[str, str]:
     """What stands in a template for ``$name`` and the like."""
     from vedcore.hookspecs import PROTOCOL
 
-    major, minor = (int(part) for part in version("vedcore").split(".")[:2])
+    major, minor = (int(part) for part in __version__.split(".")[:2])
     ceiling = f"{major + 1}" if major else f"0.{minor + 1}"
     words = re.split("[-_]", name)
     return {

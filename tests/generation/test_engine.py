@@ -852,5 +852,5 @@ def test_what_is_no_past_is_refused(model, past):
 
 def test_a_past_of_another_decoder_is_refused(model, passed):
     _, ids, output = passed
-    with pytest.raises(InputError, match="1 layers.* 2"):
+    with pytest.raises(InputError, match=r"1 layers.* 2"):
         model(decoder_input_ids=ids[:, 4:], past_key_values=output.past_key_values[:1])

@@ -65,7 +65,8 @@ class SelfAttention(nn.Module):
         """bias: of query, key and value; key_bias where the key's differs. scale: of the scores, 1/sqrt(d) if None."""
         super().__init__()
         self.num_heads = num_heads
-        self.scale = head_width(hidden_size, num_heads) ** -0.5 if scale is None else scale
+        width = head_width(hidden_size, num_heads)
+        self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
         self.query = nn.Linear(hidden_size, hidden_size, bias=bias)
         self.key = nn.Linear(hidden_size, hidden_size, bias=bias if key_bias is None else key_bias)
@@ -124,7 +125,8 @@ class CrossAttention(nn.Module):
         super().__init__()
         memory_size = hidden_size if memory_size is None else memory_size
         self.num_heads = num_heads
-        self.scale = head_width(hidden_size, num_heads) ** -0.5 if scale is None else scale
+        width = head_width(hidden_size, num_heads)
+        self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
         self.query = nn.Linear(hidden_size, hidden_size, bias=bias)
         self.key = nn.Linear(memory_size, hidden_size, bias=bias)

@@ -40,6 +40,7 @@ def _twin(module: Any, few_rows: bool) -> Any:
     kind: Any = type(module)
     if (
         kind.__call__ is not nn.Module.__call__
+        or "forward" in module.__dict__
         or module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks

@@ -1,0 +1,393 @@
+"""The command: every reading is printed whole, every error is one line, and the exit code says which it was."""
+
+import csv
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from vedcore import Reader, Reading, __version__, cli
+
+ROOT = Path(__file__).parent.parent
+SHIPPED = ROOT / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"
+LINES = ROOT / "tests/golden/lines"
+EXPECTED = json.loads((LINES / "expected.json").read_text())[1:4]
+PATHS = [str(LINES / line["file"]) for line in EXPECTED]
+TEXTS = [line["transformers_greedy_text"] for line in EXPECTED]
+
+
+def run(*arguments, stdin=None):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments], input=stdin)
+
+
+def read(*arguments, form="text", stdin=None):
+    return run("read", *arguments, "--format", form, stdin=stdin)
+
+
+def process(*arguments, stdin=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "vedcore", *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **environment},
+    )
+
+
+@pytest.fixture(autouse=True)
+def loaded_once(monkeypatch):
+    """The shipped checkpoint is loaded once for all tests; other models are loaded as they are."""
+    load = Reader.load
+
+    def cached(name, **options):
+        if name == "line-reader" and not options:
+            return CACHE.setdefault(name, None) or CACHE.update({name: load(name)}) or CACHE[name]
+        return load(name, **options)
+
+    monkeypatch.setattr(Reader, "load", cached)
+
+
+CACHE: dict[str, Reader] = {}
+
+
+@pytest.fixture
+def says(monkeypatch):
+    """Every image reads as the given text."""
+
+    def set_text(text):
+        def each(self, images, **_):
+            return (Reading(text, 0.5, (1, 2), (-0.7,), "eos", image) for image in images)
+
+        monkeypatch.setattr(Reader, "each", each)
+
+    return set_text
+
+
+# What is read.
+
+
+def test_files_are_read_in_order():
+    result = read(*PATHS)
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines() == TEXTS
+
+
+def test_a_folder_is_the_images_in_it_by_name(tmp_path):
+    for name, path in zip(("b.png", "a.PNG", "c.png"), PATHS, strict=True):
+        shutil.copy(path, tmp_path / name)
+    (tmp_path / "notes.txt").write_text("no image")
+    result = read(tmp_path, form="csv")
+    assert result.exit_code == 0
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [(Path(row["file"]).name, row["text"]) for row in rows] == [
+        ("a.PNG", TEXTS[1]),
+        ("b.png", TEXTS[0]),
+        ("c.png", TEXTS[2]),
+    ]
+
+
+def test_stdin_is_one_image():
+    result = read(PATHS[1], "-", stdin=Path(PATHS[0]).read_bytes(), form="jsonl")
+    assert result.exit_code == 0
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(row["file"], row["text"]) for row in rows] == [(PATHS[1], TEXTS[1]), ("-", TEXTS[0])]
+
+
+def test_a_folder_without_images_says_so(tmp_path):
+    result = read(tmp_path)
+    assert result.stdout == ""
+    assert result.stderr == f"vedcore: {tmp_path}: no images in this folder\n"
+
+
+@pytest.mark.parametrize("options", [["--beams", "4"], ["--batch-size", "1"], ["--no-cut"], ["-m", SHIPPED]], ids=str)
+def test_options_are_obeyed_and_read_the_same_lines(options):
+    result = read(*PATHS, *options)
+    assert (result.exit_code, result.stdout.splitlines()) == (0, TEXTS)
+
+
+def test_options_reach_the_reader(monkeypatch):
+    seen = []
+    each = Reader.each
+    monkeypatch.setattr(Reader, "each", lambda self, images, **o: seen.append(o) or each(self, images, **o))
+    read(PATHS[0], "--beams", "3", "--batch-size", "5", "--no-cut")
+    read(PATHS[0])
+    assert seen == [{"batch_size": 5, "cut": False, "num_beams": 3}, {"batch_size": 16, "cut": True}]
+
+
+def test_a_long_line_is_cut_unless_it_must_not_be(tmp_path):
+    lines = [Image.open(path).convert("RGB") for path in PATHS]
+    whole = Image.new("RGB", (sum(line.width for line in lines) + 40, max(line.height for line in lines)), "white")
+    left = 0
+    for line in lines:
+        whole.paste(line, (left, 0))
+        left += line.width + 20
+    whole.save(tmp_path / "long.png")
+    counts = [
+        len(json.loads(read(tmp_path / "long.png", *options, form="jsonl").stdout)["pieces"])
+        for options in ([], ["--no-cut"])
+    ]
+    assert counts[0] > 1
+    assert counts[1] == 0
+
+
+# How it is printed.
+
+
+def test_jsonl_parses_back_to_the_readings():
+    result = read(*PATHS, "--no-cut", form="jsonl")
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    for row, path, line in zip(rows, PATHS, EXPECTED, strict=True):
+        assert list(row) == ["file", "text", "confidence", "stop_reason", "token_ids", "token_logprobs", "pieces"]
+        assert (row["file"], row["text"], row["stop_reason"]) == (path, line["transformers_greedy_text"], "eos")
+        assert row["token_ids"] == line["greedy"]
+        assert len(row["token_logprobs"]) == len(line["greedy"]) - 1
+        assert 0.5 < row["confidence"] <= 1
+
+
+AWKWARD = ["[bold]red[/bold]", 'a "quoted", text', "two\nlines", "naïve 日本語", "[/]", "", "=1+1", ":smile:"]
+
+
+@pytest.mark.parametrize("text", AWKWARD)
+def test_any_text_parses_back_from_csv_and_jsonl(says, text):
+    says(text)
+    rows = list(csv.DictReader(io.StringIO(read("x.png", form="csv").stdout, newline="")))
+    assert [(row["file"], row["text"], row["confidence"], row["stop_reason"]) for row in rows] == [
+        ("x.png", text, "0.500000", "eos")
+    ]
+    assert json.loads(read("x.png", form="jsonl").stdout)["text"] == text
+
+
+@pytest.mark.parametrize("text", ["[bold]red[/bold]", "[/]", "[link=x]y", ":smile:", "[1/2]"])
+def test_markup_is_printed_literally(says, text):
+    says(text)
+    assert text in read("x.png", form="table").stdout
+    assert text in read("[red]x[/red].png", form="table").stdout
+    assert "[red]x[/red].png" in read("[red]x[/red].png", form="table").stdout
+
+
+@pytest.mark.parametrize("text", ["w" * 70, " ".join(["word"] * 14)])
+def test_a_table_shows_a_line_whole(says, text):
+    says(text)
+    result = read("name-of-a-file.png", form="table")
+    assert text in result.stdout
+    assert "0.500" in result.stdout
+    assert "eos" in result.stdout
+
+
+def test_a_table_folds_what_is_too_long_and_leaves_nothing_out(says):
+    text, name = "a" * 300, "/" + "f" * 200 + ".png"
+    says(text)
+    printed = read(name, form="table").stdout
+    assert printed.count("a") >= 300
+    assert printed.count("f") >= 200
+    assert "…" not in printed
+
+
+def test_table_is_the_default():
+    result = run("read", PATHS[0])
+    assert result.exit_code == 0
+    assert [word for word in ("image", "text", "confidence", "stop") if word not in result.stdout] == []
+    assert TEXTS[0] in result.stdout
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl", "csv", "table"])
+def test_output_goes_to_a_file_and_not_to_stdout(tmp_path, form):
+    shown = read(*PATHS, form=form)
+    result = read(*PATHS, "--output", tmp_path / "out", form=form)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert (tmp_path / "out").read_text(encoding="utf-8") == shown.stdout
+
+
+def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
+    result = read(PATHS[0], "--output", tmp_path / "no/such/out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert_one_line(result.stderr, "not written")
+
+
+def test_progress_is_shown_on_a_terminal_alone(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+    with cli._progress(2) as advance:
+        advance()
+        advance()
+    assert "2/2" in stream.getvalue()
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    with cli._progress(2) as advance:
+        advance()
+    assert sys.stderr.getvalue() == ""
+
+
+# What goes wrong.
+
+
+def assert_one_line(stderr, *contained):
+    assert stderr.startswith("vedcore: ")
+    assert stderr.count("\n") == 1
+    assert stderr.endswith("\n")
+    assert "Traceback" not in stderr
+    for text in contained:
+        assert text in stderr
+
+
+@pytest.fixture
+def bad_files(tmp_path):
+    data = Path(PATHS[0]).read_bytes()
+    (tmp_path / "truncated.png").write_bytes(data[: len(data) // 2])
+    (tmp_path / "text.png").write_text("no image at all")
+    (tmp_path / "empty.png").write_bytes(b"")
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(40 * 2**20)
+    names = ("truncated.png", "text.png", "empty.png", "huge.png", "missing.png")
+    return [str(tmp_path / name) for name in (*names, "n" * 5000)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_bad_images_are_told_and_cost_no_other(bad_files, batch_size):
+    result = read(PATHS[0], *bad_files[:3], PATHS[1], *bad_files[3:], PATHS[2], "--batch-size", batch_size)
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == TEXTS
+    told = result.stderr.splitlines()
+    assert len(told) == len(bad_files)
+    for line, path in zip(told, bad_files, strict=True):
+        assert line.startswith(f"vedcore: {path}: ")
+        assert len(line) > len(f"vedcore: {path}: ")
+
+
+def test_a_bad_stdin_is_told():
+    result = read("-", stdin=b"no image")
+    assert result.exit_code == 1
+    assert_one_line(result.stderr)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (None, "no such folder, and no plugin ships a checkpoint of that name (shipped: line-reader)"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json: no such file"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors"),
+        (lambda folder: (folder / "tokenizer.json").unlink(), "tokenizer.json"),
+        (
+            lambda folder: (folder / "config.json").write_text(
+                json.dumps(
+                    {
+                        "model_type": "vision-encoder-decoder",
+                        "encoder": {"model_type": "x"},
+                        "decoder": {"model_type": "y"},
+                    }
+                )
+            ),
+            "no encoder named 'x'",
+        ),
+        (lambda folder: (folder / "config.json").write_text('{"model_type": "bert"}'), "model_type is 'bert'"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "model.safetensors"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_is_one_line_and_exit_code_2(tmp_path, spoil, told):
+    folder = tmp_path / "model"
+    if spoil is not None:
+        shutil.copytree(SHIPPED, folder)
+        spoil(folder)
+    result = read(PATHS[0], "--model", folder)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert_one_line(result.stderr, told)
+
+
+def test_debug_shows_the_traceback():
+    result = read(PATHS[0], "--model", "no-such", "--debug")
+    assert type(result.exception).__name__ == "CheckpointNotFound"
+    assert result.exit_code == 1
+
+
+def test_ctrl_c_is_exit_code_130_and_no_traceback(monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reader, "each", interrupted)
+    result = read(PATHS[0])
+    assert (result.exit_code, result.stdout) == (130, "")
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["read"], ["read", "x", "--beams", "0"], ["read", "x", "--format", "xml"], ["reed"]], ids=str
+)
+def test_a_wrong_request_is_exit_code_2(arguments):
+    assert run(*arguments).exit_code == 2
+
+
+# Beside reading.
+
+
+def test_plugins_are_listed_with_what_they_supply():
+    result = run("plugins")
+    assert result.exit_code == 0
+    for text in ("vedcore-plugin-vit", "encoder vit", "decoder gpt2", "checkpoint line-reader", "adapter linear"):
+        assert text in result.stdout
+
+
+def test_a_broken_plugin_is_listed_with_its_reason(monkeypatch):
+    from vedcore.registry import Plugin, Registry
+
+    broken = Registry([Plugin("odd[red]", "no_such_module_here", "odd-dist", "1.0")])
+    monkeypatch.setattr("vedcore.registry.registry", lambda: broken)
+    result = run("plugins")
+    assert result.exit_code == 0
+    assert "odd-dist" in result.stdout
+    assert result.stdout.count("odd[red]") == 2  # in its column and in the reason
+    assert "broken: " in result.stdout
+    assert "ModuleNotFoundError" in result.stdout
+
+
+def test_version_and_no_arguments():
+    assert run("--version").stdout == f"vedcore {__version__}\n"
+    assert "Usage" in run().output
+
+
+# The process.
+
+
+def test_the_module_reads_a_line():
+    done = process("read", PATHS[0], "-", "-f", "text", stdin=Path(PATHS[1]).read_bytes())
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode().splitlines() == TEXTS[:2]
+
+
+def test_the_process_tells_an_error_in_one_line_and_with_debug_in_full():
+    done = process("read", PATHS[0], "-m", "no-such")
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert_one_line(done.stderr.decode())
+    done = process("read", PATHS[0], "-m", "no-such", "--debug")
+    assert done.returncode == 1
+    assert b"Traceback" in done.stderr
+    assert b"CheckpointNotFound" in done.stderr
+
+
+def test_a_terminal_that_cannot_show_a_letter_is_no_crash():
+    done = process("read", PATHS[0], PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert TEXTS[0].encode() in done.stdout
+
+
+@pytest.mark.parametrize("command", [["--help"], ["read", "--help"], ["plugins", "--help"], ["--version"]], ids=str)
+def test_help_imports_no_torch(command):
+    program = (
+        "import sys\nfrom vedcore.cli import app\n"
+        f"try: app({command!r})\nexcept SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'numpy', 'PIL', 'tokenizers'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, cwd=ROOT, timeout=60)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout

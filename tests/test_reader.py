@@ -1,0 +1,327 @@
+"""Images in, text out: one reading an image, in order, whatever is given and however it is batched."""
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import jiwer
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vedcore import (
+    CheckpointNotFound,
+    ConfigError,
+    ImageError,
+    ImageProcessor,
+    Processor,
+    Reader,
+    Reading,
+    Tokenizer,
+    VedcoreError,
+)
+from vedcore.reader import locate
+from vedcore.vision import cut_line
+
+ROOT = Path(__file__).parent
+SHIPPED = ROOT.parent / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"
+LINES = ROOT / "golden/lines"
+EXPECTED = json.loads((LINES / "expected.json").read_text())[:6]
+PATHS = [LINES / line["file"] for line in EXPECTED]
+TEXTS = [line["transformers_greedy_text"] for line in EXPECTED]
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return Reader.load("line-reader")
+
+
+@pytest.fixture(scope="module")
+def long_line():
+    """Four of the golden lines side by side, with a space's width between them."""
+    lines = [Image.open(path).convert("RGB") for path in PATHS[:4]]
+    height = max(line.height for line in lines)
+    gap = height // 2
+    whole = Image.new("RGB", (sum(line.width for line in lines) + gap * 3, height), "white")
+    left = 0
+    for line in lines:
+        whole.paste(line.resize((line.width, height)), (left, 0))
+        left += line.width + gap
+    return whole
+
+
+def texts(readings):
+    return [reading.text for reading in readings]
+
+
+# What is read.
+
+
+def forms():
+    image = Image.open(PATHS[0]).convert("RGB")
+    array = np.asarray(image)
+    data = PATHS[0].read_bytes()
+    return {
+        "path": PATHS[0],
+        "text": str(PATHS[0]),
+        "bytes": data,
+        "bytearray": bytearray(data),
+        "memoryview": memoryview(data),
+        "PIL": image,
+        "array": array,
+        "tensor": torch.from_numpy(array.copy()),
+    }
+
+
+@pytest.mark.parametrize("form", forms())
+def test_an_image_in_any_form_is_read_alone_or_in_a_list(reader, form):
+    source = forms()[form]
+    (alone,) = reader.read(source)
+    (listed,) = reader.read([source])
+    assert alone.text == listed.text == TEXTS[0]
+    assert alone.source is source
+
+
+def test_a_reading_says_how_sure_it_is_and_how_it_ended(reader):
+    (reading,) = reader.read(PATHS[3])
+    assert isinstance(reading, Reading)
+    assert list(reading.token_ids) == EXPECTED[3]["greedy"]
+    assert len(reading.token_logprobs) == len(reading.token_ids) - 1
+    assert reading.confidence == pytest.approx(float(np.exp(np.mean(reading.token_logprobs))), abs=1e-6)
+    assert (reading.stop_reason, reading.pieces, reading.source) == ("eos", (), PATHS[3])
+    (short,) = reader.read(PATHS[0], max_new_tokens=3)
+    assert (short.stop_reason, len(short.token_ids)) == ("length", 4)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 6, 16])
+def test_readings_are_in_order_and_equal_one_by_one_at_every_batch_size(reader, batch_size, long_line):
+    sources = [*PATHS[:2], long_line, *PATHS[2:]]
+    alone = [reader.read(source)[0] for source in sources]
+    together = reader.read(sources, batch_size=batch_size)
+    assert [(r.text, r.token_ids, r.stop_reason, r.pieces) for r in together] == [
+        (r.text, r.token_ids, r.stop_reason, r.pieces) for r in alone
+    ]
+    assert [r.source for r in together] == sources
+    assert [r.confidence for r in together] == pytest.approx([r.confidence for r in alone], abs=1e-5)
+
+
+def test_images_come_from_any_iterable_and_readings_as_soon_as_they_are_there(reader):
+    taken = []
+
+    def sources():
+        for path in PATHS[:5]:
+            taken.append(path)
+            yield path
+
+    readings = reader.each(sources(), batch_size=2)
+    assert not taken
+    assert next(readings).text == TEXTS[0]
+    assert len(taken) == 2
+    assert texts(readings) == TEXTS[1:5]
+    assert reader.read(tuple(PATHS[:2]))[1].text == TEXTS[1]
+    assert reader.read([]) == []
+
+
+def test_fields_of_generation_are_passed_on(reader):
+    (beams,) = reader.read(PATHS[0], num_beams=4)
+    assert list(beams.token_ids) == EXPECTED[0]["beam4"]
+    with pytest.raises(TypeError, match="num_beam"):
+        reader.read(PATHS[0], num_beam=4)
+    with pytest.raises(ConfigError, match="temperature"):
+        reader.read(PATHS[0], temperature=0.5)
+    with pytest.raises(ConfigError, match="best text of its image"):
+        reader.read(PATHS[0], num_beams=2, num_return_sequences=2)
+
+
+def test_one_text_an_image_is_read_whatever_the_checkpoint_says(reader):
+    reader.model.generation_config.num_beams, reader.model.generation_config.num_return_sequences = 2, 2
+    try:
+        assert texts(reader.read(PATHS[:2])) == TEXTS[:2]
+    finally:
+        reader.model.generation_config.num_beams = reader.model.generation_config.num_return_sequences = None
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_a_batch_of_nothing_is_refused(reader, size):
+    with pytest.raises(ConfigError, match=f"batch_size must be at least 1, got {size}"):
+        reader.read(PATHS, batch_size=size)
+
+
+# Long lines.
+
+
+def test_a_long_line_is_cut_and_its_pieces_are_joined(reader, long_line):
+    (reading,) = reader.read(long_line)
+    assert len(reading.pieces) > 1
+    boxes = [piece.box for piece in cut_line(np.asarray(long_line), reader.cut_rule)]
+    assert [piece.box for piece in reading.pieces] == boxes
+    assert reading.text == " ".join(piece.text for piece in reading.pieces)
+    assert jiwer.cer(" ".join(TEXTS[:4]), reading.text) < 0.2
+    assert sum(token == 2 for token in reading.token_ids) == len(boxes)
+    assert len(reading.token_logprobs) == len(reading.token_ids) - len(boxes)
+    assert reading.confidence == pytest.approx(float(np.exp(np.mean(reading.token_logprobs))))
+    assert reading.stop_reason == "eos"
+    (short,) = reader.read(long_line, max_new_tokens=5)
+    assert short.stop_reason == "length"
+
+
+def test_a_long_line_is_read_whole_where_that_is_asked_for(reader, long_line):
+    (whole,) = reader.read(long_line, cut=False)
+    assert whole.pieces == ()
+    assert whole.token_ids.count(2) <= 1
+
+
+def test_the_separator_is_the_rules_own(tmp_path, long_line):
+    folder = tmp_path / "reader"
+    shutil.copytree(SHIPPED, folder)
+    rule = json.loads((folder / "vedcore.json").read_text())
+    rule["cut"]["separator"] = "|"
+    (folder / "vedcore.json").write_text(json.dumps(rule))
+    (reading,) = Reader.load(folder).read(long_line)
+    assert reading.text == "|".join(piece.text for piece in reading.pieces)
+    assert "|" in reading.text
+
+
+@pytest.mark.parametrize("content", [None, {}, {"cut": None}, {"untrained": {}}])
+def test_a_checkpoint_without_a_rule_never_cuts(tmp_path, long_line, content):
+    folder = tmp_path / "reader"
+    shutil.copytree(SHIPPED, folder)
+    (folder / "vedcore.json").unlink()
+    if content is not None:
+        (folder / "vedcore.json").write_text(json.dumps(content))
+    reader = Reader.load(folder)
+    assert reader.cut_rule is None
+    assert reader.read(long_line)[0].pieces == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"cut": 5}, "cut must be an object with above, longest, separator, shortest, got 5"),
+        ({"cut": {"above": 8.0, "below": 1}}, "cut must be an object"),
+        ({"cut": {"above": "wide"}}, "above"),
+        ({"cut": {"longest": -1.0}}, "longest"),
+        ({"cut": {"separator": 3}}, "separator"),
+        ([], "expected a JSON object"),
+    ],
+)
+def test_a_rule_that_cannot_be_followed_is_refused_with_its_file(tmp_path, content, message):
+    folder = tmp_path / "reader"
+    shutil.copytree(SHIPPED, folder)
+    (folder / "vedcore.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match=rf"vedcore\.json.*{message}"):
+        Reader.load(folder)
+
+
+# Images that cannot be read.
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+@pytest.mark.parametrize("bad", ["no-such.png", b"not an image", b"", 5, None], ids=repr)
+def test_a_bad_image_is_told_in_its_place_and_costs_no_other(reader, bad, batch_size):
+    sources = [PATHS[0], bad, PATHS[1], PATHS[2]]
+    results = list(reader.each(sources, batch_size=batch_size))
+    assert isinstance(results[1], ImageError)
+    assert "\n" not in str(results[1])
+    assert texts([results[0], *results[2:]]) == TEXTS[:3]
+
+
+def test_read_raises_at_a_bad_image(reader):
+    with pytest.raises(ImageError, match=r"no-such\.png: no such file"):
+        reader.read([PATHS[0], "no-such.png", PATHS[1]])
+    assert reader.read(PATHS[0])[0].text == TEXTS[0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (40, 1), (1000, 1), (1, 1000), (4000, 20)])
+def test_extreme_shapes_are_read_or_refused(reader, size):
+    (result,) = reader.each(Image.new("RGB", size, "white"))
+    assert isinstance(result, Reading | ImageError)
+
+
+# Which checkpoint.
+
+
+def test_a_reader_is_loaded_by_name_or_by_folder(reader):
+    assert locate("line-reader") == SHIPPED
+    assert locate(SHIPPED) == locate(str(SHIPPED)) == SHIPPED
+    loaded = Reader.load(SHIPPED, dtype=torch.bfloat16, device="cpu")
+    assert loaded.model.dtype == torch.bfloat16
+    assert loaded.cut_rule == reader.cut_rule
+    assert loaded.read(PATHS[0])[0].text == TEXTS[0]
+
+
+@pytest.mark.parametrize("name", ["no-such", "./no-such", "/no/such/folder", "~/no-such/x", "a/b/c", Path("a/b")])
+def test_a_name_that_is_nothing_lists_the_shipped_checkpoints(name):
+    with pytest.raises(CheckpointNotFound, match=r"no such folder.*shipped: line-reader"):
+        Reader.load(name)
+
+
+def test_a_name_of_the_form_owner_name_is_asked_of_the_hub(monkeypatch):
+    asked = []
+    monkeypatch.setattr("vedcore.reader.resolve", lambda name, **options: asked.append((name, options)) or SHIPPED)
+    assert locate("owner/name", revision="abc", allow_pickle=True) == SHIPPED
+    assert asked == [("owner/name", {"revision": "abc", "allow_pickle": True})]
+
+
+def test_a_backbone_is_no_checkpoint():
+    with pytest.raises(VedcoreError, match="no checkpoint named 'vit'"):
+        Reader.load("vit")
+
+
+# The processor.
+
+
+def test_images_become_pixels_and_texts_ids_or_labels(reader):
+    processor = reader.processor
+    pixels = processor(PATHS[:2]).pixel_values
+    assert pixels.shape == (2, 3, 32, 256)
+    assert torch.equal(processor(images=Image.open(PATHS[0])).pixel_values, pixels[:1])
+    ids = processor(text="as inter-cluster").input_ids
+    expected = processor.tokenizer("as inter-cluster", return_tensors="pt").input_ids
+    assert torch.equal(ids, expected)
+    batch = processor(PATHS[0], "as inter-cluster")
+    assert torch.equal(batch.labels, expected)
+    assert torch.equal(batch["pixel_values"], pixels[:1])
+    assert "input_ids" not in batch
+    assert processor() == {}
+    arrays = processor(PATHS[0], "a", return_tensors="np")
+    assert all(isinstance(value, np.ndarray) for value in arrays.values())
+    assert processor.batch_decode(ids, skip_special_tokens=True) == ["as inter-cluster"]
+    assert processor.decode(ids[0], skip_special_tokens=True) == "as inter-cluster"
+    padded = processor(text=["a", "bcd"], padding=True).input_ids
+    assert padded.shape[0] == 2
+
+
+def test_a_batch_says_what_it_holds_and_moves(reader):
+    batch = reader.processor(PATHS[0])
+    with pytest.raises(AttributeError, match="no 'labels' here; this batch holds pixel_values"):
+        _ = batch.labels
+    with pytest.raises(AttributeError, match="holds nothing"):
+        _ = type(batch)().labels
+    batch["source"] = "x"
+    moved = batch.to("meta")
+    assert (moved.pixel_values.device.type, moved.source) == ("meta", "x")
+    assert batch.pixel_values.device.type == "cpu"
+
+
+def test_a_processor_is_saved_and_read_again(reader, tmp_path):
+    reader.processor.save_pretrained(tmp_path / "p")
+    again = Processor.from_pretrained(tmp_path / "p")
+    assert isinstance(again.image_processor, ImageProcessor)
+    assert isinstance(again.tokenizer, Tokenizer)
+    assert torch.equal(again(PATHS[0]).pixel_values, reader.processor(PATHS[0]).pixel_values)
+    assert again.tokenizer("some of them").input_ids == reader.processor.tokenizer("some of them").input_ids
+
+
+def test_what_a_reader_saves_a_reader_loads(reader, tmp_path, long_line):
+    folder = tmp_path / "copy"
+    reader.model.save_pretrained(folder)
+    reader.processor.save_pretrained(folder)
+    again = Reader.load(folder)
+    assert again.cut_rule is None
+    assert texts(again.read(PATHS)) == texts(reader.read(PATHS, cut=False))
+    stream = io.BytesIO()
+    long_line.save(stream, "png")
+    assert again.read(stream.getvalue())[0].pieces == ()

@@ -1,0 +1,171 @@
+"""``vedcore new-plugin``: what it writes installs, passes its own tests and the tools' checks; bad names are refused."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from vedcore import __version__, scaffold
+from vedcore.cli import app
+from vedcore.errors import ConfigError, SaveError
+from vedcore.scaffold import ROLES, new_plugin
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command, cwd, path=None):
+    """A command's output; it must succeed. ``path`` comes first on the import path, then this repository."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [path and str(path), str(ROOT)]))}
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, env=environment, timeout=300, check=False, cwd=cwd
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def install(project, site):
+    """Put a project's package into the folder ``site``, with the metadata that pip would write for it."""
+    stated = tomllib.loads((project / "pyproject.toml").read_text())
+    about, (package,) = stated["project"], stated["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    (site / package).symlink_to(project / package)
+    info = site / f"{package}-{about['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {about['name']}\nVersion: {about['version']}\n")
+    points = "".join(
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+        for group, entries in about["entry-points"].items()
+    )
+    (info / "entry_points.txt").write_text(points)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder that holds a package of each role; and one with them installed."""
+    into, site = tmp_path_factory.mktemp("written"), tmp_path_factory.mktemp("site")
+    for role in ROLES:
+        install(new_plugin(f"my-{role}", role, into), site)
+    return into, site
+
+
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_a_new_backbone_is_a_package_of_the_usual_files(written, role):
+    project = written[0] / f"vedcore-plugin-my-{role}"
+    files = {str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()}
+    modules = {f"vedcore_plugin_my_{role}/{name}.py" for name in ("__init__", "config", "model", "testing")}
+    others = {"pyproject.toml", "README.md", f"vedcore_plugin_my_{role}/py.typed", f"tests/test_my_{role}.py"}
+    assert files == modules | others
+    lines = [line for name in modules for line in (project / name).read_text().splitlines() if line.strip()]
+    assert len(lines) < 150
+    assert sum("Replace this" in line for line in lines) >= 5
+    code = (project / f"tests/test_my_{role}.py").read_text().splitlines()
+    assert len([line for line in code if line.strip()]) <= 5
+
+
+def test_the_project_file_names_the_entry_point_and_the_versions_that_it_works_with(written):
+    stated = tomllib.loads((written[0] / "vedcore-plugin-my-decoder/pyproject.toml").read_text())["project"]
+    assert stated["entry-points"]["vedcore.plugins"] == {"my-decoder": "vedcore_plugin_my_decoder"}
+    major, minor = map(int, __version__.split(".")[:2])
+    ceiling = f"{major + 1}" if major else f"0.{minor + 1}"
+    assert f"vedcore>={major}.{minor},<{ceiling}" in stated["dependencies"]
+
+
+def test_nothing_of_the_templates_is_left_over(written):
+    for path in written[0].rglob("*"):
+        if path.is_file():
+            assert not re.search(r"\$\w|\$\{", path.read_text()), path
+
+
+def test_what_is_written_passes_its_own_tests(written):
+    into, site = written
+    tests = sorted(str(path) for path in into.glob("*/tests/test_*.py"))
+    assert len(tests) == len(ROLES)
+    told = run("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *tests, cwd=into, path=site)
+    assert re.search(r"\d+ passed", told)
+    assert "failed" not in told
+
+
+def test_what_is_written_is_found_and_nothing_is_wrong_with_it(written):
+    told = run("-m", "vedcore", "plugins", cwd=written[0], path=written[1])
+    for role in ROLES:
+        assert f"{role} my-{role}" in told
+    assert "broken" not in told
+
+
+def test_what_is_written_is_clean_and_typed(written):
+    into, site = written
+    for role in ROLES:
+        project = into / f"vedcore-plugin-my-{role}"
+        run("-m", "ruff", "check", "--no-cache", ".", cwd=project)
+        run("-m", "ruff", "format", "--no-cache", "--check", ".", cwd=project)
+    packages = [word for role in ROLES for word in ("-p", f"vedcore_plugin_my_{role}")]
+    run("-m", "mypy", "--strict", "--cache-dir", str(site / ".mypy_cache"), *packages, cwd=site, path=site)
+
+
+def test_every_template_is_used_and_has_its_place():
+    templates = resources.files("vedcore") / "templates"
+    assert {folder.name for folder in templates.iterdir()} == {*ROLES, "shared"}
+    names = {template.name for folder in templates.iterdir() for template in folder.iterdir()}
+    assert {f"{name}.in" for name in scaffold._PLACES} <= names
+    assert all(name.endswith(".in") for name in names)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "a letter first"),
+        ("My-Encoder", "small letters and digits"),
+        ("2d", "a letter first"),
+        ("a--b", "words joined by - or _"),
+        ("a-", "words joined by - or _"),
+        ("../evil", "cannot be named '../evil'"),
+        ("a b", "cannot be named 'a b'"),
+        ("é", "cannot be named"),
+        ("a\n", "cannot be named"),
+        ("x" * 41, "40 at most"),
+        ("vedcore-plugin-mine", "leave the prefix out"),
+        ("vedcore_plugin_mine", "leave the prefix out"),
+        ("vit", "taken by an installed plugin"),
+        ("linear", "taken by an installed plugin"),
+        ("linereader", "taken by an installed plugin"),
+        ("line-reader", "taken by an installed plugin"),
+    ],
+)
+def test_a_name_that_will_not_do_is_refused_and_nothing_is_written(tmp_path, name, told):
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        new_plugin(name, "encoder", tmp_path)
+    done = CliRunner().invoke(app, ["new-plugin", "--role", "encoder", "--into", str(tmp_path), "--", name])
+    assert done.exit_code == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_exists_is_left_as_it_is(tmp_path):
+    (tmp_path / "vedcore-plugin-mine").mkdir()
+    (tmp_path / "vedcore-plugin-mine/precious").write_text("x")
+    with pytest.raises(ConfigError, match="exists already"):
+        new_plugin("mine", "encoder", tmp_path)
+    assert [path.name for path in tmp_path.rglob("*")] == ["vedcore-plugin-mine", "precious"]
+
+
+def test_a_place_that_cannot_be_written_is_told(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SaveError, match="not saved"):
+        new_plugin("mine", "encoder", tmp_path / "file")
+    with pytest.raises(ConfigError, match="no role 'both'; there are encoder, decoder, adapter"):
+        new_plugin("mine", "both", tmp_path)
+
+
+def test_the_command_says_what_is_next_and_names_may_have_either_mark(tmp_path):
+    into = tmp_path / "not/yet/there"
+    done = CliRunner().invoke(app, ["new-plugin", "snake_case-v2", "--role", "adapter", "--into", str(into)])
+    assert done.exit_code == 0
+    project = into / "vedcore-plugin-snake-case-v2"
+    assert f"pip install -e '{project}[test]'" in done.stdout
+    assert "class SnakeCaseV2Adapter" in (project / "vedcore_plugin_snake_case_v2/model.py").read_text()
+    assert (project / "tests/test_snake_case_v2.py").is_file()
