@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vedcore.adapters import Inserted, join
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
 from vedcore.config import Config, TokenIds, settings, text, to_dict, token_ids
-from vedcore.errors import ConfigError, InputError, foreign
+from vedcore.errors import CheckpointNotFound, ConfigError, InputError, foreign
 from vedcore.files import read_json, staged, write_json
 from vedcore.generation import (
     GenerationConfig,
@@ -73,6 +73,11 @@ class VisionEncoderDecoderConfig(Config):
     def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
         """The config of a folder or a hub id."""
         path = resolve(name, revision=revision) / "config.json"
+        if not path.is_file():
+            raise CheckpointNotFound(
+                f"{path}: no such file; a checkpoint is a folder with config.json, model.safetensors and, to read images, "
+                "preprocessor_config.json and tokenizer.json"
+            )
         return cls.from_dict(read_json(path), str(path))
 
     def to_dict(self) -> dict[str, Any]:
