@@ -8,7 +8,7 @@ EDITABLE = -e . $(addprefix -e ,$(PLUGINS))
 SOURCES = vedcore $(wildcard plugins/*/vedcore_plugin_*)
 TOOLS = pytest pytest-cov pytest-xdist hypothesis transformers ruff mypy build hatchling jiwer
 
-.PHONY: demo test check lint types format bench wheels clean
+.PHONY: demo test check lint types format bench lines wheels clean
 
 demo: .venv/.installed
 	.venv/bin/vedcore read examples/images
@@ -31,6 +31,9 @@ format: .venv/.tools
 
 bench: .venv/.tools
 	.venv/bin/python -m tests.bench
+
+lines: .venv/.tools
+	.venv/bin/python -m tests.lines
 
 wheels: .venv/.tools
 	.venv/bin/python tests/wheels.py

@@ -5,7 +5,6 @@ transformers builds 20 of the 24 pairs; DistilBERT's reference is a causal BERT 
 
 import json
 import tempfile
-from pathlib import Path
 
 import pytest
 import torch
@@ -212,9 +211,14 @@ def reference_of(encoder, decoder, encoder_fields, fields, seed=0):
 
 
 def loaded_by_them(folder):
-    """What transformers makes of a folder, every tensor of which it knows, and no other."""
+    """What transformers makes of a folder that holds every tensor it asks for, and no other.
+
+    Donut's Swin counts among them a table that it computes itself.
+    """
     model, info = transformers.VisionEncoderDecoderModel.from_pretrained(folder, output_loading_info=True)
-    assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys")), info
+    assert not [name for name in info["missing_keys"] if not name.endswith(".relative_position_index")]
+    assert not info["unexpected_keys"]
+    assert not info["mismatched_keys"]
     return model.eval()
 
 
@@ -369,6 +373,8 @@ def test_a_distilbert_pair_equals_a_bert_pair_with_zero_token_types(tmp_path, en
     model.save_pretrained(tmp_path / "ours")
     assert json.loads((tmp_path / "ours" / "config.json").read_text())["model_type"] == "vedcore"
     assert_refused_by_them(tmp_path / "ours")
+    with pytest.raises(ValueError, match=r"(?i)distilbert"):
+        transformers.VisionEncoderDecoderModel.from_pretrained(tmp_path / "ours")
     reference = reference_of(encoder, "bert", ENCODERS[encoder], decoder_fields("bert", width))
     reference.save_pretrained(tmp_path / "theirs")
     tensors = {as_bert(name): tensor for name, tensor in load_file(tmp_path / "ours" / "model.safetensors").items()}
@@ -381,10 +387,9 @@ def test_a_distilbert_pair_equals_a_bert_pair_with_zero_token_types(tmp_path, en
 
 
 def assert_refused_by_them(folder):
-    with pytest.raises(ValueError, match="vedcore"):
-        transformers.AutoConfig.from_pretrained(folder)
-    with pytest.raises((ValueError, KeyError, RuntimeError, TypeError)):
-        transformers.VisionEncoderDecoderModel.from_pretrained(folder)
+    for asked in (transformers.AutoConfig, transformers.AutoModel, transformers.AutoModelForImageTextToText):
+        with pytest.raises(ValueError, match="model type `vedcore`"):
+            asked.from_pretrained(folder)
 
 
 @each_decoder
@@ -413,6 +418,13 @@ def test_behind_a_closed_gate_the_decoder_writes_as_it_did_before(tmp_path, deco
     again = VisionEncoderDecoderModel.from_pretrained(tmp_path)
     assert again.config.adapter == "gated"
     assert_reads_the_same(model, again, pixels, ids)
+
+
+@pytest.mark.parametrize("decoder", SHARED)
+def test_their_class_asked_by_name_does_not_make_up_the_layers_of_an_adapter(tmp_path, decoder):
+    small("vit", decoder, 24, adapter="gated").save_pretrained(tmp_path)
+    with pytest.raises((ValueError, RuntimeError)):
+        transformers.VisionEncoderDecoderModel.from_pretrained(tmp_path)
 
 
 # Padding in an image.

@@ -1,4 +1,4 @@
-"""The command: ``vedcore read`` and ``vedcore plugins``. What needs torch is imported when a command runs.
+"""The command: ``vedcore read``, ``new-plugin``, ``plugins``. What needs torch is imported when a command runs.
 
 Exit codes: 0 all well, 1 some images could not be read, 2 the request cannot be followed.
 """
@@ -141,7 +141,9 @@ def new_plugin(
 
         folder = scaffold.new_plugin(name, role, into)
         typer.echo(f"{folder} is written. Next:")
-        typer.echo(f"  pip install -e '{folder}[test]'\n  python -m pytest {folder}\n  grep -rn 'Replace this' {folder}")
+        typer.echo(f"  pip install -e '{folder}[test]'")
+        typer.echo(f"  python -m pytest {folder}")
+        typer.echo(f"  grep -rn 'Replace this' {folder}")
 
 
 @app.command()
@@ -156,7 +158,8 @@ def plugins(debug: Debug = False) -> None:
 
         table = Table(*(Column(title, overflow="fold") for title in ("name", "distribution", "version", "supplies")))
         for listing in registry().listings():
-            supplied = ", ".join(dict.fromkeys(map(describe, listing.records)))
+            own = [record for record in listing.records if record.name == listing.plugin.name]
+            supplied = ", ".join(map(describe, own or listing.records))
             told = Text(supplied) if listing.reason is None else Text(f"broken: {listing.reason}", style="red")
             plugin = listing.plugin
             table.add_row(*map(Text, (plugin.name, plugin.distribution, plugin.version)), told)

@@ -83,18 +83,24 @@ class VisionEncoderDecoderConfig(Config):
     def to_dict(self) -> dict[str, Any]:
         """The config as it stands in config.json."""
         data = to_dict(self)
-        model_type = OWN_MODEL_TYPE
         if self.adapter == "linear":
             del data["adapter"]
-            model_type = MODEL_TYPE
         decoder = {"is_decoder": True, "add_cross_attention": True, **self.decoder.to_dict()}
-        fixed = {"model_type": model_type, "is_encoder_decoder": True, "tie_word_embeddings": False}
-        return {**data, "encoder": self.encoder.to_dict(), "decoder": decoder, **fixed}
+        fixed = {"model_type": MODEL_TYPE, "is_encoder_decoder": True, "tie_word_embeddings": False}
+        data = {**data, "encoder": self.encoder.to_dict(), "decoder": decoder, **fixed}
+        return data if self.adapter == "linear" else _ours_alone(data)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json to ``folder``."""
         with staged(folder) as stage:
             write_json(stage / "config.json", self.to_dict())
+
+
+def _ours_alone(data: Mapping[str, Any]) -> dict[str, Any]:
+    """A config.json that transformers refuses, whichever of its classes is asked: its decoder's model type is unknown too."""
+    decoder = data["decoder"]
+    decoder = {**decoder, "model_type": f"{OWN_MODEL_TYPE}:{decoder['model_type'].removeprefix(f'{OWN_MODEL_TYPE}:')}"}
+    return {**data, "model_type": OWN_MODEL_TYPE, "decoder": decoder}
 
 
 def _part_config(value: Any, role: str) -> Any:
@@ -103,7 +109,8 @@ def _part_config(value: Any, role: str) -> Any:
         model_type = value.get("model_type")
         if not isinstance(model_type, str):
             raise ConfigError(f"the {role}'s config has no model_type; it names the architecture, for instance 'vit'")
-        value = registry().backbone(model_type, role).config.from_dict(value, role)
+        model_type = model_type.removeprefix(f"{OWN_MODEL_TYPE}:")
+        value = registry().backbone(model_type, role).config.from_dict({**value, "model_type": model_type}, role)
     if not isinstance(getattr(value, "model_type", None), str):
         raise ConfigError(f"the {role}'s config must be a config or the dict of one, got {type(value).__name__}")
     if role == "decoder":
@@ -224,7 +231,7 @@ class VisionEncoderDecoderModel(nn.Module):
         tensors = save_sections(self.sections())
         config = {**self.config.to_dict(), "dtype": str(self.dtype).removeprefix("torch.")}
         if isinstance(self.decoder.cross, Inserted):
-            config["model_type"] = OWN_MODEL_TYPE
+            config = _ours_alone(config)
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(self.generation_config, name) is None}
         with staged(folder, replaces=WEIGHT_FILES) as stage:
             write_json(stage / "config.json", {**config, "architectures": ["VisionEncoderDecoderModel"]})

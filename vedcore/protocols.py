@@ -8,34 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
-from vedcore.types import EncoderOutput, Step, Trace
+from vedcore.types import Cache, EncoderOutput, Step, Trace
 
-
-class Cache(Protocol):
-    """Keys and values of self-attention, written in place; an argument, never the state of a module."""
-
-    @property
-    def lengths(self) -> Tensor:
-        """(R,) long: the slots in use; rows may differ."""
-
-    def write(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Put (R, H, T, d) keys and values into ``step.slots``; return all of the layer's, (R, H, L, d)."""
-
-    def read(self, layer: int) -> tuple[Tensor, Tensor]:
-        """The keys and values of a layer, (R, H, longest length, d) each."""
-
-    def select(self, rows: Tensor) -> Self:
-        """The cache of ``rows`` alone, in that order. This one is spent: its storage may be reused."""
-
-    def join(self, other: Self) -> Self:
-        """The rows of both."""
-
-    def set_lengths(self, lengths: Tensor) -> None:
-        """Advance or roll back to (R,) ``lengths``."""
+__all__ = ["Cache", "CrossAttention", "CrossAttentionAdapter", "Decoder", "Encoder", "Seam"]
 
 
 class Encoder(Protocol):

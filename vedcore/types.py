@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 
 from vedcore.errors import InputError
-
-if TYPE_CHECKING:
-    from vedcore.protocols import Cache
 
 Trace = Callable[[str, int, Tensor], None]
 """Called as ``trace(kind, layer, tensor)`` with what a user wants to see inside.
@@ -107,6 +104,29 @@ def take(buffer: Tensor, rows: Tensor) -> Tensor:
     if moved.numel():
         buffer[moved] = buffer[rows[moved]]
     return buffer[:count]
+
+
+class Cache(Protocol):
+    """Keys and values of self-attention, written in place; an argument, never the state of a module."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """(R,) long: the slots in use; rows may differ."""
+
+    def write(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
+        """Put (R, H, T, d) keys and values into ``step.slots``; return all of the layer's, (R, H, L, d)."""
+
+    def read(self, layer: int) -> tuple[Tensor, Tensor]:
+        """The keys and values of a layer, (R, H, longest length, d) each."""
+
+    def select(self, rows: Tensor) -> Self:
+        """The cache of ``rows`` alone, in that order. This one is spent: its storage may be reused."""
+
+    def join(self, other: Self) -> Self:
+        """The rows of both."""
+
+    def set_lengths(self, lengths: Tensor) -> None:
+        """Advance or roll back to (R,) ``lengths``."""
 
 
 @dataclass(slots=True)

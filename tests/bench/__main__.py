@@ -1,6 +1,8 @@
 """Time vedcore against transformers in one run: in turn, on the same checkpoint, with the same tokens, on two threads.
 
     python -m tests.bench                      everything
+    python -m tests.bench --pairs              each encoder with each decoder alone, at a small size
+    python -m tests.bench --no-pairs           all but those
     python -m tests.bench --peak LIBRARY NAME  one workload in this process alone, and its peak memory
 
 A ratio is transformers' time by ours: above 1 we are faster. Each figure is the median of the repeats.
@@ -20,6 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tests.bench import pairs
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -56,21 +60,31 @@ def main() -> None:
     """Print the table, or one workload's peak memory."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peak", nargs=3, metavar=("LIBRARY", "NAME", "FOLDER"))
-    parser.add_argument("--only", default="", help="workloads whose name contains this")
+    parser.add_argument("--only", default="", help="workloads, or pairs, whose name contains this")
+    parser.add_argument("--pairs", action=argparse.BooleanOptionalAction, help="the pairs alone, or all but the pairs")
     arguments = parser.parse_args()
     if arguments.peak:
         print(json.dumps(peak(*arguments.peak)))
         return
+    if not arguments.pairs:
+        table(arguments.only)
+    if arguments.pairs is not False:
+        pairs.main(arguments.only)
+    if not arguments.pairs:
+        startup()
+
+
+def table(only: str) -> None:
+    """Print a line for each workload whose name contains ``only``."""
     with tempfile.TemporaryDirectory() as temporary:
         folders = {"line-reader": LINE_READER, "base": Path(temporary)}
-        chosen = [workload for workload in WORKLOADS if arguments.only in workload.name]
+        chosen = [workload for workload in WORKLOADS if only in workload.name]
         if any(workload.checkpoint == "base" for workload in chosen):
             make_base(Path(temporary))
         print(f"{'':36}{'transformers, ms':>24}{'vedcore, ms':>24}{'ratio':>8}{'wanted':>8}   peak memory, MB")
         print(f"{'':36}{'encode  decode   whole':>24}{'encode  decode   whole':>24}{'':16}   transformers  vedcore")
         for workload in chosen:
             row(workload, folders[workload.checkpoint])
-    startup()
 
 
 def row(workload: Workload, folder: Path) -> None:

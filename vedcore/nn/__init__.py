@@ -16,6 +16,7 @@ from vedcore.nn.fairseq import LayerDrop, ScaledEmbedding
 from vedcore.nn.init import initialize
 from vedcore.nn.lean import lean
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
+from vedcore.nn.names import FAIRSEQ_BLOCKS, TENSORFLOW_NORMS, VIT_BLOCK_ALIASES, VIT_BLOCKS, bert_blocks
 from vedcore.nn.part import Part, without_storage
 from vedcore.nn.patches import ClassPooler, PatchEmbeddings, Patches, patch_grid, patch_mask
 from vedcore.nn.positions import OffsetPositions, positions_from_ids, resize_positions
@@ -23,7 +24,11 @@ from vedcore.nn.text import TextEmbeddings, TransformHead
 
 __all__ = [
     "ACTIVATIONS",
+    "FAIRSEQ_BLOCKS",
     "MLP",
+    "TENSORFLOW_NORMS",
+    "VIT_BLOCKS",
+    "VIT_BLOCK_ALIASES",
     "Blocks",
     "ClassPooler",
     "CrossAttention",
@@ -44,6 +49,7 @@ __all__ = [
     "activation",
     "attend",
     "attention_probabilities",
+    "bert_blocks",
     "drop",
     "initialize",
     "lean",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
@@ -142,8 +142,8 @@ def _broken(record: Backbone, check: Check) -> str | None:
         check.run(Subject(record, fields))
 
     try:
-        run: Callable[[], None] = settings(hypothesis.given(testing_module(record).config_fields())(law))
-        run()
+        given: Any = hypothesis.given(testing_module(record).config_fields())
+        settings(given(law))()
     except Exception as error:  # whatever a stranger's module raises is the law's failure
         found = " ".join(f"{type(error).__name__}: {error}".split())[:400]
         return f"{check.law}: {found}. Usual cause: {check.cause}. Config: {tried.get('config')}"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vedcore import KeyMap, Rule, Seam, Step
 from vedcore.nn import (
+    FAIRSEQ_BLOCKS,
     MLP,
     Blocks,
     CrossAttention,
@@ -29,26 +30,13 @@ from vedcore.nn import (
 from vedcore_plugin_bart.config import BartConfig, DecoderConfig, MBartConfig
 
 NORM_EPS = 1e-5
-_LAYER = "model.decoder.layers.{i}"
 
 KEYMAP = KeyMap(
     rules=(  # (on disk, here)
         Rule("model.decoder.embed_tokens", "token_embedding"),
         Rule("model.decoder.embed_positions", "positions"),
         Rule("model.decoder.layernorm_embedding", "embedding_norm"),
-        Rule(f"{_LAYER}.self_attn.q_proj", "blocks.{i}.attention.query"),
-        Rule(f"{_LAYER}.self_attn.k_proj", "blocks.{i}.attention.key"),
-        Rule(f"{_LAYER}.self_attn.v_proj", "blocks.{i}.attention.value"),
-        Rule(f"{_LAYER}.self_attn.out_proj", "blocks.{i}.attention.out"),
-        Rule(f"{_LAYER}.self_attn_layer_norm", "blocks.{i}.attention_norm"),
-        Rule(f"{_LAYER}.encoder_attn.q_proj", "cross.{i}.attention.query"),
-        Rule(f"{_LAYER}.encoder_attn.k_proj", "cross.{i}.attention.key"),
-        Rule(f"{_LAYER}.encoder_attn.v_proj", "cross.{i}.attention.value"),
-        Rule(f"{_LAYER}.encoder_attn.out_proj", "cross.{i}.attention.out"),
-        Rule(f"{_LAYER}.encoder_attn_layer_norm", "cross.{i}.norm"),
-        Rule(f"{_LAYER}.fc1", "blocks.{i}.mlp.up"),
-        Rule(f"{_LAYER}.fc2", "blocks.{i}.mlp.down"),
-        Rule(f"{_LAYER}.final_layer_norm", "blocks.{i}.mlp_norm"),
+        *FAIRSEQ_BLOCKS,
         Rule("model.decoder.layer_norm", "norm"),  # MBart alone
     ),
     aliases=(  # seq2seq files: with a head under "model.", without one bare; the embedding may be in "shared" only

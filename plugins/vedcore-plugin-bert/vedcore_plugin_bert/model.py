@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vedcore import KeyMap, Rule, Seam, Step
 from vedcore.nn import (
     MLP,
+    TENSORFLOW_NORMS,
     Blocks,
     CrossAttention,
     Part,
@@ -21,11 +22,10 @@ from vedcore.nn import (
     SelfAttention,
     TextEmbeddings,
     TransformHead,
+    bert_blocks,
     initialize,
 )
 from vedcore_plugin_bert.config import BertConfig
-
-_LAYER = "bert.encoder.layer.{i}"
 
 KEYMAP = KeyMap(
     rules=(  # (on disk, here)
@@ -33,15 +33,7 @@ KEYMAP = KeyMap(
         Rule("bert.embeddings.position_embeddings", "embeddings.positions"),
         Rule("bert.embeddings.token_type_embeddings", "embeddings.types"),
         Rule("bert.embeddings.LayerNorm", "embeddings.norm"),
-        Rule(f"{_LAYER}.attention.output.dense", "blocks.{i}.attention.out"),
-        Rule(f"{_LAYER}.attention.output.LayerNorm", "blocks.{i}.attention_norm"),
-        Rule(f"{_LAYER}.attention.self", "blocks.{i}.attention"),
-        Rule(f"{_LAYER}.crossattention.output.dense", "cross.{i}.attention.out"),
-        Rule(f"{_LAYER}.crossattention.output.LayerNorm", "cross.{i}.norm"),
-        Rule(f"{_LAYER}.crossattention.self", "cross.{i}.attention"),
-        Rule(f"{_LAYER}.intermediate.dense", "blocks.{i}.mlp.up"),
-        Rule(f"{_LAYER}.output.dense", "blocks.{i}.mlp.down"),
-        Rule(f"{_LAYER}.output.LayerNorm", "blocks.{i}.mlp_norm"),
+        *bert_blocks("bert.encoder.layer.{i}"),
         Rule("cls.predictions.transform.dense", "lm_head.dense"),
         Rule("cls.predictions.transform.LayerNorm", "lm_head.norm"),
         Rule("cls.predictions", "lm_head"),
@@ -49,8 +41,7 @@ KEYMAP = KeyMap(
     aliases=(
         ("embeddings", "bert.embeddings"),  # a file that holds the model without its head
         ("encoder", "bert.encoder"),
-        ("{path}.LayerNorm.gamma", "{path}.LayerNorm.weight"),  # files converted from TensorFlow
-        ("{path}.LayerNorm.beta", "{path}.LayerNorm.bias"),
+        *TENSORFLOW_NORMS,
     ),
     dropped=(  # a buffer, and the heads of other tasks
         "bert.embeddings.position_ids",

@@ -14,6 +14,8 @@ from vedcore import EncoderOutput, KeyMap, Rule, Step, Trace
 from vedcore.config import pair
 from vedcore.nn import (
     MLP,
+    VIT_BLOCK_ALIASES,
+    VIT_BLOCKS,
     Blocks,
     ClassPooler,
     Part,
@@ -25,31 +27,16 @@ from vedcore.nn import (
 )
 from vedcore_plugin_deit.config import DeiTConfig
 
-_LAYER = "encoder.layer.{i}"
-
 KEYMAP = KeyMap(
     rules=(  # (on disk, here)
         Rule("embeddings.cls_token", "cls_token"),
         Rule("embeddings.distillation_token", "distillation_token"),
         Rule("embeddings.position_embeddings", "embeddings.positions"),
         Rule("embeddings.patch_embeddings", "embeddings.patches"),
-        Rule(f"{_LAYER}.layernorm_before", "blocks.{i}.attention_norm"),
-        Rule(f"{_LAYER}.attention.output.dense", "blocks.{i}.attention.out"),
-        Rule(f"{_LAYER}.attention.attention", "blocks.{i}.attention"),
-        Rule(f"{_LAYER}.layernorm_after", "blocks.{i}.mlp_norm"),
-        Rule(f"{_LAYER}.intermediate.dense", "blocks.{i}.mlp.up"),
-        Rule(f"{_LAYER}.output.dense", "blocks.{i}.mlp.down"),
+        *VIT_BLOCKS,
         Rule("layernorm", "norm"),
     ),
-    aliases=(  # transformers 5 in memory: state dicts that were not written by save_pretrained
-        ("layers.{i}.attention.q_proj", f"{_LAYER}.attention.attention.query"),
-        ("layers.{i}.attention.k_proj", f"{_LAYER}.attention.attention.key"),
-        ("layers.{i}.attention.v_proj", f"{_LAYER}.attention.attention.value"),
-        ("layers.{i}.attention.o_proj", f"{_LAYER}.attention.output.dense"),
-        ("layers.{i}.mlp.fc1", f"{_LAYER}.intermediate.dense"),
-        ("layers.{i}.mlp.fc2", f"{_LAYER}.output.dense"),
-        ("layers.{i}", _LAYER),
-    ),
+    aliases=VIT_BLOCK_ALIASES,
     dropped=(  # the heads for labels (one, or one a leading token) and for masked images
         "classifier",
         "cls_classifier",

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vedcore import InputError, KeyMap, Rule, Seam, Step
 from vedcore.nn import (
     MLP,
+    TENSORFLOW_NORMS,
     Blocks,
     CrossAttention,
     Part,
@@ -21,12 +22,11 @@ from vedcore.nn import (
     SelfAttention,
     TextEmbeddings,
     TransformHead,
+    bert_blocks,
     initialize,
     positions_from_ids,
 )
 from vedcore_plugin_roberta.config import RobertaConfig, RobertaFields, XLMRobertaConfig
-
-_LAYER = "roberta.encoder.layer.{i}"
 
 KEYMAP = KeyMap(
     rules=(  # (on disk, here)
@@ -34,22 +34,13 @@ KEYMAP = KeyMap(
         Rule("roberta.embeddings.position_embeddings", "trunk.embeddings.positions"),
         Rule("roberta.embeddings.token_type_embeddings", "trunk.embeddings.types"),
         Rule("roberta.embeddings.LayerNorm", "trunk.embeddings.norm"),
-        Rule(f"{_LAYER}.attention.output.dense", "trunk.blocks.{i}.attention.out"),
-        Rule(f"{_LAYER}.attention.output.LayerNorm", "trunk.blocks.{i}.attention_norm"),
-        Rule(f"{_LAYER}.attention.self", "trunk.blocks.{i}.attention"),
-        Rule(f"{_LAYER}.crossattention.output.dense", "cross.{i}.attention.out"),
-        Rule(f"{_LAYER}.crossattention.output.LayerNorm", "cross.{i}.norm"),
-        Rule(f"{_LAYER}.crossattention.self", "cross.{i}.attention"),
-        Rule(f"{_LAYER}.intermediate.dense", "trunk.blocks.{i}.mlp.up"),
-        Rule(f"{_LAYER}.output.dense", "trunk.blocks.{i}.mlp.down"),
-        Rule(f"{_LAYER}.output.LayerNorm", "trunk.blocks.{i}.mlp_norm"),
+        *bert_blocks("roberta.encoder.layer.{i}", "trunk.blocks"),
         Rule("lm_head.layer_norm", "lm_head.norm"),
     ),
     aliases=(
         ("embeddings", "roberta.embeddings"),  # a file that holds the model without its head
         ("encoder", "roberta.encoder"),
-        ("{path}.LayerNorm.gamma", "{path}.LayerNorm.weight"),  # files converted from TensorFlow
-        ("{path}.LayerNorm.beta", "{path}.LayerNorm.bias"),
+        *TENSORFLOW_NORMS,
     ),
     dropped=(  # a buffer, and the heads of other tasks
         "roberta.embeddings.position_ids",

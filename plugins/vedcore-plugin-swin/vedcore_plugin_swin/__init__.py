@@ -7,7 +7,14 @@ from vedcore_plugin_swin.model import DonutSwinModel, SwinModel
 __all__ = ["DONUT_SWIN", "SWIN", "DonutSwinConfig", "DonutSwinModel", "SwinConfig", "SwinModel"]
 
 SWIN = Backbone(name="swin", role="encoder", model=SwinModel, protocol=1, reference="SwinModel")
-DONUT_SWIN = Backbone(name="donut-swin", role="encoder", model=DonutSwinModel, protocol=1, reference="DonutSwinModel")
+DONUT_SWIN = Backbone(
+    name="donut-swin",
+    role="encoder",
+    model=DonutSwinModel,
+    protocol=1,
+    testing="vedcore_plugin_swin.donut_testing",
+    reference="DonutSwinModel",
+)
 
 
 @hookimpl

@@ -1,0 +1,28 @@
+"""The config of a ConvNeXt, field by field as in the config.json files of transformers."""
+
+from __future__ import annotations
+
+from vedcore.config import Config, Size, integer, integers, model_config, number, rate, size, text
+from vedcore.nn import ACTIVATIONS
+
+
+@model_config("convnext")
+class ConvNextConfig(Config):
+    """Sizes of a ConvNeXt encoder. The defaults are ConvNeXt-Tiny at 224 pixels."""
+
+    num_channels: int = integer(3)
+    patch_size: Size = size(4)
+    num_stages: int = integer(4)
+    hidden_sizes: tuple[int, ...] = integers((96, 192, 384, 768))
+    depths: tuple[int, ...] = integers((3, 3, 9, 3))
+    hidden_act: str = text("gelu", one_of=ACTIVATIONS)
+    initializer_range: float = number(0.02, above=0.0)
+    layer_norm_eps: float = number(1e-12, above=0.0)
+    layer_scale_init_value: float = number(1e-6)
+    drop_path_rate: float = rate(0.0)
+    image_size: Size = size(224)
+
+    @property
+    def hidden_size(self) -> int:
+        """The width of the states: that of the last stage."""
+        return self.hidden_sizes[-1]

@@ -1,0 +1,678 @@
+"""Backbones with one fault each, beside the toys that have none: what the contract tests must catch.
+
+Each class differs from a working toy (or from GPT-2 or ViT, where the fault is told by a reference) in what its name says.
+Shapes: B images, R rows, T tokens, S states, D hidden size, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import torch
+import torch.nn.functional as F
+from hypothesis import strategies as st
+from torch import nn
+
+from vedcore import Backbone, EncoderOutput, KeyMap, Rule, Seam
+from vedcore.checkpoint import Section, load_sections
+from vedcore.config import Config, flag, integer, model_config, number, pair, size, text
+from vedcore.errors import InputError
+from vedcore.nn import (
+    ACTIVATIONS,
+    MLP,
+    Blocks,
+    CrossAttention,
+    Part,
+    PatchEmbeddings,
+    PreNormBlock,
+    PreNormCrossAttention,
+    SelfAttention,
+    initialize,
+    patch_mask,
+    without_storage,
+)
+from vedcore.types import Memory, Step, causal_mask
+from vedcore_plugin_gpt2 import GPT2, GPT2Config, GPT2LMHeadModel
+from vedcore_plugin_vit import VIT, ViTConfig, ViTModel
+from vedcore_plugin_vit.model import KEYMAP as VIT_KEYMAP
+
+
+@st.composite
+def config_fields(draw):
+    """The fields of a small toy: this module is the ``testing`` module of its records."""
+    return {
+        "vocab_size": draw(st.integers(12, 16)),
+        "hidden_size": draw(st.sampled_from([8, 12])),
+        "layers": draw(st.integers(1, 2)),
+        "heads": draw(st.sampled_from([1, 2])),
+        "act": draw(st.sampled_from(["gelu", "silu"])),
+        "eps": draw(st.sampled_from([1e-5, 1e-3])),
+        "bias": draw(st.booleans()),
+        "image_size": draw(st.sampled_from([[8, 12], [12, 12]])),
+        "patch_size": 4,
+    }
+
+
+@model_config("toy")
+class ToyConfig(Config):
+    vocab_size: int = integer(16)
+    hidden_size: int = integer(8)
+    layers: int = integer(2)
+    heads: int = integer(2)
+    act: str = text("gelu", one_of=ACTIVATIONS)
+    eps: float = number(1e-5, above=0.0)
+    bias: bool = flag(True)
+    image_size: int | tuple[int, int] = size(8)
+    patch_size: int | tuple[int, int] = size(4)
+    num_channels: int = integer(3)
+    max_positions: int = integer(12)
+
+
+def toy_blocks(config):
+    return Blocks(
+        PreNormBlock(
+            SelfAttention(config.hidden_size, config.heads, bias=config.bias),
+            MLP(config.hidden_size, 2 * config.hidden_size, config.act),
+            norm_eps=config.eps,
+        )
+        for _ in range(config.layers)
+    )
+
+
+class ToyEncoder(Part[ToyConfig]):
+    """Patches with positions, blocks, a norm."""
+
+    config_class = ToyConfig
+    keymap = KeyMap(rules=())
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.hidden_size = config.hidden_size
+        sizes = pair(config.image_size), pair(config.patch_size)
+        self.embeddings = PatchEmbeddings(config.num_channels, config.hidden_size, *sizes, leading=0)
+        self.blocks = toy_blocks(config)
+        self.norm = nn.LayerNorm(config.hidden_size, eps=config.eps)
+        initialize(self, 0.5)
+        nn.init.normal_(self.embeddings.positions, std=0.5)
+
+    def forward(self, pixel_values, /, *, pixel_mask=None, interpolate_pos_encoding=False, trace=None):
+        x, grid = self.embeddings(pixel_values, interpolate_pos_encoding=interpolate_pos_encoding)
+        mask = patch_mask(pixel_mask, pixel_values, pair(self.config.patch_size))
+        x = self.blocks(x, self.step(mask, trace))
+        return EncoderOutput(self.between(self.norm(x)), mask, grid)
+
+    def step(self, mask, trace):
+        return Step(mask=None if mask is None else mask[:, None, None, :], trace=trace)
+
+    def between(self, x):
+        return x
+
+
+class ToyDecoder(Part[ToyConfig]):
+    """Tokens with positions, blocks with cross-attention, a norm, a head of its own."""
+
+    config_class = ToyConfig
+    keymap = KeyMap(rules=())
+
+    def __init__(self, config):
+        super().__init__(config)
+        width = config.hidden_size
+        self.hidden_size = self.memory_size = width
+        self.vocab_size, self.max_positions = config.vocab_size, config.max_positions
+        self.cache_shapes = ((config.heads, width // config.heads),) * config.layers
+        self.seam = Seam(
+            hidden_size=width,
+            memory_size=width,
+            num_heads=config.heads,
+            num_layers=config.layers,
+            norm="pre",
+            norm_eps=config.eps,
+        )
+        self.token_embedding = nn.Embedding(config.vocab_size, width)
+        self.positions = nn.Embedding(config.max_positions, width)
+        self.blocks = toy_blocks(config)
+        self.cross = nn.ModuleList(
+            PreNormCrossAttention(CrossAttention(width, config.heads), norm_eps=config.eps)
+            for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(width, eps=config.eps)
+        self.lm_head = nn.Linear(width, config.vocab_size, bias=False)
+        initialize(self, 0.5)
+
+    def forward(self, input_ids, step, /, *, inputs_embeds=None):
+        x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        step = self.read(step, x)
+        x = x + self.positions(step.slots if step.positions is None else step.positions)
+        return self.norm(self.between(self.blocks(x, step, self.cross)))
+
+    def read(self, step, x):
+        return step
+
+    def between(self, x):
+        return x
+
+
+ENCODER = Backbone(
+    name="toy",
+    role="encoder",
+    model=ToyEncoder,
+    protocol=1,
+    testing="tests.broken",
+    claims=("global attention", "resize"),
+)
+DECODER = Backbone(name="toy", role="decoder", model=ToyDecoder, protocol=1, testing="tests.broken")
+LIKE_VIT = replace(VIT, testing="vedcore_plugin_vit.testing")
+LIKE_GPT2 = replace(GPT2, testing="vedcore_plugin_gpt2.testing")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A backbone with one fault, and the law that catches it."""
+
+    law: str
+    name: str
+    record: Backbone
+
+
+FAULTS: list[Fault] = []
+
+
+def caught_by(law: str, base: Backbone | None = None, **changes: Any) -> Callable[[type], type]:
+    """The decorated model breaks this law. base: the record that it would have without its fault, read from it if None."""
+
+    def add(model):
+        record = base or (DECODER if issubclass(model, ToyDecoder) else ENCODER)
+        FAULTS.append(Fault(law, model.__name__, replace(record, model=model, **changes)))
+        return model
+
+    return add
+
+
+# contract
+
+
+@caught_by("record", protocol=2)
+class AnotherProtocol(ToyEncoder): ...
+
+
+@caught_by("record", name="toybox")
+class AnotherNameThanItsConfig(ToyDecoder): ...
+
+
+@caught_by("record", testing="tests.nowhere")
+class NoSmallConfigs(ToyEncoder): ...
+
+
+@model_config("toy")
+class DroppingConfig(ToyConfig):
+    def to_dict(self):
+        return {name: value for name, value in super().to_dict().items() if name != "layers"}
+
+
+@caught_by("config-round-trip")
+class DropsAConfigField(ToyEncoder):
+    config_class = DroppingConfig
+
+
+@model_config("toy")
+class RenamingConfig(ToyConfig):
+    def to_dict(self):
+        return {"n_head" if name == "heads" else name: value for name, value in super().to_dict().items()}
+
+
+@caught_by("config-round-trip")
+class RenamesAConfigField(ToyDecoder):
+    config_class = RenamingConfig
+
+
+@model_config("toy")
+class RoundingConfig(ToyConfig):
+    eps: float = attrs.field(default=1e-5, converter=lambda value: round(value, 4))
+
+
+@caught_by("config-round-trip")
+class RoundsAConfigField(ToyEncoder):
+    config_class = RoundingConfig
+
+
+@model_config("toy")
+class CoercingConfig(ToyConfig):
+    layers: int = attrs.field(default=2, converter=int)
+
+
+@caught_by("config-types")
+class CoercesAConfigField(ToyDecoder):
+    config_class = CoercingConfig
+
+
+@model_config("toy")
+class LenientConfig(ToyConfig):
+    @classmethod
+    def from_dict(cls, data, where="config"):
+        return super().from_dict({**data, "bias": data.get("bias") in (True, "True", "true", 1)}, where)
+
+
+@caught_by("config-types")
+class CoercesWhatItReads(ToyEncoder):
+    config_class = LenientConfig
+
+
+@model_config("vit")
+class OtherDefaultConfig(ViTConfig):
+    layer_norm_eps: float = number(1e-6, above=0.0)
+
+
+@caught_by("config-reference", LIKE_VIT)
+class AnotherDefaultThanTheReference(ViTModel):
+    config_class = OtherDefaultConfig
+
+
+@caught_by("build")
+class ReadsAValueWhileItIsBuilt(ToyEncoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.rates = [rate.item() for rate in torch.linspace(0, 0.1, config.layers)]
+
+
+@caught_by("attributes")
+class TooFewCacheShapes(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.cache_shapes = self.cache_shapes[1:]
+
+
+@caught_by("names")
+class ForgetsATensor(ToyEncoder):
+    keymap = KeyMap(rules=(), dropped=("norm",))
+
+
+@caught_by("names")
+class OneNameForTwoTensors(ToyDecoder):
+    keymap = KeyMap(rules=(Rule("blocks.{i}.mlp_norm", "blocks.{i}.attention_norm"),))
+
+
+@caught_by("names")
+class AnAliasHidesAName(ToyEncoder):
+    keymap = KeyMap(rules=(), aliases=(("norm", "final_norm"),))
+
+
+# shapes
+
+
+@caught_by("shapes")
+class TransposedStates(ToyEncoder):
+    def between(self, x):
+        return x.transpose(1, 2)
+
+
+@caught_by("shapes")
+class RowsBehindTokens(ToyDecoder):
+    def between(self, x):
+        return x.transpose(0, 1)
+
+
+@caught_by("shapes")
+class AStateTooMany(ToyEncoder):
+    def between(self, x):
+        return torch.cat([x, x[:, :1]], dim=1)
+
+
+@caught_by("shapes")
+class NoNumberForABlankImage(ToyEncoder):
+    def forward(self, pixel_values, /, **options):
+        mean, deviation = pixel_values.mean((1, 2, 3), True), pixel_values.std((1, 2, 3), keepdim=True)
+        return super().forward((pixel_values - mean) / deviation, **options)
+
+
+@caught_by("stateless")
+class CachesOnTheModule(ToyDecoder):
+    def between(self, x):
+        self.last = x.detach()
+        return x
+
+
+@caught_by("stateless")
+class CachesInAList(ToyEncoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.seen = []
+
+    def between(self, x):
+        self.seen.append(x.detach())
+        return x
+
+
+@caught_by("stateless")
+class CachesInADict(ToyEncoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.memo = {"states": None}
+
+    def between(self, x):
+        self.memo["states"] = x.detach()
+        return x
+
+
+@caught_by("stateless")
+class CountsItsCallsAndAddsThem(ToyEncoder):
+    calls = 0
+
+    def between(self, x):
+        self.calls += 1
+        return x + self.calls
+
+
+@caught_by("deterministic")
+class DropoutInEval(ToyDecoder):
+    def between(self, x):
+        return F.dropout(x, 0.1, training=True)
+
+
+@caught_by("batch-independence")
+class SharesAMeanBetweenImages(ToyEncoder):
+    def between(self, x):
+        return x - x.mean(0, keepdim=True) / 2
+
+
+@caught_by("batch-independence")
+class SharesAMeanBetweenRows(ToyDecoder):
+    def between(self, x):
+        return x - x.mean((0, 1), keepdim=True) / 2
+
+
+@caught_by("causality")
+class LeaksTheFuture(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, mask=None)
+
+
+@caught_by("looks-at-the-image")
+class NeverLooksAtTheImage(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, memory=None)
+
+
+@caught_by("memory-mask")
+class IgnoresTheMemoryMask(ToyDecoder):
+    def read(self, step, x):
+        memory = step.memory
+        return replace(step, memory=memory and Memory(memory.layers, None, memory.rows))
+
+
+@caught_by("token-mask")
+class IgnoresTheTokenMask(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, mask=causal_mask(step.slots, step.extent))
+
+
+@caught_by("pixel-mask")
+class IgnoresThePixelMask(ToyEncoder):
+    def forward(self, pixel_values, /, *, pixel_mask=None, **options):
+        return super().forward(pixel_values, **options)
+
+
+@caught_by("pixel-mask")
+class MasksWhatItReturnsAlone(ToyEncoder):
+    def step(self, mask, trace):
+        return Step(trace=trace)
+
+
+@caught_by("resize")
+class RefusesAnotherSize(ToyEncoder):
+    def forward(self, pixel_values, /, *, interpolate_pos_encoding=False, **options):
+        return super().forward(pixel_values, **options)
+
+
+class UncheckedSize(PatchEmbeddings):
+    def forward(self, pixel_values, *tokens, interpolate_pos_encoding):
+        if interpolate_pos_encoding:
+            return super().forward(pixel_values, *tokens, interpolate_pos_encoding=True)
+        x, grid = self.patches(pixel_values)
+        return x + self.positions, grid
+
+
+@caught_by("resize")
+class DoesNotCheckTheSize(ToyEncoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.embeddings.__class__ = UncheckedSize
+
+
+class UncheckedPatches(nn.Module):
+    def __init__(self, projection):
+        super().__init__()
+        self.projection = projection
+
+    def forward(self, pixel_values):
+        x = self.projection(pixel_values)
+        return x.flatten(2).transpose(1, 2), x.shape[2:]
+
+
+@caught_by("shape-errors")
+class TorchsErrorForAnotherNumberOfChannels(ToyEncoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.embeddings.patches = UncheckedPatches(self.embeddings.patches.projection)
+
+
+@caught_by("inputs-embeds")
+class ScalesEmbeddingsTwice(ToyDecoder):
+    def forward(self, input_ids, step, /, *, inputs_embeds=None):
+        return super().forward(input_ids, step, inputs_embeds=None if inputs_embeds is None else 2 * inputs_embeds)
+
+
+@caught_by("bfloat16")
+class MakesAFloat32Tensor(ToyEncoder):
+    def between(self, x):
+        return x + torch.ones(x.shape[-1], device=x.device)
+
+
+@caught_by("gradients")
+class UnusedParameter(ToyEncoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.scale = nn.Parameter(torch.ones(config.hidden_size))
+
+
+@caught_by("gradients")
+class DetachedStates(ToyDecoder):
+    def between(self, x):
+        return x.detach()
+
+
+@caught_by("gradients")
+class ReadsAPartThatAFileMayLack(ToyEncoder):
+    keymap = KeyMap(rules=(), optional=("norm",))
+
+
+@caught_by("pickles")
+class KeepsALambda(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.between = lambda x: 2 * x
+
+
+@caught_by("swapped-linear")
+class ReadsAWeightPastItsModule(ToyEncoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.out = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def between(self, x):
+        return F.linear(x, self.out.weight, self.out.bias)
+
+
+# parity
+
+
+@caught_by("parity", LIKE_VIT)
+class AnotherEps(ViTModel):
+    def __init__(self, config):
+        super().__init__(config)
+        self.norm.eps = 10 * config.layer_norm_eps
+
+
+@caught_by("parity", LIKE_GPT2)
+class AnotherScale(GPT2LMHeadModel):
+    def __init__(self, config):
+        super().__init__(config)
+        self.blocks[0].attention.scale *= 1.1
+
+
+@caught_by("parity", LIKE_GPT2)
+class AnotherActivation(GPT2LMHeadModel):
+    def __init__(self, config):
+        super().__init__(config)
+        self.blocks[0].mlp.act = F.gelu
+
+
+# cache
+
+
+@caught_by("cache")
+class CountsPositionsFromZero(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, positions=torch.arange(x.shape[1], device=x.device)[None])
+
+
+@caught_by("unequal-rows")
+class TakesTheSlotsOfTheFirstRow(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, positions=step.slots[:1])
+
+
+def memory_of_rows(memory, rows):
+    """A memory with ``rows`` rows, the images one after another and from the first again."""
+    times = rows // memory.layers[0][0].shape[0]
+    mask = None if memory.mask is None else memory.mask.repeat(times, 1)
+    return Memory(tuple((k.repeat(times, 1, 1, 1), v.repeat(times, 1, 1, 1)) for k, v in memory.layers), mask)
+
+
+@caught_by("shared-memory")
+class RepeatsTheMemoryInAnotherOrder(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, memory=step.memory and memory_of_rows(step.memory, len(x)))
+
+
+@caught_by("shared-memory")
+class ExpectsKeysForEachRow(ToyDecoder):
+    def read(self, step, x):
+        if step.memory is not None and len(step.memory.layers[0][0]) != len(x):
+            raise InputError("keys and rows differ in number")
+        return step
+
+
+@caught_by("shared-memory")
+class IgnoresWhichImageARowNames(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, memory=step.memory and Memory(step.memory.layers, step.memory.mask))
+
+
+@caught_by("compile")
+class ReadsAValue(ToyEncoder):
+    def between(self, x):
+        return x * (2 if x.sum().item() > 1e9 else 1)
+
+
+@caught_by("compile")
+class ReadsAValueWhereThereIsACache(ToyDecoder):
+    def read(self, step, x):
+        if step.cache is not None and bool((step.slots >= self.max_positions).any()):
+            raise InputError("too many tokens")
+        return step
+
+
+@caught_by("compile")
+class LooksAtTheClock(ToyEncoder):
+    def between(self, x):
+        time.thread_time()
+        return x
+
+
+@caught_by("export")
+class ReadsAValueUnlessDynamoLooks(ToyEncoder):
+    def between(self, x):
+        if not torch.compiler.is_dynamo_compiling() and not x.is_meta and bool(x.isnan().any()):
+            raise InputError("not a number")
+        return x
+
+
+@caught_by("meta")
+class MakesATensorOnTheCpu(ToyEncoder):
+    def between(self, x):
+        return x + torch.ones(x.shape[-1], dtype=x.dtype, device="cpu")
+
+
+@caught_by("meta")
+class MakesATensorWithoutADevice(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, positions=step.slots + torch.zeros(x.shape[1], dtype=torch.long))
+
+
+# files
+
+
+@caught_by("save-and-load")
+class SavesNoNorm(ToyEncoder):
+    def sections(self):
+        return [Section("", self, self.keymap, without=("norm",))]
+
+
+@caught_by("save-and-load")
+class KeepsATensorOutsideItsParameters(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.shift = torch.randn(config.hidden_size).tolist() if torch.get_default_device().type == "cpu" else [0.0]
+
+    def between(self, x):
+        return x + sum(self.shift)
+
+
+class Lenient:
+    """Reads a file with surplus or missing tensors."""
+
+    missing_ok: tuple[str, ...] = ()
+    hides: Literal["", "surplus"] = ""
+
+    @classmethod
+    def from_pretrained(cls, folder, **options):
+        with without_storage():
+            part = cls(cls.config_class.from_pretrained(folder))
+        keymap = replace(cls.keymap, dropped=(cls.hides,) if cls.hides else ())
+        load_sections([Section("", part, keymap)], Path(folder), missing_ok=cls.missing_ok)
+        return part.eval()
+
+
+@caught_by("strict-load")
+class LoadsAFileThatLacksATensor(Lenient, ToyEncoder):
+    missing_ok = ("norm",)
+
+
+@caught_by("strict-load")
+class LoadsAFileWithOneMoreTensor(Lenient, ToyDecoder):
+    hides = "surplus"
+
+
+@caught_by("reference-loads", LIKE_VIT)
+class WritesNamesOfItsOwn(ViTModel):
+    keymap = replace(
+        VIT_KEYMAP,
+        rules=(*VIT_KEYMAP.rules[:-1], Rule("final_norm", "norm")),
+        aliases=(*VIT_KEYMAP.aliases, ("layernorm", "final_norm")),
+    )
+
+
+@model_config("gpt2")
+class SmallerConfig(GPT2Config):
+    def to_dict(self):
+        return {name: value for name, value in super().to_dict().items() if name != "scale_attn_weights"}
+
+
+@caught_by("config-round-trip", LIKE_GPT2)
+class DropsAFieldOfTheReference(GPT2LMHeadModel):
+    config_class = SmallerConfig

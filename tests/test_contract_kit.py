@@ -1,0 +1,198 @@
+"""The contract catches planted faults, each by the law that is meant for it and by no other."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.broken import DECODER, ENCODER, FAULTS, LeaksTheFuture, MakesAFloat32Tensor
+from vedcore.errors import PluginError
+from vedcore.testing import CHECKS, BackboneContract, check_backbone
+from vedcore.testing.checks import LEVELS
+
+IDS = [
+    "record",
+    "config-round-trip",
+    "config-types",
+    "config-reference",
+    "build",
+    "attributes",
+    "names",
+    "shapes",
+    "stateless",
+    "deterministic",
+    "batch-independence",
+    "causality",
+    "looks-at-the-image",
+    "memory-mask",
+    "token-mask",
+    "pixel-mask",
+    "resize",
+    "shape-errors",
+    "inputs-embeds",
+    "bfloat16",
+    "gradients",
+    "pickles",
+    "swapped-linear",
+    "parity",
+    "cache",
+    "unequal-rows",
+    "shared-memory",
+    "compile",
+    "export",
+    "meta",
+    "save-and-load",
+    "strict-load",
+    "reference-loads",
+]
+
+LEAK = replace(DECODER, model=LeaksTheFuture)
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.name}-{fault.law}")
+def test_a_fault_is_caught_by_its_law_and_by_no_other(fault):
+    report = check_backbone(fault.record)
+    (failed,) = report.of("failed")
+    assert failed.check == fault.law, failed.reason
+    check = CHECKS[fault.law]
+    assert failed.reason.startswith(f"{check.law}: ")
+    assert f"Usual cause: {check.cause}. Config: " in failed.reason
+    later = [o for o in report.outcomes if LEVELS.index(o.level) > LEVELS.index(failed.level)]
+    assert {o.result for o in later} <= {"blocked", "unclaimed"}
+
+
+@pytest.mark.parametrize("record", [ENCODER, DECODER], ids=lambda record: record.role)
+def test_a_backbone_without_a_fault_passes_and_what_it_does_not_claim_is_listed(record):
+    report = check_backbone(record)
+    assert report.passed, report.of("failed")
+    assert [o.check for o in report.of("unclaimed")] == ["config-reference", "parity", "reference-loads"]
+    bare = check_backbone(replace(record, claims=()))
+    unclaimed = ["pixel-mask", "resize"] if record is ENCODER else []
+    assert {o.check for o in bare.of("unclaimed")} == {*unclaimed, "config-reference", "parity", "reference-loads"}
+    assert bare.passed
+
+
+def test_every_law_of_the_kit_catches_a_fault():
+    assert {fault.law for fault in FAULTS} == set(CHECKS)
+
+
+def test_check_ids_are_stable_and_each_has_a_law_a_cause_and_a_level():
+    assert list(CHECKS) == IDS
+    for name, check in CHECKS.items():
+        assert check.id == name
+        assert check.law
+        assert check.cause
+        assert check.level in LEVELS
+    assert [check.level for check in CHECKS.values()] == sorted(
+        (check.level for check in CHECKS.values()), key=LEVELS.index
+    )
+
+
+def test_a_check_comes_after_earlier_ones_of_its_level():
+    for check in CHECKS.values():
+        for other in check.after:
+            assert CHECKS[other].level == check.level
+            assert IDS.index(other) < IDS.index(check.id)
+
+
+def test_a_failure_names_the_law_the_config_the_first_diverging_place_and_the_usual_cause():
+    (failed,) = check_backbone(LEAK).of("failed")
+    assert failed.reason.startswith("a later token never changes an earlier logit: LawBroken: logits before the token")
+    assert "differs by up to " in failed.reason
+    assert "first at [0, 0, 0] of [2, 5, " in failed.reason
+    assert "Usual cause: a mask that is not causal. Config: {'vocab_size': " in failed.reason
+
+
+def test_a_failed_check_blocks_later_levels_and_what_comes_after_it():
+    report = check_backbone(LEAK)
+    blocked = {o.check: o.reason for o in report.of("blocked")}
+    assert blocked["token-mask"] == "it comes after 'causality', which did not pass"
+    assert {blocked[name] for name in ("cache", "export", "strict-load")} == {"the level 'shapes' failed"}
+    assert "gradients" in {o.check for o in report.of("passed")}
+
+
+def test_a_report_is_json_and_one_line():
+    report = check_backbone(LEAK)
+    content = json.loads(report.to_json())
+    assert content["backbone"] == "decoder toy"
+    outcome = next(o for o in content["outcomes"] if o["check"] == "causality")
+    assert outcome["level"] == "shapes"
+    assert outcome["result"] == "failed"
+    assert str(report).startswith("decoder toy: ")
+    assert str(report).endswith("3 unclaimed (failed: causality)")
+    assert "1 failed" in str(report)
+    assert "\n" not in str(report)
+    assert not report.passed
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "told"),
+    [
+        ("casuality", "it looks ahead", "excluded, but there is no check 'casuality'"),
+        ("causality", " ", "excluded without a reason"),
+        ("pixel-mask", "no pixels", "excluded (no pixels), but the law is not asked of this decoder: remove it"),
+        ("parity", "no reference", "excluded (no reference), but the law is not asked of this decoder: remove it"),
+    ],
+)
+def test_an_exclusion_names_a_law_that_is_asked_and_has_a_reason(name, reason, told):
+    report = check_backbone(replace(DECODER, protocol=2), exclude={name: reason})
+    excluded, record = report.of("failed")
+    assert (excluded.check, excluded.reason) == (name, told)
+    assert record.check == "record"
+    assert len({o.check for o in report.outcomes}) == len(report.outcomes)
+
+
+def test_an_excluded_check_that_passes_fails():
+    (failed,) = check_backbone(DECODER, exclude={"causality": "it looks ahead"}).of("failed")
+    assert failed.check == "causality"
+    assert failed.reason == "excluded (it looks ahead), but the law holds: remove it"
+
+
+def test_a_law_that_does_not_hold_is_excluded_with_a_reason():
+    report = check_backbone(
+        replace(ENCODER, model=MakesAFloat32Tensor), exclude={"bfloat16": "float32 alone is promised"}
+    )
+    assert report.passed
+    assert [(o.check, o.reason) for o in report.of("excluded")] == [("bfloat16", "float32 alone is promised")]
+    assert not report.of("blocked")
+
+
+def test_a_contract_without_a_record_is_an_error():
+    with pytest.raises(PluginError, match="TestNothing needs a class attribute record"):
+        type("TestNothing", (BackboneContract,), {})
+
+
+def contract(**attributes):
+    return type("TestToy", (BackboneContract,), {"__module__": __name__, **attributes})
+
+
+def outcome_of(made, check):
+    try:
+        getattr(made(), f"test_{check.replace('-', '_')}")()
+    except (pytest.skip.Exception, pytest.fail.Exception) as outcome:
+        return f"{type(outcome).__name__}: {outcome}"
+    return "passed"
+
+
+@pytest.mark.parametrize(("record", "other"), [(ENCODER, "decoder"), (DECODER, "encoder")], ids=lambda x: str(x)[:9])
+def test_a_contract_class_has_one_test_for_each_check_and_one_for_its_exclusions(record, other):
+    made = contract(record=record)
+    tests = {name for name in dir(made) if name.startswith("test_")}
+    checks = {check.id for check in CHECKS.values() if check.role != other}
+    assert tests == {f"test_{check.replace('-', '_')}" for check in checks} | {"test_exclusions"}
+    assert all(getattr(made, f"test_{check.replace('-', '_')}").__doc__ == CHECKS[check].law for check in checks)
+
+
+def test_a_contract_class_passes_fails_and_skips_as_its_report_says():
+    made = contract(record=LEAK, __qualname__="Leak")
+    assert outcome_of(made, "gradients") == "passed"
+    assert outcome_of(made, "causality").startswith("Failed: toy: a later token never changes an earlier logit")
+    assert outcome_of(made, "strict-load") == "Skipped: blocked: the level 'shapes' failed"
+    assert outcome_of(made, "parity") == "Skipped: unclaimed: the record does not claim 'reference'"
+
+
+def test_a_contract_class_refuses_a_wrong_exclusion():
+    made = contract(record=DECODER, exclude={"casuality": "it looks ahead", "causality": ""})
+    with pytest.raises(PluginError, match="no check 'casuality'; 'causality': excluded without a reason"):
+        made().test_exclusions()
+    contract(record=LEAK, exclude={"causality": "it looks ahead"})().test_exclusions()
