@@ -464,3 +464,31 @@ def test_every_error_of_this_file_is_a_vedcore_error():
     assert {ConfigError, CheckpointError, CheckpointNotFound, SaveError} <= set(VedcoreError.__subclasses__()) | set(
         CheckpointError.__subclasses__()
     )
+
+
+def test_the_next_save_sweeps_what_a_killed_one_has_left(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    target = tmp_path / "model"
+    target.mkdir()
+    (tmp_path / f".model.tmp-{dead.pid}-0123abcd").mkdir()
+    (tmp_path / f".model.tmp-{dead.pid}-0123abcd" / "half").write_text("x")
+    mine = tmp_path / f".model.tmp-{os.getpid()}-0123abcd"
+    mine.mkdir()
+    other = tmp_path / ".model.tmp-notes"
+    other.mkdir()
+    with staged(target) as stage:
+        (stage / "config.json").write_text("{}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine.name, other.name, "model"])
+
+
+def test_a_folder_that_a_killed_save_had_set_aside_goes_back(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    aside = tmp_path / f".model.tmp-{dead.pid}-0123abcd-old"
+    aside.mkdir()
+    (aside / "tokenizer.json").write_text("{}")
+    with staged(tmp_path / "model") as stage:
+        (stage / "config.json").write_text("{}")
+    assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["config.json", "tokenizer.json"]
+    assert not aside.exists()

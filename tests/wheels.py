@@ -1,7 +1,8 @@
 """Build the wheel of every distribution, install them in an empty environment, and use them there: ``make wheels``.
 
-The wheels are what is tested: the environment has no link to this folder. It reads an image with the command and runs the
-contract of every installed backbone.
+The wheels are what is tested: the environment has no link to this folder. It reads the example images with the command;
+writes new plugins and installs them, and the tutorial's; runs the contract of every installed backbone; and reads an image
+with each of the new encoders.
 """
 
 from __future__ import annotations
@@ -38,6 +39,24 @@ sys.exit(bad)
 """
 
 
+READ = """
+import sys
+from vedcore import ImageProcessor, Processor, Tokenizer, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from vedcore.config import pair
+from vedcore.registry import registry
+name, adapter, folder = sys.argv[1:]
+reader = registry().checkpoint("line-reader").folder
+decoder = registry().backbone("gpt2", "decoder").config(vocab_size=99, n_positions=28, n_embd=32, n_layer=2, n_head=4)
+encoder = registry().backbone(name, "encoder").config()
+ids = dict(decoder_start_token_id=1, bos_token_id=1, eos_token_id=2, pad_token_id=0)
+model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(encoder=encoder, decoder=decoder, adapter=adapter, **ids))
+model.save_pretrained(folder)
+height, width = pair(encoder.image_size)
+images = ImageProcessor(size={"height": height, "width": width})
+Processor(images, Tokenizer.from_pretrained(reader)).save_pretrained(folder)
+"""
+
+
 def main() -> None:
     """Build, install, read, check."""
     folders = [ROOT, *sorted((ROOT / "plugins").iterdir())]
@@ -67,8 +86,17 @@ def main() -> None:
         images = ROOT / "examples/images"
         run(str(environment / "bin/vedcore"), "read", str(images), cwd=temporary)
         run(str(environment / "bin/vedcore"), "plugins", cwd=temporary)
+        new = {role: f"fresh-{role}" for role in ("encoder", "decoder", "adapter")}
+        for role, name in new.items():
+            run(str(environment / "bin/vedcore"), "new-plugin", name, "--role", role, "--into", temporary)
+            run(*install, str(Path(temporary) / f"vedcore-plugin-{name}"))
+        run(*install, str(ROOT / "examples/vedcore-plugin-convnext"))
         run(*install, "hypothesis", "transformers")
         run(python, "-c", CONTRACTS, cwd=temporary)
+        for encoder, adapter in ((new["encoder"], new["adapter"]), ("convnext", "linear")):
+            folder = str(Path(temporary) / encoder)
+            run(python, "-c", READ, encoder, adapter, folder, cwd=temporary)
+            run(str(environment / "bin/vedcore"), "read", str(images / "03-date.png"), "--model", folder, cwd=temporary)
 
 
 def run(*command: str, cwd: str | None = None, quiet: bool = False) -> None:

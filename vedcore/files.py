@@ -115,6 +115,7 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
     try:
         if target.exists() and not target.is_dir():
             raise SaveError(f"{target}: exists and is not a folder; a checkpoint is saved to a folder")
+        _sweep(target)
         stage.mkdir(parents=True)
         yield stage
         written = {path.name for path in stage.iterdir()}
@@ -151,6 +152,31 @@ def _keep(old: Path, new: Path) -> None:
         shutil.copytree(old, new, symlinks=True, copy_function=link)
     else:
         link(str(old), str(new))
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a save that was killed has left beside ``target``; a folder that it had set aside goes back."""
+    if not target.parent.is_dir():
+        return
+    prefix = f".{target.name}.tmp-"
+    for left in [path for path in target.parent.iterdir() if path.name.startswith(prefix)]:
+        process, _, _ = left.name.removeprefix(prefix).partition("-")
+        if not process.isdecimal() or _is_alive(int(process)):
+            continue
+        if left.name.endswith("-old") and not target.exists():
+            os.rename(left, target)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _exchange(stage: Path, target: Path) -> None:
