@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -97,17 +97,18 @@ def few_rows_pay(linears: Sequence[Any]) -> bool:
     """
     key = (torch.get_num_threads(), *sorted({(layer.in_features, layer.out_features) for layer in linears}))
     if linears and key not in _measured:
-        sample = linears[:: max(1, len(linears) // 8)]  # together more than a cache holds, where the model is
+        sample = linears[:: max(1, len(linears) // 8)][:8]  # together more than a cache holds, where the model is
         _measured[key] = all(_gain(sample, rows) > 1.2 for rows in (1, 4))
     return bool(linears) and _measured[key]
 
 
 def _gain(linears: Sequence[Any], rows: int) -> float:
     """The time of ``F.linear`` over that of the transposed product, each layer at its best of five in turn."""
-    best = [[float("inf")] * len(linears) for _ in range(2)]
+    products: tuple[Callable[..., Tensor], ...] = (F.linear, few_row_product)
+    best = [[float("inf")] * len(linears) for _ in products]
     with torch.inference_mode():
         for _ in range(5):
-            for product, times in zip((F.linear, few_row_product), best, strict=True):
+            for product, times in zip(products, best, strict=True):
                 for index, layer in enumerate(linears):
                     x = torch.ones(rows, layer.in_features)
                     started = time.perf_counter()
