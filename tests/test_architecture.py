@@ -13,6 +13,7 @@ ROOMS = (
     ("checkpoint", "vision", "text"),
     ("nn", "generation", "hookspecs"),
     ("adapters", "registry"),
+    ("compose",),
     ("model",),
     ("reader",),
     ("scaffold",),

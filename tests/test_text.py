@@ -383,9 +383,9 @@ def test_ids_of_every_kind_are_decoded(ours):
 def test_folder_without_tokenizer_json_says_what_is_there(tmp_path):
     with pytest.raises(TokenizerError, match=r"no tokenizer\.json .*it holds nothing"):
         Tokenizer.from_pretrained(tmp_path)
-    (tmp_path / "vocab.txt").write_text("a")
+    (tmp_path / "vocab.json").write_text("{}")
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(TokenizerError, match=r"it holds config\.json, vocab\.txt"):
+    with pytest.raises(TokenizerError, match=r"vocab\.json and merges\.txt, .*it holds config\.json, vocab\.json"):
         Tokenizer.from_pretrained(tmp_path)
     with pytest.raises(TokenizerError, match="no such folder"):
         Tokenizer.from_pretrained(tmp_path / "gone")

@@ -7,8 +7,10 @@ Shapes: B images, R rows, T tokens, S encoder states, D hidden size, V vocabular
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -18,6 +20,24 @@ from torch import Tensor, nn
 
 from vedcore.adapters import Inserted, join
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
+from vedcore.compose import (
+    ID_NAMES,
+    MODEL_TYPE,
+    OWN_FILE,
+    OWN_MODEL_TYPE,
+    Asked,
+    build,
+    cast,
+    checksums,
+    give_cross,
+    is_unchanged,
+    own_settings,
+    part_config,
+    seeded,
+    settle,
+    split,
+    stored_checksums,
+)
 from vedcore.config import Config, TokenIds, settings, text, to_dict, token_ids
 from vedcore.errors import CheckpointNotFound, ConfigError, InputError, foreign
 from vedcore.files import read_json, staged, write_json
@@ -31,14 +51,13 @@ from vedcore.generation import (
 )
 from vedcore.hub import resolve
 from vedcore.keymap import KeyMap, Rule
-from vedcore.nn import initialize, lean, without_storage
+from vedcore.nn import Twin, initialize, without_storage
 from vedcore.registry import registry
 from vedcore.types import EncoderOutput, Memory, Recorder, Step, causal_mask
 
-MODEL_TYPE = "vision-encoder-decoder"
-OWN_MODEL_TYPE = "vedcore"
-"""Of what transformers cannot represent (layers that an adapter made): it refuses the file instead of making them up."""
-ID_NAMES = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
+
+class UntrainedWarning(UserWarning):
+    """Text is written with weights that still hold their first, random values."""
 
 
 @settings
@@ -104,22 +123,7 @@ def _ours_alone(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _part_config(value: Any, role: str) -> Any:
-    """A config of a part, from itself or from the dict of a config.json, ready for its role."""
-    if isinstance(value, Mapping):
-        model_type = value.get("model_type")
-        if not isinstance(model_type, str):
-            raise ConfigError(f"the {role}'s config has no model_type; it names the architecture, for instance 'vit'")
-        model_type = model_type.removeprefix(f"{OWN_MODEL_TYPE}:")
-        value = registry().backbone(model_type, role).config.from_dict({**value, "model_type": model_type}, role)
-    if not isinstance(getattr(value, "model_type", None), str):
-        raise ConfigError(f"the {role}'s config must be a config or the dict of one, got {type(value).__name__}")
-    if role == "decoder":
-        if getattr(value, "add_cross_attention", None) is False:
-            value = value.replace(add_cross_attention=True)
-        implied = [name for name in ("is_decoder", "add_cross_attention") if value.extra.get(name) is True]
-        if implied:  # written for transformers; here the role says it
-            value = value.replace(extra={k: v for k, v in value.extra.items() if k not in implied})
-    return value
+    return part_config(value, role, registry())
 
 
 @dataclass(slots=True)
@@ -170,13 +174,19 @@ class VisionEncoderDecoderModel(nn.Module):
                 raise ConfigError("VisionEncoderDecoderModel needs a config, or an encoder and a decoder")
             config = VisionEncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
         self.config = config
-        self.encoder = _build(config.encoder, "encoder") if encoder is None else encoder
-        self.decoder = _build(config.decoder, "decoder") if decoder is None else decoder
+        self.encoder = build(config.encoder, "encoder") if encoder is None else encoder
+        self.decoder = build(config.decoder, "decoder") if decoder is None else decoder
+        give_cross(self.decoder, config.decoder)
         adapter = registry().adapter(config.adapter).adapter
         join(adapter, self.decoder)
         self.bridge = adapter.bridge(self.encoder.hidden_size, self.decoder.memory_size)
         initialize(self.bridge, self.decoder.seam.initializer_range)
+        weight = next(self.decoder.token_embedding.parameters())
+        self.bridge.to(dtype=weight.dtype, device=weight.device)
         self.generation_config = GenerationConfig()
+        self._twin = Twin()
+        self._first_values: dict[str, dict[str, int]] = {}
+        self._has_warned = False
 
     @property
     def device(self) -> torch.device:
@@ -187,6 +197,13 @@ class VisionEncoderDecoderModel(nn.Module):
     def dtype(self) -> torch.dtype:
         """The type of the weights."""
         return next(self.parameters()).dtype
+
+    @property
+    def untrained(self) -> list[str]:
+        """The names of the parameters that started random when the model was composed and still hold those values."""
+        parameters = dict(self.named_parameters())
+        first = self._first_values.items()
+        return sorted(name for name, sums in first if name in parameters and is_unchanged(parameters[name], sums))
 
     def sections(self) -> list[Section]:
         """How the model stands in a checkpoint."""
@@ -224,6 +241,83 @@ class VisionEncoderDecoderModel(nn.Module):
             model = cls(config)
         load_sections(model.sections(), folder, allow_pickle=allow_pickle, dtype=dtype)
         model.generation_config = model._settle_ids(generation_config)
+        model._first_values = stored_checksums(folder)
+        return model.to(device).eval() if device is not None else model.eval()
+
+    @classmethod
+    def from_encoder_decoder_pretrained(
+        cls,
+        encoder_pretrained_model_name_or_path: str | os.PathLike[str] | None = None,
+        decoder_pretrained_model_name_or_path: str | os.PathLike[str] | None = None,
+        *,
+        encoder_model: Any = None,
+        decoder_model: Any = None,
+        encoder_config: Any = None,
+        decoder_config: Any = None,
+        encoder_revision: str | None = None,
+        decoder_revision: str | None = None,
+        adapter: str = "linear",
+        seed: int | torch.Generator | None = None,
+        allow_pickle: bool = False,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        **config_fields: Any,
+    ) -> Self:
+        """A model in eval mode of two parts, each from a folder or a hub id, a built model, or a config (random weights).
+
+        A folder holds a standalone checkpoint, of whatever class with whatever head, or a whole model, of which the part is
+        taken. A config beside a folder stands for its config.json. ``encoder_x=``, ``decoder_x=`` set fields of the parts'
+        configs, ``decoder_start_token_id=`` and the other ids those of the model, which else come from the decoder's
+        folder. A built model becomes a part of this one and is changed with it: it is given cross-attention and ``dtype``.
+
+        seed: what the new tensors follow from: cross-attention and head where the decoder has none, the bridge between
+        unequal widths, all of a part that is built from a config. They are in ``untrained``. Without a seed one is drawn
+        from torch's state.
+        Raises TypeError (an unknown keyword), ConfigError (ids that contradict each other, parts that do not fit),
+        CheckpointError, PluginNotFound.
+        """
+        encoder_fields, decoder_fields, ids = split(config_fields)
+        first = Asked(
+            role="encoder",
+            name=encoder_pretrained_model_name_or_path,
+            revision=encoder_revision,
+            model=encoder_model,
+            config=encoder_config,
+            fields=encoder_fields,
+        )
+        second = Asked(
+            role="decoder",
+            name=decoder_pretrained_model_name_or_path,
+            revision=decoder_revision,
+            model=decoder_model,
+            config=decoder_config,
+            fields=decoder_fields,
+        )
+        with seeded(seed):
+            encoder = first.source(allow_pickle=allow_pickle, dtype=dtype)
+            decoder = second.source(allow_pickle=allow_pickle, dtype=dtype)
+            config = VisionEncoderDecoderConfig(
+                encoder=encoder.module.config, decoder=decoder.module.config, adapter=adapter, **ids
+            )
+            found, generation_config = settle(decoder, config.decoder, ids)
+            for name, value in found.items():
+                setattr(config, name, value)
+            if dtype is None and (encoder.module.dtype, encoder.module.device) != (
+                decoder.module.dtype,
+                decoder.module.device,
+            ):
+                raise ConfigError(
+                    f"the encoder is {encoder.module.dtype} on {encoder.module.device}, the decoder "
+                    f"{decoder.module.dtype} on {decoder.module.device}; pass dtype= to bring both to one type, and move "
+                    "built models to one device"
+                )
+            model = cls(config, encoder.module, decoder.module)
+        if dtype is not None:
+            cast(model, dtype)
+        known = encoder.known | decoder.known
+        new = {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in known}
+        model._first_values = {name: checksums(parameter) for name, parameter in new.items()}
+        model.generation_config = generation_config
         return model.to(device).eval() if device is not None else model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "50GB") -> None:
@@ -233,7 +327,12 @@ class VisionEncoderDecoderModel(nn.Module):
         if isinstance(self.decoder.cross, Inserted):
             config = _ours_alone(config)
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(self.generation_config, name) is None}
-        with staged(folder, replaces=WEIGHT_FILES) as stage:
+        untrained = {name: self._first_values[name] for name in self.untrained}
+        ours = {name: value for name, value in own_settings(Path(folder)).items() if name != "untrained"}
+        ours |= {"untrained": untrained} if untrained else {}
+        with staged(folder, replaces=(*WEIGHT_FILES, OWN_FILE)) as stage:
+            if ours:
+                write_json(stage / OWN_FILE, ours)
             write_json(stage / "config.json", {**config, "architectures": ["VisionEncoderDecoderModel"]})
             self.generation_config.replace(**ids).write(stage)
             write_tensors(stage, tensors, max_shard_size)
@@ -388,18 +487,20 @@ class VisionEncoderDecoderModel(nn.Module):
         )
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
         config = config.replace(**ids)
+        self._warn_if_untrained()
+        model = self._twin.of(self)
         with torch.inference_mode():
             if encoder_outputs is not None:
                 encoded = _encoder_output(encoder_outputs)
             elif pixel_values is not None:
-                encoded = self.encode(
+                encoded = model.encode(
                     pixel_values, pixel_mask=pixel_mask, interpolate_pos_encoding=interpolate_pos_encoding
                 )
             else:
                 raise InputError("generate needs pixel_values or encoder_outputs")
-            memory = self.remember(encoded)
+            memory = model.remember(encoded)
         output: GenerationOutput = generate(
-            lean(self.decoder),
+            model.decoder,
             memory,
             config,
             images=encoded.states.shape[0],
@@ -408,6 +509,20 @@ class VisionEncoderDecoderModel(nn.Module):
             generator=generator,
         )
         return output if config.return_dict_in_generate else output.sequences
+
+    def _warn_if_untrained(self) -> None:
+        """Once a model, however often it writes."""
+        if self._has_warned or not self._first_values:
+            return
+        self._has_warned = True
+        if names := self.untrained:
+            warnings.warn(
+                f"{len(names)} tensors still hold the random values that they started from ({', '.join(names[:3])}"
+                f"{', ...' if len(names) > 3 else ''}), so the text means little; train the model first. "
+                "model.untrained names them all",
+                UntrainedWarning,
+                stacklevel=3,
+            )
 
     def _step(
         self,
@@ -470,11 +585,6 @@ class VisionEncoderDecoderModel(nn.Module):
         shifted = labels.roll(1, dims=1)
         shifted[:, 0] = start
         return shifted.masked_fill(shifted == -100, pad)
-
-
-def _build(config: Any, role: str) -> Any:
-    """The model of a part's config, from the plugin that its model type names."""
-    return registry().backbone(config.model_type, role).model(config)
 
 
 def _encoder_output(given: Any) -> EncoderOutput:

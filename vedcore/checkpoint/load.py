@@ -67,13 +67,17 @@ def load_sections(
     allow_pickle: bool = False,
     dtype: torch.dtype | None = None,
     missing_ok: Sequence[str] = (),
+    only: tuple[str, ...] | None = None,
 ) -> list[str]:
     """Fill the modules of ``sections`` with the weights in ``folder``, or raise CheckpointError and fill none.
 
     dtype: of the loaded floating-point tensors; None keeps each as it is stored.
-    missing_ok: prefixes of our names (behind the section's prefix) that the file may lack; returned are those that it did.
+    missing_ok: prefixes of our names (behind the section's prefix); the file may lack all that is under one, but not a part
+        of it. Returned are the names on disk that it did lack.
+    only: prefixes on disk; the file may hold what else it will, and it is not read. None: it holds the sections alone.
     """
-    with stored_tensors(folder, allow_pickle=allow_pickle) as stored:
+    with stored_tensors(folder, allow_pickle=allow_pickle) as everything:
+        stored = {name: tensor for name, tensor in everything.items() if only is None or name.startswith(only)}
         problems = _Problems()
         plan: list[tuple[Section, _Slot, StoredTensor, Place]] = []
         absent: list[str] = []
@@ -86,11 +90,13 @@ def load_sections(
             lacking = _absent_parts(section, sources)
             absent_parts += [(section, path) for path in lacking]
             wanted: dict[str, None] = {}
-            for slot in _slots(section, without=lacking):
+            slots = _slots(section, without=lacking)
+            free = tuple(prefix for prefix in missing_ok if not _holds_any(slots, prefix, sources))
+            for slot in slots:
                 found = [place for place in slot.places if place.name in sources]
                 wanted |= dict.fromkeys(place.name for place in slot.places)
                 if not found:
-                    allowed = any(name.startswith(tuple(missing_ok)) for name in slot.names) if missing_ok else False
+                    allowed = all(name.startswith(free) for name in slot.names)
                     (absent if allowed else problems.missing).append(section.prefix + slot.places[0].name)
                     continue
                 if len(found) > 1:
@@ -173,6 +179,12 @@ def _absent_parts(section: Section, sources: Mapping[str, StoredTensor]) -> list
         if not any(name in sources for name in names):
             absent.append(path)
     return absent
+
+
+def _holds_any(slots: Sequence[_Slot], prefix: str, sources: Mapping[str, StoredTensor]) -> bool:
+    """Whether a tensor that is under ``prefix`` by all of its names is on disk."""
+    under = [slot for slot in slots if all(name.startswith(prefix) for name in slot.names)]
+    return any(place.name in sources for slot in under for place in slot.places)
 
 
 def _slots(section: Section, without: Sequence[str] = ()) -> list[_Slot]:

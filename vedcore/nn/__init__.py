@@ -14,7 +14,7 @@ from vedcore.nn.blocks import (
 from vedcore.nn.drop import DropPath, drop
 from vedcore.nn.fairseq import LayerDrop, ScaledEmbedding
 from vedcore.nn.init import initialize
-from vedcore.nn.lean import lean
+from vedcore.nn.lean import Twin, lean
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
 from vedcore.nn.names import FAIRSEQ_BLOCKS, TENSORFLOW_NORMS, VIT_BLOCK_ALIASES, VIT_BLOCKS, bert_blocks
 from vedcore.nn.part import Part, without_storage
@@ -46,6 +46,7 @@ __all__ = [
     "SelfAttention",
     "TextEmbeddings",
     "TransformHead",
+    "Twin",
     "activation",
     "attend",
     "attention_probabilities",

@@ -1,4 +1,4 @@
-"""Images become pixel values as preprocessor_config.json says: resize, centre crop, rescale, normalise.
+"""Images become pixel values as preprocessor_config.json says: resize, crop or pad, rescale, normalise.
 
 B images, H x W pixels of an image, h x w of what a model gets. Values equal those of the Pillow backend of transformers,
 with these differences: every mode of image is made RGB (transformers raises where ``do_convert_rgb`` is not set), the
@@ -8,7 +8,7 @@ EXIF orientation is applied, floats are rounded to 8 bits and not truncated, and
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -49,12 +49,25 @@ _SHARED: dict[str, Any] = {
     "do_normalize": True,
     "image_mean": (0.5, 0.5, 0.5),
     "image_std": (0.5, 0.5, 0.5),
+    "do_align_long_axis": None,
+    "do_thumbnail": None,
+    "do_pad": None,
+    "do_crop_margin": None,
 }
+_PAGE = _SHARED | {"do_align_long_axis": False, "do_thumbnail": True, "do_pad": True}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "ViTImageProcessor": _SHARED,
     "DeiTImageProcessor": _SHARED
     | {"resample": 3, "size": _square(256), "crop_size": _square(224), "do_center_crop": True},
     "BeitImageProcessor": _SHARED | {"resample": 3, "crop_size": _square(224), "do_center_crop": False},
+    "DonutImageProcessor": _PAGE | {"size": {"height": 2560, "width": 1920}},
+    "NougatImageProcessor": _PAGE
+    | {
+        "size": {"height": 896, "width": 672},
+        "image_mean": (0.485, 0.456, 0.406),
+        "image_std": (0.229, 0.224, 0.225),
+        "do_crop_margin": True,
+    },
 }
 """What a file that is silent on a field means, by image_processor_type; a type that is not here is not read."""
 
@@ -87,6 +100,16 @@ def _as_size(name: str, value: Any) -> _Sides | None:
             f"longest_edge, of ints of at least 1, got {value!r}"
         )
     return given
+
+
+def _sized(kind: Any, value: Any) -> Any:
+    """The size with a list put as [height, width]; the files of Donut write [width, height]."""
+    is_list = isinstance(value, (list, tuple)) and len(value) == 2
+    return value[::-1] if is_list and kind == "DonutImageProcessor" else value
+
+
+def _size_setting(value: Any, processor: Any) -> _Sides | None:
+    return _as_size("size", _sized(processor.image_processor_type, value))
 
 
 def _as_crop(value: Any) -> _Sides | None:
@@ -150,7 +173,8 @@ def _setting(name: str) -> Any:
         value = _defaults(processor.image_processor_type)[name]
         return dict(value) if isinstance(value, dict) else value
 
-    return attrs.field(default=attrs.Factory(default, takes_self=True), converter=_READ[name])
+    read = attrs.Converter(_size_setting, takes_self=True) if name == "size" else _READ[name]
+    return attrs.field(default=attrs.Factory(default, takes_self=True), converter=read)
 
 
 def _check_type(instance: Any, attribute: Any, value: Any) -> None:
@@ -176,6 +200,10 @@ class ImageProcessor:
     do_normalize: bool | None = _setting("do_normalize")
     image_mean: tuple[float, ...] | None = _setting("image_mean")
     image_std: tuple[float, ...] | None = _setting("image_std")
+    do_align_long_axis: bool | None = _setting("do_align_long_axis")
+    do_thumbnail: bool | None = _setting("do_thumbnail")
+    do_pad: bool | None = _setting("do_pad")
+    do_crop_margin: bool | None = _setting("do_crop_margin")
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "image processor") -> ImageProcessor:
@@ -186,6 +214,8 @@ class ImageProcessor:
         kind = _as_type("ViTImageProcessor" if kind is None and old is None else old if kind is None else kind)
         try:
             _defaults(kind)
+            if "size" in fields:
+                fields["size"] = _sized(kind, fields["size"])
             fields.update({name: read(fields[name]) for name, read in _READ.items() if name in fields})
         except ConfigError as cause:
             raise ConfigError(f"{where}: {cause}") from cause
@@ -225,7 +255,9 @@ class ImageProcessor:
     @property
     def output_size(self) -> tuple[int, int] | None:
         """(h, w) of every result, or None where it depends on the image."""
-        fixed = self.crop_size if self.do_center_crop else self.size if self.do_resize else None
+        steps = _steps(self.image_processor_type)
+        sized = self.do_pad if _padded in steps else self.do_resize
+        fixed = self.crop_size if self.do_center_crop and _cropped in steps else self.size if sized else None
         return (fixed["height"], fixed["width"]) if fixed and "height" in fixed else None
 
     def __call__(
@@ -262,23 +294,10 @@ class ImageProcessor:
         return Batch(pixel_values=torch.from_numpy(stacked) if return_tensors == "pt" else stacked)
 
     def _pixels(self, image: Image.Image) -> NDArray[np.uint8]:
-        """An RGB image -> (h, w, 3) uint8, resized and cropped."""
-        if self.do_resize:
-            height, width = self._resized(image.height, image.width)
-            filter_ = Image.Resampling(2 if self.resample is None else self.resample)
-            with foreign(ImageError, f"resizing to {height} x {width}"):
-                image = image.resize((width, height), filter_)
-        pixels = np.asarray(image)
-        if self.do_center_crop:
-            size = self._needed("crop_size", "do_center_crop")
-            pixels = _centre(pixels, _bounded(size["height"], size["width"]))
-        return pixels
-
-    def _resized(self, height: int, width: int) -> tuple[int, int]:
-        size = self._needed("size", "do_resize")
-        if "height" in size:
-            return _bounded(size["height"], size["width"])
-        return _bounded(*_keep_shape(height, width, size["shortest_edge"], size.get("longest_edge")))
+        """An RGB image -> (h, w, 3) uint8 after every step of the type."""
+        for step in _steps(self.image_processor_type):
+            image = step(self, image)
+        return np.asarray(image)
 
     def _values(self) -> NDArray[np.float32]:
         """(3, 256): what each of the 256 levels becomes, a channel each; 256 sums and not one a pixel."""
@@ -297,6 +316,121 @@ class ImageProcessor:
         if value is None:
             raise ConfigError(f"image processor: {by} is set, but {name} is null")
         return value
+
+
+# The steps: an RGB image in, an RGB image out. What is switched off returns what it got.
+
+
+def _resized(processor: ImageProcessor, image: Image.Image) -> Image.Image:
+    if not processor.do_resize:
+        return image
+    size = processor._needed("size", "do_resize")
+    if "height" in size:
+        height, width = size["height"], size["width"]
+    else:
+        height, width = _keep_shape(image.height, image.width, size["shortest_edge"], size.get("longest_edge"))
+    return _scaled(image, height, width, processor.resample)
+
+
+def _cropped(processor: ImageProcessor, image: Image.Image) -> Image.Image:
+    if not processor.do_center_crop:
+        return image
+    size = processor._needed("crop_size", "do_center_crop")
+    return Image.fromarray(_centre(np.asarray(image), _bounded(size["height"], size["width"])))
+
+
+def _without_margin(processor: ImageProcessor, image: Image.Image) -> Image.Image:
+    """Cut to the box around what is darker than 200 of 255, after the grey levels are stretched."""
+    if not processor.do_crop_margin:
+        return image
+    grey = np.asarray(image.convert("L"))
+    darkest, lightest = grey.min(), grey.max()
+    if darkest == lightest:
+        return image
+    dark = (grey - darkest) / (lightest - darkest) * 255 < 200
+    rows, columns = np.flatnonzero(dark.any(1)), np.flatnonzero(dark.any(0))
+    return image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
+
+
+def _aligned(processor: ImageProcessor, image: Image.Image) -> Image.Image:
+    """Turned by 90 degrees, clockwise, where its long side is not that of the page."""
+    if not processor.do_align_long_axis:
+        return image
+    height, width = _page(processor, "do_align_long_axis")
+    turned = (width - height) * (image.width - image.height) < 0
+    return image.transpose(Image.Transpose.ROTATE_270) if turned else image
+
+
+def _resized_to_page(processor: ImageProcessor, image: Image.Image) -> Image.Image:
+    if not processor.do_resize:
+        return image
+    shortest = min(_page(processor, "do_resize"))
+    return _scaled(image, *_keep_shape(image.height, image.width, shortest, None), processor.resample)
+
+
+def _donut_thumbnail(processor: ImageProcessor, image: Image.Image) -> Image.Image:
+    # transformers takes filter 0, nearest, for one that is not set.
+    return _thumbnail(processor, image, processor.resample or Image.Resampling.BICUBIC, None)
+
+
+def _nougat_thumbnail(processor: ImageProcessor, image: Image.Image) -> Image.Image:
+    return _thumbnail(processor, image, Image.Resampling.BICUBIC, 2.0)
+
+
+def _thumbnail(processor: ImageProcessor, image: Image.Image, resample: int, gap: float | None) -> Image.Image:
+    """Shrunk until it fits the page, in its shape but for a square one, whose sides are cut each for itself."""
+    if not processor.do_thumbnail:
+        return image
+    page = _page(processor, "do_thumbnail")
+    height, width = min(image.height, page[0]), min(image.width, page[1])
+    if (height, width) == (image.height, image.width):
+        return image
+    if image.height > image.width:
+        width = int(image.width * height / image.height)
+    elif image.width > image.height:
+        height = int(image.height * width / image.width)
+    return _scaled(image, height, width, resample, gap)
+
+
+def _padded(processor: ImageProcessor, image: Image.Image) -> Image.Image:
+    """In the middle of a black page, the odd pixel behind it."""
+    if not processor.do_pad:
+        return image
+    height, width = _page(processor, "do_pad")
+    if image.height > height or image.width > width:
+        raise ImageError(
+            f"an image of {image.height} x {image.width} does not fit the page of {height} x {width} (height x width); "
+            "set do_thumbnail and do_resize"
+        )
+    with foreign(ImageError, f"padding to {height} x {width}"):
+        page = Image.new("RGB", (width, height))
+        page.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return page
+
+
+def _page(processor: ImageProcessor, by: str) -> tuple[int, int]:
+    size = processor._needed("size", by)
+    if "height" not in size:
+        raise ConfigError(f"{processor.image_processor_type}: size must have height and width, got {size!r}")
+    return _bounded(size["height"], size["width"])
+
+
+def _scaled(image: Image.Image, height: int, width: int, resample: int | None, gap: float | None = None) -> Image.Image:
+    height, width = _bounded(height, width)
+    with foreign(ImageError, f"resizing to {height} x {width}"):
+        filter_ = Image.Resampling(2 if resample is None else resample)
+        return image.resize((width, height), filter_, reducing_gap=gap)
+
+
+_Step = Callable[[ImageProcessor, Image.Image], Image.Image]
+_STEPS: dict[str, tuple[_Step, ...]] = {
+    "DonutImageProcessor": (_aligned, _resized_to_page, _donut_thumbnail, _padded, _cropped),
+    "NougatImageProcessor": (_without_margin, _aligned, _resized_to_page, _nougat_thumbnail, _padded),
+}
+
+
+def _steps(kind: str) -> tuple[_Step, ...]:
+    return _STEPS.get(kind, (_resized, _cropped))
 
 
 def _bounded(height: int, width: int) -> tuple[int, int]:

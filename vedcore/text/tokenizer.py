@@ -1,4 +1,4 @@
-"""Tokens in, text out: tokenizer.json and its settings. The only file that knows the tokenizers library.
+"""The tokenizer: tokens in, text out.
 
 B texts, T tokens of a text. Nothing that a call does is kept, so one tokenizer may serve many threads: padding and
 truncation, which tokenizers keeps as state, are done here for each call.
@@ -18,52 +18,12 @@ import torch
 
 from vedcore.errors import CheckpointNotFound, ConfigError, TokenizerError, foreign
 from vedcore.files import parse_json, read_json, staged, write_json
+from vedcore.text import forms
+from vedcore.text.forms import LARGEST_ID, LISTS, NAMES, content
 from vedcore.types import Batch
 
 _FILE, _SETTINGS, _OLD_MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
-_READ = f"{_FILE} is read, with {_SETTINGS} and {_OLD_MAP} beside it"
 
-# In the order in which transformers adds those that a vocabulary lacks, since the order gives the ids.
-_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-_LISTS = ("additional_special_tokens", "extra_special_tokens")
-
-_BERT = {
-    "unk_token": "[UNK]",
-    "sep_token": "[SEP]",
-    "pad_token": "[PAD]",
-    "cls_token": "[CLS]",
-    "mask_token": "[MASK]",
-}
-_ROBERTA = {
-    "bos_token": "<s>",
-    "eos_token": "</s>",
-    "unk_token": "<unk>",
-    "sep_token": "</s>",
-    "pad_token": "<pad>",
-    "cls_token": "<s>",
-    "mask_token": "<mask>",
-}
-_FAMILIES: dict[str, dict[str, str]] = {
-    "bert": _BERT,
-    "distilbert": _BERT,
-    "gpt2": {
-        "bos_token": "<|endoftext|>",
-        "eos_token": "<|endoftext|>",
-        "unk_token": "<|endoftext|>",
-    },
-    "roberta": _ROBERTA,
-    "xlmroberta": _ROBERTA,
-    "bart": _ROBERTA,
-    "nougat": {
-        "bos_token": "<s>",
-        "eos_token": "</s>",
-        "unk_token": "<unk>",
-        "pad_token": "<pad>",
-    },
-}
-"""Special tokens of published tokenizers whose files leave them to the class; used where the vocabulary has them."""
-
-_LARGEST_ID = 2**24  # a few bytes of a file must not ask for a table of 2**32 rows
 _NO_LIMIT = 10**29  # transformers writes 10**30 for a model_max_length that is not set
 # What transformers undoes for clean_up_tokenization_spaces, in its order.
 _SPACES = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
@@ -159,35 +119,45 @@ class Tokenizer:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Tokenizer:
-        """The tokenizer of the tokenizer.json in ``folder``. Raises TokenizerError: the file, and what is wrong."""
+        """The tokenizer of ``folder``: of its tokenizer.json, else of the vocabulary files of an older form.
+
+        Those are vocab.json and merges.txt, vocab.txt, or sentencepiece.bpe.model, read as tokenizer_class says, else
+        as the files there suggest. Raises TokenizerError: the file, and what is wrong.
+        """
         path = Path(folder)
-        if not (path / _FILE).is_file():
-            found = sorted(item.name for item in path.iterdir()) if path.is_dir() else None
-            there = "no such folder" if found is None else f"it holds {', '.join(found) or 'nothing'}"
-            raise TokenizerError(f"{path}: no {_FILE} ({_READ}); {there}")
         try:
-            settings = _optional(path / _SETTINGS)
-            settings = {**_optional(path / _OLD_MAP), **settings}
-            model = _optional(path / "config.json")
-            with foreign(TokenizerError, str(path / _FILE)):
-                data = (path / _FILE).read_bytes()
+            settings, model = _optional(path / _SETTINGS), _optional(path / "config.json")
+            old = _optional(path / _OLD_MAP)
+            settings = {**old, **settings} if "added_tokens_decoder" in settings else {**settings, **old}
+            decoder = model.get("decoder")
+            family = (decoder if isinstance(decoder, dict) else model).get("model_type")
+            family = family if isinstance(family, str) else None
+            where = str(path / _FILE)
+            if (path / _FILE).is_file():
+                with foreign(TokenizerError, where):
+                    data = (path / _FILE).read_bytes()
+            else:
+                core, settings, where = forms.build(path, settings, family)
+                with foreign(TokenizerError, where):
+                    data = core.to_str().encode()
         except (ConfigError, CheckpointNotFound) as cause:
             raise TokenizerError(str(cause)) from cause
-        decoder = model.get("decoder")
-        family = (decoder if isinstance(decoder, dict) else model).get("model_type")
-        return cls(data, settings, where=str(path / _FILE), family=family if isinstance(family, str) else None)
+        return cls(data, settings, where=where, family=family)
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json and tokenizer_config.json into ``folder``. Raises SaveError, with the folder as it was."""
         with foreign(TokenizerError, self._where):
             data = json.loads(self._core.to_str())
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", **self._settings}
-        for name in _NAMES:
+        for name in NAMES:
             token = self._special.get(name)
-            if token is not None and _content(settings.get(name)) != token:
+            if token is not None and content(settings.get(name)) != token:
                 settings[name] = token
             elif token is None:
                 settings.pop(name, None)
+        for name in NAMES:
+            if isinstance(settings.get(name), dict):  # a special_tokens_map.json leaves the type out
+                settings[name] = {"__type": "AddedToken", **settings[name]}
         # What these files said is in the settings now; left beside them they could come to say something else.
         with staged(folder, replaces=(_OLD_MAP, "added_tokens.json")) as stage:
             text = json.dumps({**data, **self._stored}, indent=2, ensure_ascii=False)
@@ -373,14 +343,14 @@ class Tokenizer:
             raise TokenizerError(f"{name} {token!r} is not among the {len(self)} tokens of {self._where}")
         self._special = {n: t for n, t in self._special.items() if n != name}
         if token is not None:
-            self._special = {n: t for n in _NAMES if (t := {**self._special, name: token}.get(n)) is not None}
+            self._special = {n: t for n in NAMES if (t := {**self._special, name: token}.get(n)) is not None}
 
     def _check_ids(self) -> None:
         largest = max(self._core.get_vocab(with_added_tokens=True).values(), default=-1)
         if largest < 0:
             raise TokenizerError(f"{self._where}: expected a vocabulary, found no token")
-        if largest >= _LARGEST_ID:
-            raise TokenizerError(f"{self._where}: token id {largest} is not below {_LARGEST_ID}")
+        if largest >= LARGEST_ID:
+            raise TokenizerError(f"{self._where}: token id {largest} is not below {LARGEST_ID}")
 
     def _read_settings(self, family: str | None) -> None:
         settings, where = self._settings, os.path.join(os.path.dirname(self._where), _SETTINGS)
@@ -394,40 +364,33 @@ class Tokenizer:
         is_bpe = type(self._core.model).__name__ == "BPE"
         self._clean = settings.get("clean_up_tokenization_spaces") is True and not is_bpe
 
-        named = {name: settings[name] for name in _NAMES if settings.get(name) is not None}
-        listed = [token for name in _LISTS for token in _listed(settings.get(name), f"{where}: {name}")]
+        named = {name: settings[name] for name in NAMES if settings.get(name) is not None}
+        listed = [token for name in LISTS for token in _listed(settings.get(name), f"{where}: {name}")]
         for name, value in named.items():
-            if not _content(value):
+            if not content(value):
                 raise TokenizerError(f"{where}: {name} must be a string or an AddedToken, got {value!r}")
         self._mark_special([*_by_id(settings.get("added_tokens_decoder")), *named.values(), *listed])
 
-        kind = settings.get("tokenizer_class")
-        kind = kind.removesuffix("Fast").removesuffix("Tokenizer") if isinstance(kind, str) else ""
         usual: dict[str, str] = {}
-        for key in (kind, family or ""):
-            usual = usual or _FAMILIES.get(key.lower().replace("-", ""), {})
+        for key in (settings.get("tokenizer_class"), family):
+            usual = usual or forms.SPECIAL.get(forms.plain_name(key), {})
         unsaid = {
             name: token
             for name, token in usual.items()
             if name not in settings and self._core.token_to_id(token) is not None
         }
         self._mark_special(list(unsaid.values()))
-        said = {name: _content(value) for name, value in named.items()}
-        self._special = {n: t for n in _NAMES if (t := said.get(n) or unsaid.get(n)) is not None}
-        self._more = [token for value in listed if (token := _content(value)) is not None]
+        said = {name: content(value) for name, value in named.items()}
+        self._special = {n: t for n in NAMES if (t := said.get(n) or unsaid.get(n)) is not None}
+        self._more = [token for value in listed if (token := content(value)) is not None]
 
     def _mark_special(self, values: list[Any]) -> None:
         """Make each a special token; one that the vocabulary lacks is added behind the others."""
         known = {token.content for token in self._core.get_added_tokens_decoder().values() if token.special}
         for value in values:
-            token = _content(value)
+            token = content(value)
             if token and token not in known:
-                flags = value if isinstance(value, dict) else {}
-                chosen = {
-                    name: flags[name] for name in ("lstrip", "rstrip", "single_word", "normalized") if name in flags
-                }
-                added = tokenizers.AddedToken(token, **{"normalized": False, "special": True, **chosen})
-                self._core.add_special_tokens([added])
+                self._core.add_special_tokens([forms.special_token(value)])
                 known.add(token)
 
 
@@ -435,17 +398,11 @@ def _optional(path: Path) -> dict[str, Any]:
     return read_json(path) if path.is_file() else {}
 
 
-def _content(value: Any) -> str | None:
-    """The text of a token, which stands in the files as a string or as an object with its flags."""
-    text = value.get("content") if isinstance(value, dict) else value
-    return text if isinstance(text, str) else None
-
-
 def _listed(value: Any, where: str) -> list[Any]:
     values = list(value.values()) if isinstance(value, dict) else value
     if values is None:
         return []
-    if not isinstance(values, list) or not all(_content(item) for item in values):
+    if not isinstance(values, list) or not all(content(item) for item in values):
         raise TokenizerError(f"{where} must be a list of tokens, got {value!r}")
     return values
 

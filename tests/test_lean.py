@@ -1,0 +1,127 @@
+"""Lean twins: what they compute, and that they never get old."""
+
+import copy
+import pickle
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from vedcore.nn import SelfAttention, Twin, lean
+from vedcore.nn.lean import LARGE, FewRowLinear, few_row_product, few_rows_pay
+from vedcore_plugin_gpt2 import GPT2Config
+from vedcore_plugin_vit import ViTConfig
+
+
+@pytest.fixture
+def model():
+    vit = ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=20, image_size=8, patch_size=4
+    )
+    gpt2 = GPT2Config(vocab_size=20, n_embd=16, n_layer=2, n_head=2, n_positions=12)
+    config = VisionEncoderDecoderConfig(encoder=vit, decoder=gpt2, decoder_start_token_id=1, pad_token_id=0)
+    model = VisionEncoderDecoderModel(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model
+
+
+@given(st.integers(1, 8), st.integers(1, 40), st.integers(1, 40), st.booleans())
+def test_the_few_row_product_is_the_linear_product(rows, width, outputs, biased):
+    x, weight = torch.randn(rows, width), torch.randn(outputs, width)
+    bias = torch.randn(outputs) if biased else None
+    torch.testing.assert_close(few_row_product(x, weight, bias), F.linear(x, weight, bias), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 1), (2, 4), (3, 3), (0, 1)])
+def test_a_large_layer_takes_few_rows_the_transposed_way_and_many_as_ever(monkeypatch, shape):
+    monkeypatch.setattr(sys.modules["vedcore.nn.lean"], "few_rows_pay", bool)
+    layer = torch.nn.Sequential(torch.nn.Linear(512, LARGE // 512), torch.nn.Linear(LARGE // 512, 3, bias=False))
+    twin = lean(layer)
+    assert [type(part) is FewRowLinear for part in twin] == [True, False]
+    x = torch.randn(*shape, 512)
+    torch.testing.assert_close(twin(x), layer(x), atol=1e-5, rtol=1e-5)
+
+
+def test_whether_few_rows_pay_is_measured_once_and_only_where_there_is_a_large_layer(monkeypatch):
+    assert few_rows_pay([]) is False
+    layers = [torch.nn.Linear(512, 515)]
+    first = few_rows_pay(layers)
+    monkeypatch.setattr(sys.modules["vedcore.nn.lean"], "_gain", lambda *_: pytest.fail("measured again"))
+    assert few_rows_pay([torch.nn.Linear(512, 515)]) is first
+
+
+def test_query_key_and_value_in_one_product_are_what_three_give():
+    for bias, key_bias in ((True, None), (False, None), (True, False)):
+        attention = SelfAttention(16, 2, bias=bias, key_bias=key_bias).eval()
+        x, twin = torch.randn(2, 5, 16), lean(attention)
+        assert (twin.fused is None) == (key_bias is False)
+        for ours, theirs in zip(twin._project(x), attention._project(x), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+def by_data(model):
+    model.decoder.blocks[0].attention.query.weight.data += 0.7
+
+
+def in_place(model):
+    with torch.no_grad():
+        model.encoder.blocks[1].mlp.up.weight.mul_(3)
+
+
+def swapped(model):
+    model.decoder.blocks[1].mlp = torch.nn.Sequential(torch.nn.Identity())
+
+
+def reassigned(model):
+    model.decoder.norm.weight = torch.nn.Parameter(torch.randn(16))
+
+
+def attribute(model):
+    model.decoder.blocks[0].attention.scale = 3.0
+
+
+def hooked(model):
+    model.decoder.norm.register_forward_hook(lambda *args: args[2] + torch.linspace(0, 5, 16))
+
+
+@pytest.mark.parametrize("change", [by_data, in_place, swapped, reassigned, attribute, hooked])
+def test_a_twin_is_made_anew_when_the_model_changes(model, change):
+    pixels = torch.randn(4, 3, 8, 8)
+    before = model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
+    assert model._twin.of(model) is model._twin.of(model)
+    change(model)
+    after = model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
+    fresh = copy.deepcopy(model).generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
+    assert torch.equal(after.token_logprobs, fresh.token_logprobs)
+    assert not torch.equal(after.token_logprobs, before.token_logprobs)
+
+
+def test_a_twin_follows_training_mode(model):
+    model.train()
+    assert model._twin.of(model).training
+    model.eval()
+    assert not model._twin.of(model).training
+
+
+def test_a_model_that_has_generated_is_copied_and_pickled_without_its_twin(model):
+    pixels = torch.randn(2, 3, 8, 8)
+    wanted = model.generate(pixels, max_new_tokens=5)
+    for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert isinstance(again._twin, Twin)
+        assert again._twin._twin is None
+        assert torch.equal(again.generate(pixels, max_new_tokens=5), wanted)
+
+
+def test_a_hook_on_all_modules_is_called_though_there_is_a_twin(model):
+    pixels, calls = torch.randn(2, 3, 8, 8), []
+    model.generate(pixels, max_new_tokens=2)
+    handle = torch.nn.modules.module.register_module_forward_hook(lambda *_: calls.append(1))
+    model.generate(pixels, max_new_tokens=2)
+    handle.remove()
+    assert calls

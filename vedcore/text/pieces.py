@@ -1,0 +1,113 @@
+"""What a sentencepiece .model holds, read without protobuf.
+
+The file is one protocol buffer message. Its fields that matter here:
+1 a piece, repeated {1 text, 2 score, 3 type}; 2 the trainer's settings {3 model type, 35 byte fallback};
+3 the normaliser's settings {2 the compiled table of characters}. Every other field is passed over.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from vedcore.errors import TokenizerError
+
+NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
+UNIGRAM = 1
+
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A token with its score (a log probability) and its type, NORMAL to BYTE."""
+
+    text: str
+    score: float
+    type: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """The pieces in the order of their ids, and the table of characters (empty where there is none)."""
+
+    pieces: tuple[Piece, ...]
+    charsmap: bytes
+    model_type: int
+    byte_fallback: bool
+
+
+def read_model(data: bytes, where: str) -> Model:
+    """The model in ``data``. Raises TokenizerError, with ``where`` in front."""
+    try:
+        pieces, trainer, normalizer = [], {}, {}
+        for number, value in _fields(data):
+            if number == 1:
+                pieces.append(_piece(_message(value)))
+            elif number == 2:
+                trainer.update(_message(value))
+            elif number == 3:
+                normalizer.update(_message(value))
+        charsmap, kind = normalizer.get(2, b""), trainer.get(3, UNIGRAM)
+        if type(charsmap) is not bytes or type(kind) is not int:
+            raise ValueError("a field of the settings has another type than it must have")
+    except (ValueError, struct.error) as cause:
+        raise TokenizerError(f"{where}: not a sentencepiece model ({cause})") from cause
+    if not pieces:
+        raise TokenizerError(f"{where}: not a sentencepiece model (no pieces)")
+    return Model(tuple(pieces), charsmap, kind, bool(trainer.get(35, 0)))
+
+
+def _piece(fields: dict[int, Any]) -> Piece:
+    text, score, kind = fields.get(1, b""), fields.get(2, bytes(4)), fields.get(3, NORMAL)
+    if type(text) is not bytes or type(score) is not bytes or type(kind) is not int:
+        raise ValueError("a field of a piece has another type than it must have")
+    number: float = struct.unpack("<f", score)[0]
+    if not math.isfinite(number):
+        raise ValueError(f"a piece has the score {number}")
+    return Piece(text.decode("utf-8"), number, kind)
+
+
+def _message(value: Any) -> dict[int, Any]:
+    if type(value) is not bytes:
+        raise ValueError("a number where a message must be")
+    return dict(_fields(value))
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """Each field of a message: its number, and an int or the bytes that it holds."""
+    place = 0
+    while place < len(data):
+        key, place = _varint(data, place)
+        kind = key & 7
+        if kind == _VARINT:
+            number, place = _varint(data, place)
+            yield key >> 3, number
+            continue
+        if kind == _BYTES:
+            length, place = _varint(data, place)
+        elif kind in (_FOUR_BYTES, _EIGHT_BYTES):
+            length = 4 if kind == _FOUR_BYTES else 8
+        else:
+            raise ValueError(f"a field of the unknown kind {kind} at byte {place}")
+        if place + length > len(data):
+            raise ValueError(f"a field of {length} bytes at byte {place} of {len(data)}")
+        yield key >> 3, data[place : place + length]
+        place += length
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """A number of seven bits a byte, the lowest first -> (the number, the place behind it)."""
+    value = 0
+    for shift in range(0, 70, 7):
+        if place >= len(data):
+            raise ValueError("the file ends within a number")
+        byte = data[place]
+        place += 1
+        value |= (byte & 127) << shift
+        if byte < 128:
+            return value, place
+    raise ValueError(f"a number of more than ten bytes at byte {place - 10}")
