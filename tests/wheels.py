@@ -24,13 +24,16 @@ from vedcore.hookspecs import Backbone
 from vedcore.registry import registry
 from vedcore.testing import check_backbone
 assert "site-packages" in vedcore.__file__, vedcore.__file__
+EXCLUDE = {  # as in the tests of the packages themselves
+    "donut-swin": {"reference-loads": "transformers wants an index in its files that follows from the config"},
+    "convnext": {"parity": "its states are a map there; its own test compares them"},
+}
 bad = False
 for listing in registry().listings():
     assert listing.reason is None, listing
     for record in listing.records:
         if isinstance(record, Backbone) and record.name == listing.plugin.name:
-            exclude = {"reference-loads": "an index is kept in its files"} if record.name == "donut-swin" else {}
-            report = check_backbone(record, exclude=exclude)
+            report = check_backbone(record, exclude=EXCLUDE.get(record.name))
             print(report, flush=True)
             for outcome in report.of("failed"):
                 bad = True
@@ -91,8 +94,11 @@ def main() -> None:
             run(str(environment / "bin/vedcore"), "new-plugin", name, "--role", role, "--into", temporary)
             run(*install, str(Path(temporary) / f"vedcore-plugin-{name}"))
         run(*install, str(ROOT / "examples/vedcore-plugin-convnext"))
-        run(*install, "hypothesis", "transformers")
+        run(*install, "hypothesis", "transformers", "pytest")
         run(python, "-c", CONTRACTS, cwd=temporary)
+        packages = [str(Path(temporary) / f"vedcore-plugin-{name}") for name in new.values()]
+        for package in (*packages, str(ROOT / "examples/vedcore-plugin-convnext")):
+            run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", package, cwd=package)
         for encoder, adapter in ((new["encoder"], new["adapter"]), ("convnext", "linear")):
             folder = str(Path(temporary) / encoder)
             run(python, "-c", READ, encoder, adapter, folder, cwd=temporary)
