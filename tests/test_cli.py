@@ -13,6 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from vedcore import Reader, Reading, __version__, cli
+from vedcore.cli.app import progress
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"
@@ -220,12 +221,12 @@ def test_progress_is_shown_on_a_terminal_alone(monkeypatch):
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    with cli._progress(2) as advance:
+    with progress("reading", 2) as advance:
         advance()
         advance()
     assert "2/2" in stream.getvalue()
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with cli._progress(2) as advance:
+    with progress("reading", 2) as advance:
         advance()
     assert sys.stderr.getvalue() == ""
 

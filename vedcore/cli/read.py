@@ -1,7 +1,4 @@
-"""The command: ``vedcore read``, ``new-plugin``, ``plugins``. What needs torch is imported when a command runs.
-
-Exit codes: 0 all well, 1 some images could not be read, 2 the request cannot be followed.
-"""
+"""``vedcore read``: the text in images."""
 
 from __future__ import annotations
 
@@ -11,27 +8,17 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vedcore.cli.app import Debug, app, progress, told
 from vedcore.errors import ImageError, VedcoreError
 
 if TYPE_CHECKING:
     from vedcore.reader import Reading
-
-app = typer.Typer(
-    name="vedcore",
-    help="Read text from images, with any image encoder and any text decoder.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 
@@ -43,50 +30,6 @@ class Format(StrEnum):
     text = "text"
     jsonl = "jsonl"
     csv = "csv"
-
-
-class Role(StrEnum):
-    """What a new plugin may supply."""
-
-    encoder = "encoder"
-    decoder = "decoder"
-    adapter = "adapter"
-
-
-def main() -> None:
-    """Run the command."""
-    app()
-
-
-@contextmanager
-def _told(debug: bool) -> Iterator[None]:
-    """An error that vedcore foresees is one line on stderr and exit code 2; Ctrl-C is exit code 130."""
-    try:
-        yield
-    except VedcoreError as error:
-        if debug:
-            raise
-        typer.echo(f"vedcore: {error}", err=True)
-        raise typer.Exit(2) from error
-    except KeyboardInterrupt as error:
-        raise typer.Exit(130) from error
-
-
-def _tell_version(asked: bool) -> None:
-    if asked:
-        from vedcore import __version__
-
-        typer.echo(f"vedcore {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_tell_version)
-    ] = False,
-) -> None:
-    """Read text from images, with any image encoder and any text decoder."""
 
 
 @app.command()
@@ -105,7 +48,7 @@ def read(
     debug: Debug = False,
 ) -> None:
     """Read the text in images."""
-    with _told(debug):
+    with told(debug):
         sources = list(_sources(paths))
         from vedcore.reader import Reader
 
@@ -115,7 +58,7 @@ def read(
         results = reader.each((content for _, content in sources), batch_size=batch_size, cut=not no_cut, **fields)
         readings: list[tuple[str, Reading]] = []
         failed = 0
-        with _progress(len(names)) as advance:
+        with progress("reading", len(names)) as advance:
             for name, result in zip(names, results, strict=True):
                 if isinstance(result, ImageError):
                     failed += 1
@@ -126,44 +69,6 @@ def read(
         _print(readings, form, output)
         if failed:
             raise typer.Exit(1)
-
-
-@app.command()
-def new_plugin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What config.json will name it by: my-encoder.")],
-    role: Annotated[Role, typer.Option("--role", help="What it supplies.")],
-    into: Annotated[Path, typer.Option("--into", help="The folder to write vedcore-plugin-NAME into.")] = Path(),
-    debug: Debug = False,
-) -> None:
-    """Write the package of a new plugin: small, working, with the places to fill in marked."""
-    with _told(debug):
-        from vedcore import scaffold
-
-        folder = scaffold.new_plugin(name, role, into)
-        typer.echo(f"{folder} is written. Next:")
-        typer.echo(f"  pip install -e '{folder}[test]'")
-        typer.echo(f"  python -m pytest {folder}")
-        typer.echo(f"  grep -rn 'Replace this' {folder}")
-
-
-@app.command()
-def plugins(debug: Debug = False) -> None:
-    """List every plugin: what it supplies, or why it cannot be used."""
-    with _told(debug):
-        from rich.console import Console
-        from rich.table import Column, Table
-        from rich.text import Text
-
-        from vedcore.registry import describe, registry
-
-        table = Table(*(Column(title, overflow="fold") for title in ("name", "distribution", "version", "supplies")))
-        for listing in registry().listings():
-            own = [record for record in listing.records if record.name == listing.plugin.name]
-            supplied = ", ".join(map(describe, own or listing.records))
-            told = Text(supplied) if listing.reason is None else Text(f"broken: {listing.reason}", style="red")
-            plugin = listing.plugin
-            table.add_row(*map(Text, (plugin.name, plugin.distribution, plugin.version)), told)
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _sources(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
@@ -179,21 +84,6 @@ def _sources(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
             yield from ((str(file), file) for file in found)
         else:
             yield text, path
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """A function to call after each image; a bar on stderr where that is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = ("reading", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("reading", total=total)
-        yield lambda: progress.advance(task)
 
 
 def _print(readings: list[tuple[str, Reading]], form: Format, output: Path | None) -> None:

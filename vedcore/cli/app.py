@@ -1,0 +1,71 @@
+"""What the commands share: the application, and how an error is told.
+
+Exit codes: 0 all well, 1 some of what was asked could not be done, 2 the request cannot be followed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from vedcore.errors import VedcoreError
+
+app = typer.Typer(
+    name="vedcore",
+    help="Read text from images, with any image encoder and any text decoder.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
+
+
+@contextmanager
+def told(debug: bool) -> Iterator[None]:
+    """An error that vedcore foresees is one line on stderr and exit code 2; Ctrl-C is exit code 130."""
+    try:
+        yield
+    except VedcoreError as error:
+        if debug:
+            raise
+        typer.echo(f"vedcore: {error}", err=True)
+        raise typer.Exit(2) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(130) from error
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from vedcore import __version__
+
+        typer.echo(f"vedcore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    """Read text from images, with any image encoder and any text decoder."""
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """A function to call after each of ``total`` items; a bar on stderr where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    columns = (title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(title, total=total)
+        yield lambda: bar.advance(task)
