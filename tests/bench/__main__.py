@@ -1,9 +1,9 @@
 """Time vedcore against transformers in one run: in turn, on the same checkpoint, with the same tokens, on two threads.
 
-    python -m tests.bench                      everything
-    python -m tests.bench --pairs              each encoder with each decoder alone, at a small size
-    python -m tests.bench --no-pairs           all but those
-    python -m tests.bench --peak LIBRARY NAME  one workload in this process alone, and its peak memory
+    python -m tests.bench                             everything
+    python -m tests.bench generate|train|pairs|start  one part of it
+    python -m tests.bench --only NAME                 workloads, or pairs, whose name contains NAME
+    python -m tests.bench --peak LIBRARY NAME FOLDER  one workload in this process alone, and its peak memory
 
 A ratio is transformers' time by ours: above 1 we are faster. Each figure is the median of the repeats.
 """
@@ -18,12 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.bench import pairs
+from tests.bench import pairs, training
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -59,48 +59,67 @@ WORKLOADS = (
 def main() -> None:
     """Print the table, or one workload's peak memory."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", nargs="?", choices=("all", "generate", "train", "pairs", "start"), default="all")
     parser.add_argument("--peak", nargs=3, metavar=("LIBRARY", "NAME", "FOLDER"))
     parser.add_argument("--only", default="", help="workloads, or pairs, whose name contains this")
-    parser.add_argument("--pairs", action=argparse.BooleanOptionalAction, help="the pairs alone, or all but the pairs")
     arguments = parser.parse_args()
     if arguments.peak:
         print(json.dumps(peak(*arguments.peak)))
         return
-    if not arguments.pairs:
-        table(arguments.only)
-    if arguments.pairs is not False:
-        pairs.main(arguments.only)
-    if not arguments.pairs:
-        startup()
+    parts = {
+        "generate": lambda: table(WORKLOADS, GENERATING, row, arguments.only),
+        "train": lambda: table(training.TRAININGS, TRAINING, training_row, arguments.only),
+        "pairs": lambda: pairs.main(arguments.only),
+        "start": startup,
+    }
+    for name, part in parts.items():
+        if arguments.part in (name, "all"):
+            part()
 
 
-def table(only: str) -> None:
+GENERATING = (
+    f"{'':36}{'transformers, ms':>24}{'vedcore, ms':>24}{'ratio':>8}{'wanted':>8}   peak memory, MB\n"
+    f"{'':36}{'encode  decode   whole':>24}{'encode  decode   whole':>24}{'':16}   transformers  vedcore"
+)
+TRAINING = (
+    f"\nTraining step\n{'':26}{'transformers, ms':>36}{'vedcore, ms':>36}{'ratio':>8}{'wanted':>8}   peak memory, MB\n"
+    f"{'':26}{'forward backward optimiser  whole':>36}{'forward backward optimiser  whole':>36}{'':16}   transformers  vedcore"
+)
+
+
+def table(workloads: Sequence[Any], head: str, line: Callable[[Any, Path], str], only: str) -> None:
     """Print a line for each workload whose name contains ``only``."""
     with tempfile.TemporaryDirectory() as temporary:
         folders = {"line-reader": LINE_READER, "base": Path(temporary)}
-        chosen = [workload for workload in WORKLOADS if only in workload.name]
+        chosen = [workload for workload in workloads if only in workload.name]
         if any(workload.checkpoint == "base" for workload in chosen):
             make_base(Path(temporary))
-        print(f"{'':36}{'transformers, ms':>24}{'vedcore, ms':>24}{'ratio':>8}{'wanted':>8}   peak memory, MB")
-        print(f"{'':36}{'encode  decode   whole':>24}{'encode  decode   whole':>24}{'':16}   transformers  vedcore")
+        print(head)
         for workload in chosen:
-            row(workload, folders[workload.checkpoint])
+            print(line(workload, folders[workload.checkpoint]), flush=True)
 
 
-def row(workload: Workload, folder: Path) -> None:
-    """Measure one workload and print its line."""
+def row(workload: Workload, folder: Path) -> str:
+    """The line of one workload."""
     times = compare(workload, folder)
-    peaks = [peak_in_a_process(library, workload.name, folder) for library in ("transformers", "vedcore")]
-    theirs, ours = times["transformers"], times["vedcore"]
     measure = "whole" if workload.checkpoint == "line-reader" else "decode"
-    ratio = theirs[measure] / ours[measure]
-    cells = ["".join(f"{t[part]:8.1f}" for part in ("encode", "decode", "whole")) for t in (theirs, ours)]
+    cells = "".join(f"{t[part]:8.1f}" for t in times.values() for part in ("encode", "decode", "whole"))
+    return f"{workload.name:36}{cells}{judged(workload, times, measure, folder)}   ({measure})"
+
+
+def training_row(workload: training.Training, folder: Path) -> str:
+    """The line of one training step."""
+    times = training.times(workload, folder)
+    cells = "".join(f"{t[part]:9.0f}" for t in times.values() for part in training.PARTS)
+    return f"{workload.name:26}{cells}{judged(workload, times, 'whole', folder)}"
+
+
+def judged(workload: Any, times: dict[str, dict[str, float]], measure: str, folder: Path) -> str:
+    """The cells that say by how much we are faster, and how much memory each takes."""
+    ratio = times["transformers"][measure] / times["vedcore"][measure]
+    peaks = [peak_in_a_process(library, workload.name, folder) for library in ("transformers", "vedcore")]
     told = "" if ratio >= workload.at_least and peaks[1] <= peaks[0] else "   <- misses"
-    print(
-        f"{workload.name:36}{cells[0]}{cells[1]}{ratio:8.2f}{workload.at_least:8.2f}   {peaks[0]:12.0f}{peaks[1]:9.0f}"
-        f"   ({measure}){told}",
-        flush=True,
-    )
+    return f"{ratio:8.2f}{workload.at_least:8.2f}   {peaks[0]:12.0f}{peaks[1]:9.0f}{told}"
 
 
 def compare(workload: Workload, folder: Path) -> dict[str, dict[str, float]]:
@@ -186,7 +205,13 @@ def peak(library: str, name: str, folder: str) -> float:
     import torch
 
     torch.set_num_threads(2)
-    workload = next(workload for workload in WORKLOADS if workload.name == name)
+    workload = next(one for one in (*WORKLOADS, *training.TRAININGS) if one.name == name)
+    if isinstance(workload, training.Training):
+        step = training.Step(library, workload, Path(folder))
+        step.model.train()
+        for _ in range(2):
+            step.run()
+        return peak_megabytes()
     pixels = pixel_values(workload)
     whole = calls_of(library, Path(folder), workload.options)["whole"]
     with torch.inference_mode():

@@ -10,8 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.errors import ConfigError
-from vedcore.nn.lean import LARGE
+from vedcore.nn.drop import drop
+from vedcore.nn.lean import LARGE, is_plain
 from vedcore.types import Step
+
+SHORT = 2**14
+"""Scores of one head up to which three plain products train faster on a CPU than the fused kernel and its backward pass."""
 
 
 def attend(
@@ -28,18 +32,20 @@ def attend(
 
     mask: bool, broadcast to (R, H, T, L), True where a query may look. bias: added to the scores, same shape.
     """
+    short = query.shape[2] * keys.shape[2] <= SHORT and query.device.type == "cpu" and torch.is_grad_enabled()
+    if dropout or short:
+        seen = attention_probabilities(query, keys, mask=mask, bias=bias, scale=scale)
+        return drop(seen, dropout, True) @ values
     if bias is not None and mask is not None:
         bias = bias.masked_fill(~mask, float("-inf"))
-    return F.scaled_dot_product_attention(
-        query, keys, values, attn_mask=mask if bias is None else bias, dropout_p=dropout, scale=scale
-    )
+    return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask if bias is None else bias, scale=scale)
 
 
 def attention_probabilities(
     query: Tensor, keys: Tensor, *, mask: Tensor | None = None, bias: Tensor | None = None, scale: float
 ) -> Tensor:
     """(R, H, T, d), (R, H, L, d) -> (R, H, T, L): what ``attend`` weighs the values with, for who wants to see it."""
-    scores = query @ keys.transpose(-1, -2) * scale
+    scores = (query * scale) @ keys.transpose(-1, -2)
     if bias is not None:
         scores = scores + bias
     if mask is not None:
@@ -87,25 +93,33 @@ class SelfAttention(nn.Module):
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(R, T, D) -> query, keys and values, (R, H, T, d) each."""
-        if self.fused is None:
+        fused = self.fused
+        if fused is None and torch.is_grad_enabled():
+            fused = self._one_product()
+        if fused is None:
             return (
                 split_heads(self.query(x), self.num_heads),
                 split_heads(self.key(x), self.num_heads),
                 split_heads(self.value(x), self.num_heads),
             )
         rows, tokens, _ = x.shape
-        three = F.linear(x, *self.fused).view(rows, tokens, 3, self.num_heads, -1)
+        three = F.linear(x, *fused).view(rows, tokens, 3, self.num_heads, -1)
         query, keys, values = three.permute(2, 0, 3, 1, 4).unbind()
         return query, keys, values
 
-    def make_lean(self) -> None:
-        """For a lean twin: where the matrices are small a call costs more than a copy, so the three become one."""
+    def _one_product(self) -> tuple[Tensor, Tensor | None] | None:
+        """The weight and bias that give query, keys and values at once, where that is faster: of small and plain layers."""
         layers = (self.query, self.key, self.value)
-        if all(type(layer).forward is nn.Linear.forward and layer.weight.numel() < LARGE for layer in layers):
-            weight = torch.cat([layer.weight for layer in layers])
-            biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
-            if len(biases) in (0, 3):
-                self.fused = (weight, torch.cat(biases) if biases else None)
+        if not all(is_plain(layer) and layer.weight.numel() < LARGE for layer in layers):
+            return None
+        biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
+        if len(biases) not in (0, 3):
+            return None
+        return torch.cat([layer.weight for layer in layers]), torch.cat(biases) if biases else None
+
+    def make_lean(self) -> None:
+        """For a lean twin: the weight of one product is made once a call, not once a step."""
+        self.fused = self._one_product()
 
 
 class CrossAttention(nn.Module):

@@ -40,14 +40,7 @@ def lean(module: M) -> M:
 
 def _twin(module: Any, few_rows: bool) -> Any:
     kind: Any = type(module)
-    if (
-        kind.__call__ is not nn.Module.__call__
-        or "forward" in module.__dict__
-        or module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-    ):
+    if kind.__call__ is not nn.Module.__call__ or "forward" in module.__dict__ or _has_hooks(module):
         return module
     children = module._modules
     if children:
@@ -58,6 +51,18 @@ def _twin(module: Any, few_rows: bool) -> Any:
     if hasattr(kind, "make_lean"):
         twin.make_lean()
     return twin
+
+
+def is_plain(layer: nn.Module) -> bool:
+    """Whether ``layer`` is a linear layer of torch's and no more: its weight may be used without calling it."""
+    kind = type(layer)  # a lean twin's class has the forward of its parent
+    return kind.forward is nn.Linear.forward and "forward" not in layer.__dict__ and not _has_hooks(layer)
+
+
+def _has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    )
 
 
 class Twin:
