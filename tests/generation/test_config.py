@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from transformers import GenerationMixin
 
 from vedcore.errors import CheckpointNotFound, ConfigError
-from vedcore.generation.config import BEAMS, DEFAULTS, NOT_DONE, SAMPLING, GenerationConfig
+from vedcore.generation.config import BEAMS, DEFAULTS, NOT_DONE, OUTPUTS, SAMPLING, GenerationConfig
 
 VOCABULARY = 10
 FIELDS = [field.name for field in attrs.fields(GenerationConfig) if field.name != "extra"]
@@ -284,6 +284,7 @@ def test_a_keyword_is_set_or_refused_by_what_the_strategy_reads(strategy, data):
         (name in SAMPLING and "sampling" not in strategy)
         or (name in BEAMS and "beam" not in strategy)
         or (name == "num_return_sequences" and strategy == "greedy")
+        or (name in OUTPUTS and value)
     )
     if unread:
         with pytest.raises(ConfigError, match=name):
@@ -305,6 +306,15 @@ def test_the_strategy_that_counts_is_the_one_that_results():
     with pytest.raises(ConfigError, match=r"temperature=0\.5 is read by sampling alone.*beam search.*num_beams=4"):
         config.with_fields(temperature=0.5, do_sample=False)
     assert GenerationConfig().with_fields(temperature=0.5, do_sample=True).temperature == 0.5
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs_are_asked_for_with_the_object_that_holds_them(name):
+    with pytest.raises(ConfigError, match=f"{name}=True is not read without return_dict_in_generate=True"):
+        GenerationConfig().with_fields(**{name: True})
+    asked = GenerationConfig().with_fields(**{name: True}, return_dict_in_generate=True)
+    assert getattr(asked, name)
+    assert getattr(GenerationConfig(return_dict_in_generate=True).with_fields(**{name: True}), name)
 
 
 def test_a_length_that_another_overrides_is_refused_as_a_keyword():

@@ -284,6 +284,10 @@ class GenerationConfig(Config):
             raise ConfigError(
                 f"{name}={value!r} is read by beams alone, and {state}; add num_beams=4, say, or leave it out"
             )
+        if name in OUTPUTS and value and not self.return_dict_in_generate:
+            raise ConfigError(
+                f"{name}=True is not read without return_dict_in_generate=True, for ids alone have no place for it; add it"
+            )
         if name == "num_return_sequences":
             self._refuse_count()
         for longest, new in (("max_length", "max_new_tokens"), ("min_length", "min_new_tokens")):

@@ -7,17 +7,18 @@ Shapes: B images, n beams, R rows, T ids so far, V vocabulary size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from vedcore.errors import GenerationError
 from vedcore.generation.cache import SelfCache
-from vedcore.generation.processors import Processor
+from vedcore.generation.rules import UNSEEN, MixedRules, Rules
 from vedcore.protocols import Decoder
-from vedcore.types import Memory, Step, causal_mask
+from vedcore.types import Memory, Step, Trace, causal_mask
 
 Choose = Callable[[Tensor, int], Tensor]
 """(rows, N) scores and a count k -> (rows, k) indices: ``best`` or a ``Draw``."""
@@ -26,19 +27,15 @@ FIRST_CAPACITY = 64
 """Cache slots allocated before the first token: more than most texts need, and little."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """What a decoding obeys: which tokens end a row, at which length it ends anyway, what the scores pass through."""
+class Watch(Protocol):
+    """Who wants to see what is inside: asked for nothing, it is not there and costs nothing."""
 
-    eos: frozenset[int]
-    max_length: int
-    processors: tuple[Processor, ...] = ()
+    @property
+    def trace(self) -> Trace | None:
+        """What the decoder is handed for the step that comes next."""
 
-    def process(self, ids: Tensor, scores: Tensor) -> Tensor:
-        """(R, T) ids, (R, V) scores -> (R, V) scores."""
-        for processor in self.processors:
-            scores = processor(ids, scores)
-        return scores
+    def __call__(self, rows: Tensor, ids: Tensor, scores: Tensor, processed: Tensor) -> None:
+        """One step: (R,) places in the whole batch, (R, T) ids, (R, V) scores as they are and processed."""
 
 
 def best(scores: Tensor, count: int) -> Tensor:
@@ -67,11 +64,12 @@ class Draw:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """One step: the rows of the batch that took a token, the tokens, and their log-probabilities."""
+    """One step: the rows of the batch that took a token, the tokens, their log-probabilities, and which rows it ended."""
 
     rows: list[int]
     tokens: list[int]
     logprobs: list[float]
+    ended: list[bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +88,55 @@ def new_cache(decoder: Decoder, rows: int, capacity: int) -> SelfCache:
     return SelfCache(decoder.cache_shapes, rows, capacity, dtype=weight.dtype, device=weight.device)
 
 
-def next_scores(decoder: Decoder, ids: Tensor, start: int, memory: Memory, cache: SelfCache) -> Tensor:
+def next_scores(
+    decoder: Decoder, ids: Tensor, start: int, memory: Memory, cache: SelfCache, trace: Trace | None = None
+) -> Tensor:
     """Feed (R, T) ids into slots ``start`` and on -> (R, V) float32 scores of the token that follows them."""
     extent = start + ids.shape[1]
     cache.reserve(extent)
     slots = torch.arange(start, extent, device=ids.device)[None]
-    step = Step(slots=slots, mask=causal_mask(slots, extent), extent=extent, memory=memory, cache=cache)
+    step = Step(slots=slots, mask=causal_mask(slots, extent), extent=extent, memory=memory, cache=cache, trace=trace)
     hidden = decoder(ids, step)
     cache.set_lengths(cache.lengths.new_full((ids.shape[0],), extent))
+    if trace is not None:
+        trace("hidden", len(decoder.cache_shapes), hidden)
     scores: Tensor = decoder.lm_head(hidden[:, -1])
     return scores.float()
 
 
-def decode(decoder: Decoder, memory: Memory, prompt: Tensor, rules: Rules, choose: Choose) -> Iterator[Chosen]:
+def next_mixed_scores(
+    decoder: Decoder, ids: Tensor, start: int, memory: Memory, cache: SelfCache, trace: Trace | None = None
+) -> Tensor:
+    """The same for rows of unequal length: (R, T) ids without the UNSEEN ones go into the slots behind each row's own.
+
+    Nothing is padded in front: a shorter row has free slots behind its last token, which it fills later and nobody sees.
+    """
+    seen = ids != UNSEEN
+    counts = seen.sum(dim=1)
+    width = int(counts.max())
+    packed = ids.gather(1, seen.long().argsort(dim=1, descending=True, stable=True)[:, :width]).clamp(min=0)
+    slots = cache.lengths[:, None] + torch.arange(width, device=ids.device)
+    lengths = cache.lengths + counts
+    extent = int(lengths.max())
+    cache.reserve(extent)
+    step = Step(slots=slots, mask=causal_mask(slots, extent), extent=extent, memory=memory, cache=cache, trace=trace)
+    hidden = decoder(packed, step)
+    cache.set_lengths(lengths)
+    if trace is not None:
+        trace("hidden", len(decoder.cache_shapes), hidden)
+    scores: Tensor = decoder.lm_head(hidden[torch.arange(len(ids), device=ids.device), counts - 1])
+    return scores.float()
+
+
+@torch.inference_mode()
+def decode(
+    decoder: Decoder,
+    memory: Memory,
+    prompt: Tensor,
+    rules: Rules | MixedRules,
+    choose: Choose,
+    watch: Watch | None = None,
+) -> Iterator[Chosen]:
     """Yield the next token of every row that is under way, until all have ended.
 
     prompt: (R, T) ids to begin with. Rows that end leave the batch, the cache and the memory.
@@ -111,29 +145,35 @@ def decode(decoder: Decoder, memory: Memory, prompt: Tensor, rules: Rules, choos
     rows, ids, new = list(range(len(prompt))), prompt, prompt
     shared = len(prompt) // memory.layers[0][0].shape[0]
     cache = new_cache(decoder, len(prompt), min(rules.max_length, FIRST_CAPACITY))
+    feed = next_mixed_scores if isinstance(rules, MixedRules) else next_scores
     while rows:
-        with torch.inference_mode():
-            length = ids.shape[1]
-            scores = next_scores(decoder, new, length - new.shape[1], memory, cache)
-            new = choose(rules.process(ids, scores), 1)
-            logprobs = _finite(scores.log_softmax(dim=-1).gather(1, new), length)
-            ids = torch.cat([ids, new], dim=1)
-            tokens = new[:, 0].tolist()
-        yield Chosen(rows, tokens, logprobs)
-        if length + 1 >= rules.max_length:
+        length = ids.shape[1]
+        trace = None if watch is None else watch.trace
+        scores = feed(decoder, new, length - new.shape[1], memory, cache, trace)
+        processed = rules.process(ids, scores)
+        if watch is not None:
+            watch(prompt.new_tensor(rows), ids, scores, processed)
+        new = choose(processed, 1)
+        logprobs = _finite(scores.log_softmax(dim=-1).gather(1, new), length)
+        ids = torch.cat([ids, new], dim=1)
+        tokens = new[:, 0].tolist()
+        full = length + 1 >= rules.max_length
+        ended = [full or token in rules.eos for token in tokens]
+        if rules.stops and not full:
+            ended = [a or b for a, b in zip(ended, rules.stopped(ids, processed).tolist(), strict=True)]
+        yield Chosen(rows, tokens, logprobs, ended)
+        if all(ended):
             return
-        ended = [token in rules.eos for token in tokens]
         if any(ended):
-            with torch.inference_mode():
-                keep = _survivors(ended)
-                rows = [rows[index] for index in keep]
-                kept = torch.tensor(keep, dtype=torch.long, device=ids.device)
-                ids, new, cache = ids[kept], new[kept], cache.select(kept)
-                if shared == 1:
-                    memory = memory.select(kept)
-                else:
-                    images = torch.tensor(rows, dtype=torch.long, device=ids.device) // shared
-                    memory = Memory(memory.layers, memory.mask, images)
+            keep = _survivors(ended)
+            rows = [rows[index] for index in keep]
+            kept = torch.tensor(keep, dtype=torch.long, device=ids.device)
+            ids, new, cache = ids[kept], new[kept], cache.select(kept)
+            if shared == 1:
+                memory = memory.select(kept)
+            else:
+                images = torch.tensor(rows, dtype=torch.long, device=ids.device) // shared
+                memory = Memory(memory.layers, memory.mask, images)
 
 
 def collect(chosen: Iterable[Chosen], prompt: Tensor, pad: int) -> Hypotheses:
@@ -151,12 +191,31 @@ def collect(chosen: Iterable[Chosen], prompt: Tensor, pad: int) -> Hypotheses:
     return Hypotheses(torch.cat([prompt, new], dim=1), torch.tensor(padded, device=prompt.device), lengths)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A beam search behind one step: for each of ``images`` its running beams, the finished ones, and if it is done."""
+
+    images: Tensor
+    running: _Beams
+    finished: _Pool
+    done: Tensor
+
+    def agreed(self) -> Tensor:
+        """(B,): how many ids, from the first, are the same in whatever can still become an image's best hypothesis."""
+        ids = self.running.ids
+        first, best, length = ids[:, 0], self.finished.ids[:, 0], ids.shape[2]
+        within = torch.arange(length, device=ids.device) < self.finished.lengths[:, :1]
+        alike = (ids == first[:, None]).all(dim=1)
+        alike &= ~self.finished.done[:, :1] | (within & (best[:, :length] == first))
+        return alike.long().cumprod(dim=1).sum(dim=1)
+
+
 @torch.inference_mode()
 def beam_search(
     decoder: Decoder,
     memory: Memory,
     prompt: Tensor,
-    rules: Rules,
+    rules: Rules | MixedRules,
     choose: Choose,
     *,
     num_beams: int,
@@ -164,12 +223,14 @@ def beam_search(
     pad: int,
     length_penalty: float,
     early_stopping: bool | str,
-) -> Hypotheses:
-    """The ``num_return`` best of ``num_beams`` hypotheses an image, best first: (B * num_return) rows.
+    watch: Watch | None = None,
+) -> Generator[Standing, None, Hypotheses]:
+    """Yield how it stands behind each step; return the ``num_return`` best of ``num_beams`` hypotheses an image, best first.
 
-    prompt: (B, T). A hypothesis scores sum(log-probabilities) / (new tokens ** length_penalty); an image leaves the batch
-    when its running beams cannot beat its finished ones any more, by the measure that ``early_stopping`` names (as in
-    ``GenerationMixin._beam_search`` of transformers 5.23, whose tokens and scores these are).
+    prompt: (B, T); B * num_return rows are returned. A hypothesis scores sum(log-probabilities) / (new tokens **
+    length_penalty); an image leaves the batch when its running beams cannot beat its finished ones any more, by the
+    measure that ``early_stopping`` names (as in ``GenerationMixin._beam_search`` of transformers 5.23, whose tokens and
+    scores these are).
     """
     count, prompt_length = prompt.shape
     images = torch.arange(count, device=prompt.device)
@@ -180,30 +241,34 @@ def beam_search(
     new = prompt
     candidates = max(2, 1 + len(rules.eos)) * num_beams
     eos = prompt.new_tensor(sorted(rules.eos))
+    feed = next_mixed_scores if isinstance(rules, MixedRules) else next_scores
     while len(images):
         length = beams.ids.shape[2]
-        raw = next_scores(decoder, new, length - new.shape[1], memory, cache)
+        trace = None if watch is None else watch.trace
+        raw = feed(decoder, new, length - new.shape[1], memory, cache, trace)
         if new is prompt and num_beams > 1:  # the beams of an image are one row until they part
             raw = raw.repeat_interleave(num_beams, dim=0)
             cache = cache.select(torch.arange(count, device=prompt.device).repeat_interleave(num_beams))
         logprobs = raw.log_softmax(dim=-1)
-        scores = rules.process(beams.ids.flatten(0, 1), logprobs).view(len(images), num_beams, -1)
+        flat = beams.ids.flatten(0, 1)
+        processed = rules.process(flat, logprobs)
+        if watch is not None:
+            beam = torch.arange(num_beams, device=prompt.device)
+            watch((images[:, None] * num_beams + beam).flatten(), flat, raw, processed)
+        scores = processed.view(len(images), num_beams, -1)
         extended = beams.extend(scores, logprobs.view_as(scores), candidates, choose)
         _finite(extended.logprobs[:, :, -1], length)
-        ended = (
-            torch.isin(extended.ids[:, :, -1], eos)
-            if length + 1 < rules.max_length
-            else torch.ones_like(extended.ids[:, :, -1], dtype=torch.bool)
-        )
-
+        ended = _ended(extended, rules, eos, scores)
         new_tokens = length + 1 - prompt_length
         pool = pool.merge(extended, ended, new_tokens**length_penalty, early_stopping)
         beams = extended.best(extended.scores + ended * _NEVER, num_beams)
         full = early_stopping is True
-        horizon = rules.max_length - prompt_length if early_stopping == "never" and length_penalty > 0 else new_tokens
+        distant = early_stopping == "never" and length_penalty > 0
+        horizon = rules.room(beams.ids[:, 0], prompt_length) if distant else new_tokens
         done = pool.done.all(dim=1) & (full | (beams.scores[:, 0] / horizon**length_penalty <= pool.scores.amin(dim=1)))
-        if length + 1 >= rules.max_length:
-            done = torch.ones_like(done)
+        if rules.stops or length + 1 >= rules.max_length:
+            done |= ended.all(dim=1)  # nothing goes on
+        yield Standing(images, beams, pool, done)
 
         parents = beams.parents
         if done.any():
@@ -217,6 +282,16 @@ def beam_search(
         cache = cache.select((offsets[:, None] * num_beams + parents).flatten())
         new = beams.ids[:, :, -1].reshape(-1, 1)
     return finished.hypotheses(num_return, prompt_length, pad)
+
+
+def last(steps: Generator[Standing, None, Hypotheses]) -> Hypotheses:
+    """Run a beam search to its end."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Hypotheses = end.value
+            return found
 
 
 _NEVER = -1.0e9
@@ -270,7 +345,10 @@ class _Beams:
 
 @dataclass(slots=True)
 class _Pool:
-    """The best finished hypotheses an image: ids (B, n, longest), log-probabilities, scores, lengths and which are real."""
+    """The best finished hypotheses an image: ids (B, n, longest), log-probabilities, scores, lengths and which are real.
+
+    What is not real, since too few tokens were allowed, has no tokens behind the prompt.
+    """
 
     ids: Tensor
     logprobs: Tensor
@@ -284,7 +362,7 @@ class _Pool:
             torch.zeros(images, num_beams, longest, dtype=torch.long, device=device),
             torch.zeros(images, num_beams, longest - prompt, device=device),
             torch.full((images, num_beams), _NEVER, device=device),
-            torch.zeros(images, num_beams, dtype=torch.long, device=device),
+            torch.full((images, num_beams), prompt, device=device),
             torch.zeros(images, num_beams, dtype=torch.bool, device=device),
         )
 
@@ -337,6 +415,18 @@ class _Pool:
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> _Pool:
         return _Pool(*map(function, self._tensors()))
+
+
+def _ended(found: _Beams, rules: Rules | MixedRules, eos: Tensor, scores: Tensor) -> Tensor:
+    """(B, n): which of the candidates their last token ends; it was chosen from the beams' (B, beams, V) scores."""
+    if found.ids.shape[2] >= rules.max_length:
+        return torch.ones_like(found.parents, dtype=torch.bool)
+    ended = torch.isin(found.ids[:, :, -1], eos)
+    if rules.stops:
+        image = torch.arange(len(scores), device=scores.device)[:, None]
+        stopped = rules.stopped(found.ids.flatten(0, 1), scores[image, found.parents].flatten(0, 1))
+        ended |= stopped.view_as(ended)
+    return ended
 
 
 def _survivors(ended: list[bool]) -> list[int]:
