@@ -5,7 +5,7 @@ A checkpoint is read in sections: a prefix on disk ("encoder."), the module behi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,12 @@ class Section:
     keymap: KeyMap
     without: tuple[str, ...] = ()
 
+    def optional_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of the modules that a checkpoint may lack."""
+        for path in self.keymap.optional:
+            if getattr(self.module, path) is not None:
+                yield from self.module.get_submodule(path).parameters()
+
 
 @dataclass(slots=True)
 class _Slot:
@@ -40,24 +46,60 @@ class _Slot:
 
 
 @dataclass(slots=True)
-class _Problems:
+class Misfit:
+    """How the tensors of a folder are not what modules ask for: nothing where they are.
+
+    missing, unexpected: names on disk. shapes: "name: shape, want shape". other: sentences.
+    """
+
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     shapes: list[str] = field(default_factory=list)
     other: list[str] = field(default_factory=list)
 
-    def raise_if_any(self, folder: Path) -> None:
+    def told(self) -> list[str]:
+        """A line for each kind of misfit that there is."""
         kinds = (
             ("missing", self.missing),
             ("unexpected", self.unexpected),
             ("of another shape", self.shapes),
         )
-        told = [f"{len(found)} {kind} ({listed(sorted(found), 30)})" for kind, found in kinds if found] + self.other
-        if told:
+        return [f"{len(found)} {kind} ({listed(sorted(found), 30)})" for kind, found in kinds if found] + self.other
+
+    def raise_if_any(self, folder: Path) -> None:
+        """CheckpointError with all of it."""
+        if told := self.told():
             raise CheckpointError(
                 f"{folder}: the weights are not what config.json asks for: {'; '.join(told)}. Nothing was loaded; "
                 "is config.json the one that belongs to these weights?"
             )
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What goes where: each slot that the file fills, the names on disk that it may lack, and the modules that it lacks."""
+
+    filled: list[tuple[Section, _Slot, StoredTensor, Place]] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    absent_parts: list[tuple[Section, str]] = field(default_factory=list)
+    misfit: Misfit = field(default_factory=Misfit)
+
+
+def compare(sections: Sequence[Section], stored: Mapping[str, StoredTensor]) -> Misfit:
+    """How ``stored`` is not what the modules of ``sections`` ask for; they may be without storage, and stay as they are."""
+    return _plan(sections, stored).misfit
+
+
+def read_parameters(
+    sections: Sequence[Section], stored: Mapping[str, StoredTensor], wanted: Container[int]
+) -> list[tuple[Tensor, Tensor]]:
+    """Parameters of ``sections``, and their values in ``stored``: those of an ``id()`` in ``wanted`` that are there.
+
+    The modules may be without storage, and stay as they are.
+    """
+    plan = _plan(sections, stored)
+    chosen = [entry for entry in plan.filled if id(entry[1].tensor) in wanted]
+    return list(zip([slot.tensor for _, slot, _, _ in chosen], _read(chosen, None, plan.misfit), strict=True))
 
 
 def load_sections(
@@ -78,44 +120,47 @@ def load_sections(
     """
     with stored_tensors(folder, allow_pickle=allow_pickle) as everything:
         stored = {name: tensor for name, tensor in everything.items() if only is None or name.startswith(only)}
-        problems = _Problems()
-        plan: list[tuple[Section, _Slot, StoredTensor, Place]] = []
-        absent: list[str] = []
-        absent_parts: list[tuple[Section, str]] = []
-        claimed: set[str] = set()
-        for section in sections:
-            names = {name for name in stored if name.startswith(section.prefix)} - claimed
-            claimed |= names
-            sources = _by_canonical_name(section, {name: stored[name] for name in names}, problems)
-            lacking = _absent_parts(section, sources)
-            absent_parts += [(section, path) for path in lacking]
-            wanted: dict[str, None] = {}
-            slots = _slots(section, without=lacking)
-            free = tuple(prefix for prefix in missing_ok if not _holds_any(slots, prefix, sources))
-            for slot in slots:
-                found = [place for place in slot.places if place.name in sources]
-                wanted |= dict.fromkeys(place.name for place in slot.places)
-                if not found:
-                    allowed = all(name.startswith(free) for name in slot.names)
-                    (absent if allowed else problems.missing).append(section.prefix + slot.places[0].name)
-                    continue
-                if len(found) > 1:
-                    _same([sources[place.name] for place in found], _TIED, problems)
-                plan.append((section, slot, sources[found[0].name], found[0]))
-            problems.unexpected += [sources[name].name for name in sources if name not in wanted]
-            problems.shapes += _shape_problems([(s, p, t) for owner, s, t, p in plan if owner is section])
-        problems.unexpected += [name for name in stored if name not in claimed]
-        problems.missing = list(dict.fromkeys(problems.missing))
-        problems.raise_if_any(folder)
-        values = _read(plan, dtype, problems)
-        problems.raise_if_any(folder)
-    for section, path in absent_parts:
+        plan = _plan(sections, stored, missing_ok)
+        plan.misfit.raise_if_any(folder)
+        values = _read(plan.filled, dtype, plan.misfit)
+        plan.misfit.raise_if_any(folder)
+    for section, path in plan.absent_parts:
         setattr(section.module, path, None)
-    for (section, slot, _, _), tensor in zip(plan, values, strict=True):
+    for (section, slot, _, _), tensor in zip(plan.filled, values, strict=True):
         _put(section.module, slot.names, tensor)
     for section in sections:
         _check_buffers(section)
-    return absent
+    return plan.absent
+
+
+def _plan(sections: Sequence[Section], stored: Mapping[str, StoredTensor], missing_ok: Sequence[str] = ()) -> _Plan:
+    plan, problems = _Plan(), Misfit()
+    claimed: set[str] = set()
+    for section in sections:
+        names = {name for name in stored if name.startswith(section.prefix)} - claimed
+        claimed |= names
+        sources = _by_canonical_name(section, {name: stored[name] for name in names}, problems)
+        lacking = _absent_parts(section, sources)
+        plan.absent_parts += [(section, path) for path in lacking]
+        wanted: dict[str, None] = {}
+        slots = _slots(section, without=lacking)
+        free = tuple(prefix for prefix in missing_ok if not _holds_any(slots, prefix, sources))
+        for slot in slots:
+            found = [place for place in slot.places if place.name in sources]
+            wanted |= dict.fromkeys(place.name for place in slot.places)
+            if not found:
+                allowed = all(name.startswith(free) for name in slot.names)
+                (plan.absent if allowed else problems.missing).append(section.prefix + slot.places[0].name)
+                continue
+            if len(found) > 1:
+                _same([sources[place.name] for place in found], _TIED, problems)
+            plan.filled.append((section, slot, sources[found[0].name], found[0]))
+        problems.unexpected += [sources[name].name for name in sources if name not in wanted]
+        problems.shapes += _shape_problems([(s, p, t) for owner, s, t, p in plan.filled if owner is section])
+    problems.unexpected += [name for name in stored if name not in claimed]
+    problems.missing = list(dict.fromkeys(problems.missing))
+    plan.misfit = problems
+    return plan
 
 
 def save_sections(sections: Sequence[Section]) -> dict[str, Tensor]:
@@ -143,7 +188,7 @@ def _outputs(place: Place, tensor: Tensor) -> int:
 
 
 def _by_canonical_name(
-    section: Section, stored: Mapping[str, StoredTensor], problems: _Problems
+    section: Section, stored: Mapping[str, StoredTensor], problems: Misfit
 ) -> dict[str, StoredTensor]:
     found: dict[str, StoredTensor] = {}
     for name, tensor in sorted(stored.items()):
@@ -159,7 +204,7 @@ def _by_canonical_name(
 _TIED = "are tied by the config (tie_word_embeddings): set it to false to keep both, or remove one"
 
 
-def _same(tensors: list[StoredTensor], reason: str, problems: _Problems) -> None:
+def _same(tensors: list[StoredTensor], reason: str, problems: Misfit) -> None:
     """One tensor under several names must be one tensor: which of two different ones is meant, nobody can say."""
     first, *others = tensors
     for other in others:
@@ -225,7 +270,7 @@ def _shape_problems(filled: list[tuple[_Slot, Place, StoredTensor]]) -> list[str
 
 
 def _read(
-    plan: Sequence[tuple[Section, _Slot, StoredTensor, Place]], dtype: torch.dtype | None, problems: _Problems
+    plan: Sequence[tuple[Section, _Slot, StoredTensor, Place]], dtype: torch.dtype | None, problems: Misfit
 ) -> list[Tensor]:
     """The values for each slot of ``plan``; each tensor on disk is read once."""
     found: dict[int, Tensor] = {}

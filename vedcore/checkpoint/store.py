@@ -34,12 +34,13 @@ WEIGHT_FILES = (
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """A tensor on disk: its file and shape, and ``read()`` for its values."""
+    """A tensor on disk: its file, shape and type ("float32", as torch names it), and ``read()`` for its values."""
 
     name: str
     file: str
     shape: tuple[int, ...]
     read: Callable[[], Tensor]
+    dtype: str = ""
 
 
 @contextmanager
@@ -106,7 +107,9 @@ def _read_safetensors(path: Path, stack: ExitStack) -> dict[str, StoredTensor]:
     with foreign(CheckpointError, str(path)):
         # Not mapped into memory: a mapped file that shrinks kills the process.
         file = stack.enter_context(safe_open(path, framework="pt", backend="pread"))
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+        dtypes = {name: _dtype(part.get_dtype()) for name, part in slices.items()}
 
     def reader(name: str) -> Callable[[], Tensor]:
         def read() -> Tensor:
@@ -115,7 +118,14 @@ def _read_safetensors(path: Path, stack: ExitStack) -> dict[str, StoredTensor]:
 
         return read
 
-    return {name: StoredTensor(name, path.name, shape, reader(name)) for name, shape in shapes.items()}
+    return {n: StoredTensor(n, path.name, shape, reader(n), dtypes[n]) for n, shape in shapes.items()}
+
+
+def _dtype(code: str) -> str:
+    """torch's name of a type for that of safetensors: "BF16" -> "bfloat16"."""
+    kinds = {"F": "float", "BF": "bfloat", "I": "int", "U": "uint", "C": "complex"}
+    match = re.fullmatch(r"([A-Z]+)(\d+)", code)
+    return kinds[match[1]] + match[2] if match and match[1] in kinds else code.lower()
 
 
 def _read_pickle(path: Path, _: ExitStack) -> dict[str, StoredTensor]:
@@ -130,7 +140,9 @@ def _read_pickle(path: Path, _: ExitStack) -> dict[str, StoredTensor]:
         size = tensor.untyped_storage().nbytes() if tensor.layout == torch.strided else 0
         if tensor.layout != torch.strided or tensor.is_meta or size < tensor.numel() * tensor.element_size():
             raise CheckpointError(f"{path}: {name} is not a plain dense tensor with all of its values")
-        tensors[name] = StoredTensor(name, path.name, tuple(tensor.shape), tensor.detach)
+        tensors[name] = StoredTensor(
+            name, path.name, tuple(tensor.shape), tensor.detach, str(tensor.dtype).removeprefix("torch.")
+        )
     return tensors
 
 
