@@ -5,6 +5,8 @@ Shapes: R rows, B images, T new tokens, L keys in use, S encoder states, D hidde
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,7 +52,7 @@ def attention_probabilities(
         scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(dim=-1, dtype=torch.float32).to(query.dtype)
+    return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
 
 
 class SelfAttention(nn.Module):
@@ -70,7 +72,8 @@ class SelfAttention(nn.Module):
     ) -> None:
         """bias: of query, key and value; key_bias where the key's differs. scale: of the scores, 1/sqrt(d) if None."""
         super().__init__()
-        self.num_heads = num_heads
+        self.num_heads = self.whole = num_heads
+        self.heads = tuple(range(num_heads))
         width = head_width(hidden_size, num_heads)
         self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
@@ -82,6 +85,8 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, layer: int, step: Step, bias: Tensor | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``bias`` (R or 1, H, T, L) is added to the scores."""
         query, keys, values = self._project(x)
+        if bias is not None and self.num_heads < self.whole:
+            bias = bias[:, self.heads]
         if step.cache is not None:
             keys, values = step.cache.write(layer, keys, values, step)
         if step.trace is not None:
@@ -117,6 +122,10 @@ class SelfAttention(nn.Module):
             return None
         return torch.cat([layer.weight for layer in layers]), torch.cat(biases) if biases else None
 
+    def prune(self, heads: Collection[int]) -> None:
+        """Take these heads away, by their numbers in the whole attention. ConfigError as ``heads_without``."""
+        prune(self, heads)
+
     def make_lean(self) -> None:
         """For a lean twin: the weight of one product is made once a call, not once a step."""
         self.fused = self._one_product()
@@ -138,7 +147,8 @@ class CrossAttention(nn.Module):
         """memory_size: the width of the states that are looked at, ``hidden_size`` if None."""
         super().__init__()
         memory_size = hidden_size if memory_size is None else memory_size
-        self.num_heads = num_heads
+        self.num_heads = self.whole = num_heads
+        self.heads = tuple(range(num_heads))
         width = head_width(hidden_size, num_heads)
         self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
@@ -161,16 +171,55 @@ class CrossAttention(nn.Module):
         if memory.rows is not None:
             keys, values = keys[memory.rows], values[memory.rows]
             mask = None if mask is None else mask[memory.rows]
-        shape = x.shape
+        rows, tokens, _ = x.shape
         query = self.query(x).view(keys.shape[0], -1, self.num_heads, keys.shape[-1]).transpose(1, 2)
         if step.trace is not None:
             seen = attention_probabilities(query, keys, mask=mask, scale=self.scale)  # (B, H, R / B * T, S)
             step.trace(
-                "cross", layer, seen.view(*seen.shape[:2], -1, shape[1], seen.shape[3]).transpose(1, 2).flatten(0, 1)
+                "cross", layer, seen.view(*seen.shape[:2], -1, tokens, seen.shape[3]).transpose(1, 2).flatten(0, 1)
             )
         dropout = self.attention_dropout if self.training else 0.0
         x = attend(query, keys, values, mask=mask, scale=self.scale, dropout=dropout)
-        return self.out(x.transpose(1, 2).reshape(shape))  # type: ignore[no-any-return]
+        return self.out(x.transpose(1, 2).reshape(rows, tokens, -1))  # type: ignore[no-any-return]
+
+    def prune(self, heads: Collection[int]) -> None:
+        """Take these heads away, by their numbers in the whole attention. ConfigError as ``heads_without``."""
+        prune(self, heads)
+
+
+def heads_without(attention: SelfAttention | CrossAttention, heads: Collection[int]) -> tuple[int, ...]:
+    """The heads that are left when these are gone, some maybe already. ConfigError if there never was one, or none is left."""
+    left = tuple(head for head in attention.heads if head not in heads)
+    if not left or not set(heads) <= set(range(attention.whole)):
+        raise ConfigError(
+            f"heads {', '.join(map(str, sorted(heads)))} cannot be pruned: the heads are 0 to {attention.whole - 1}, and one "
+            "has to stay"
+        )
+    return left
+
+
+@torch.no_grad()
+def prune(attention: SelfAttention | CrossAttention, heads: Collection[int]) -> None:
+    """Cut the rows of ``heads`` out of query, key and value, and their columns out of what follows."""
+    left = heads_without(attention, heads)
+    if left == attention.heads:
+        return
+    kept = torch.tensor([head in left for head in attention.heads], device="cpu")
+    kept = kept.repeat_interleave(attention.query.out_features // attention.num_heads).nonzero().flatten()
+    for linear in (attention.query, attention.key, attention.value):
+        linear.out_features = len(kept)
+        linear.weight = cut(linear.weight, kept, dim=0)
+        if linear.bias is not None:
+            linear.bias = cut(linear.bias, kept, dim=0)
+    attention.out.in_features = len(kept)
+    attention.out.weight = cut(attention.out.weight, kept, dim=1)
+    attention.num_heads, attention.heads = len(left), left
+
+
+def cut(parameter: Tensor, kept: Tensor, *, dim: int) -> nn.Parameter:
+    """What is ``kept`` of a parameter along ``dim``, as a parameter of its own."""
+    values = parameter.index_select(dim, kept.to(parameter.device))
+    return nn.Parameter(values, requires_grad=parameter.requires_grad)
 
 
 def head_width(hidden_size: int, num_heads: int) -> int:

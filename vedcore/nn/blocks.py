@@ -8,10 +8,13 @@ Shapes: R rows, T tokens, D hidden size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from itertools import repeat
+from dataclasses import replace
+from itertools import chain, repeat
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vedcore.nn.attention import CrossAttention, SelfAttention
 from vedcore.nn.drop import drop
@@ -98,7 +101,10 @@ CrossAttentionLayer = Callable[[Tensor, int, Step], Tensor]
 
 
 class Blocks(nn.ModuleList):
-    """The loop over the blocks of an encoder or a decoder: the one place where the states in between are seen."""
+    """The loop over the blocks of an encoder or a decoder: the one place where the states in between are seen or forgotten."""
+
+    checkpointing = False
+    """Keep for the gradient what enters a block alone, and compute what happens in it again when that is needed."""
 
     def forward(self, x: Tensor, step: Step, cross: Iterable[Any] | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``cross[i]`` is the cross-attention of block i, skipped where there is no memory."""
@@ -106,7 +112,19 @@ class Blocks(nn.ModuleList):
         for layer, (block, look) in enumerate(zip(self, looks, strict=False)):
             if step.trace is not None:
                 step.trace("hidden", layer, x)
-            x = block(x, layer, step, look)
+            # A cache is written to in place, once.
+            again = self.checkpointing and step.cache is None and torch.is_grad_enabled()
+            x = computed_again(block, x, layer, step, look) if again else block(x, layer, step, look)
         if step.trace is not None:
             step.trace("hidden", len(self), x)
         return x
+
+
+def computed_again(block: nn.Module, x: Tensor, layer: int, step: Step, cross: Any) -> Tensor:
+    """(R, T, D) -> (R, T, D): ``block``, of which nothing is kept: the backward pass computes it again, draws and all."""
+    steps = chain([step], repeat(step if step.trace is None else replace(step, trace=unseen)))
+    return checkpoint(lambda x: block(x, layer, next(steps), cross), x, use_reentrant=False)  # type: ignore[no-any-return]
+
+
+def unseen(kind: str, layer: int, tensor: Tensor) -> None:
+    """The trace of a second pass: it computes what the first one showed, and shows nothing."""

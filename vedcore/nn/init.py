@@ -13,6 +13,8 @@ def initialize(module: nn.Module, std: float) -> None:
     What transformers' models start from, where an architecture has no rule of its own.
     """
     for part in module.modules():
+        if any(parameter.is_meta for parameter in part.parameters(recurse=False)):
+            continue  # it waits for a checkpoint, and torch takes long to draw nothing
         if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding):
             nn.init.normal_(part.weight, std=std)
         elif isinstance(part, nn.LayerNorm):

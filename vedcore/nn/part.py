@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -12,15 +12,26 @@ import torch
 from torch import nn
 
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
-from vedcore.config import Config
+from vedcore.config import Config, Heads
 from vedcore.errors import ConfigError, foreign
 from vedcore.files import staged, write_json
 from vedcore.keymap import KeyMap
+from vedcore.nn.attention import CrossAttention, SelfAttention, heads_without
 
 C = TypeVar("C", bound=Config)
+Attention = SelfAttention | CrossAttention
 
 
-class Part(nn.Module, Generic[C]):
+class _Whole(type):
+    """A part is built whole by its own ``__init__``; then the heads go that its config says were pruned."""
+
+    def __call__(cls, *args: Any, **options: Any) -> Any:
+        part = super().__call__(*args, **options)
+        part.prune_as_configured()
+        return part
+
+
+class Part(nn.Module, Generic[C], metaclass=_Whole):
     """An encoder or a decoder: its config, and saving and loading by itself in the transformers format.
 
     A subclass names its ``config_class`` and its ``keymap``, and calls ``super().__init__(config)`` first.
@@ -47,6 +58,49 @@ class Part(nn.Module, Generic[C]):
     def dtype(self) -> torch.dtype:
         """The type of the weights."""
         return next(self.parameters()).dtype
+
+    def prune_heads(
+        self, heads: Mapping[int, Iterable[int]], *, cross: Mapping[int, Iterable[int]] | None = None
+    ) -> None:
+        """Take heads of self-attention away, by the number of their layer; with ``cross`` heads of cross-attention.
+
+        Layers are counted through all stages; heads keep the numbers that they have in the whole layer. The config records
+        it, so that what is saved loads again, here: transformers has no such models. The tensors are new ones: make an
+        optimiser afterwards. ConfigError, with the part as it was: no such layer or head, or no head would be left.
+        """
+        config = self.config
+        pruned = _both(config.pruned_heads, heads), _both(config.pruned_cross_heads, cross or {})
+        self._checked(pruned)
+        config.pruned_heads, config.pruned_cross_heads = pruned
+        self.prune_as_configured()
+
+    def prune_as_configured(self) -> None:
+        """Take away what the config says was pruned and is still there; of cross-attention where there is any yet."""
+        config, (_, cross) = self.config, self._attentions()
+        for attention, numbers in self._checked((config.pruned_heads, config.pruned_cross_heads if cross else {})):
+            attention.prune(numbers)
+        if config.pruned_heads and (shapes := getattr(self, "cache_shapes", None)):
+            layers, _ = self._attentions()
+            self.cache_shapes = tuple((a.num_heads, width) for a, (_, width) in zip(layers, shapes, strict=True))
+
+    def _checked(self, pruned: tuple[Heads, Heads]) -> list[tuple[Attention, tuple[int, ...]]]:
+        """Each attention that loses heads, and which. ConfigError as ``prune_heads``."""
+        found = []
+        for attentions, by_layer, kind in zip(self._attentions(), pruned, ("self", "cross"), strict=True):
+            for layer, numbers in by_layer.items():
+                if not 0 <= layer < len(attentions):
+                    raise ConfigError(
+                        f"{type(self).__name__} has {len(attentions)} layers of {kind}-attention, none with the number {layer}"
+                    )
+                heads_without(attentions[layer], numbers)
+                found.append((attentions[layer], numbers))
+        return found
+
+    def _attentions(self) -> tuple[list[Attention], list[Attention]]:
+        modules = list(self.modules())
+        return [m for m in modules if isinstance(m, SelfAttention)], [
+            m for m in modules if isinstance(m, CrossAttention)
+        ]
 
     def sections(self) -> list[Section]:
         """The part as it stands in a checkpoint of its own."""
@@ -82,3 +136,9 @@ def without_storage() -> Iterator[None]:
     """Modules built here have shapes and no values: they wait for a checkpoint."""
     with torch.device("meta"):
         yield
+
+
+def _both(pruned: Heads, heads: Mapping[int, Iterable[int]]) -> Heads:
+    """What was pruned and what is to be, by layer."""
+    layers = sorted({*pruned, *heads})
+    return {layer: tuple(sorted({*pruned.get(layer, ()), *heads.get(layer, ())})) for layer in layers}

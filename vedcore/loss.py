@@ -1,0 +1,46 @@
+"""The loss: the cross-entropy of labels that stand where their logits stand, as a sum and a count.
+
+A mean of means is not the mean: parts of a batch with unequal numbers of labels give the gradient of the whole batch only when
+their sums are divided by one count. Shapes: R rows, T tokens, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = -100
+"""The label of a place where nothing is to be learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossSum:
+    """sum: (), the loss of all labels that count, added up. count: () long, how many they are."""
+
+    sum: Tensor
+    count: Tensor
+
+    @property
+    def mean(self) -> Tensor:
+        """(): the loss of one label; 0, with a gradient of 0, where no label counts."""
+        return self.sum / self.count.clamp(min=1)
+
+
+def token_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> LossSum:
+    """(R, T, V) logits, (R, T) long labels -> their cross-entropy in float32; -100 is passed over, nothing shifted.
+
+    label_smoothing: the share of each label that is spread evenly over the vocabulary (Szegedy et al., arXiv:1512.00567).
+    """
+    precise = logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32))
+    loss = F.cross_entropy(
+        precise, labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
+    )
+    return LossSum(loss, count_labels(labels))
+
+
+def count_labels(labels: Tensor) -> Tensor:
+    """(R, T) labels -> () long: how many of them count."""
+    return (labels != IGNORED).sum()
