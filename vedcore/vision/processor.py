@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 import numpy as np
@@ -30,6 +30,19 @@ _OWN_FILE = "preprocessor_config.json"
 _SHARED_FILE = "processor_config.json"  # of an image processor and a tokenizer, the former under "image_processor"
 
 _Sides = dict[str, int]
+_Channels = tuple[float, ...]
+if TYPE_CHECKING:
+    # What a field takes is more than what it reads as, and only a descriptor can say that to a type checker.
+    class _SizeField:
+        def __get__(self, processor: Any, kind: Any) -> _Sides | None: ...
+        def __set__(self, processor: Any, value: int | Sequence[int] | Mapping[str, int] | None) -> None: ...
+
+    class _ChannelField:
+        def __get__(self, processor: Any, kind: Any) -> _Channels | None: ...
+        def __set__(self, processor: Any, value: float | Sequence[float] | None) -> None: ...
+else:
+    _SizeField, _ChannelField = _Sides | None, _Channels | None
+
 _FORMS = ({"height", "width"}, {"shortest_edge"}, {"shortest_edge", "longest_edge"})
 
 
@@ -191,15 +204,15 @@ class ImageProcessor:
     image_processor_type: str = attrs.field(default="ViTImageProcessor", converter=_as_type, validator=_check_type)
     do_convert_rgb: bool | None = _setting("do_convert_rgb")
     do_resize: bool | None = _setting("do_resize")
-    size: dict[str, int] | None = _setting("size")
+    size: _SizeField = _setting("size")
     resample: int | None = _setting("resample")
     do_center_crop: bool | None = _setting("do_center_crop")
-    crop_size: dict[str, int] | None = _setting("crop_size")
+    crop_size: _SizeField = _setting("crop_size")
     do_rescale: bool | None = _setting("do_rescale")
     rescale_factor: float | None = _setting("rescale_factor")
     do_normalize: bool | None = _setting("do_normalize")
-    image_mean: tuple[float, ...] | None = _setting("image_mean")
-    image_std: tuple[float, ...] | None = _setting("image_std")
+    image_mean: _ChannelField = _setting("image_mean")
+    image_std: _ChannelField = _setting("image_std")
     do_align_long_axis: bool | None = _setting("do_align_long_axis")
     do_thumbnail: bool | None = _setting("do_thumbnail")
     do_pad: bool | None = _setting("do_pad")

@@ -1,0 +1,124 @@
+"""The commands train and eval."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.training.tiny import recipe, write_folder, write_recipe
+from vedcore.cli import app
+from vedcore.reader import Reader
+
+
+@pytest.fixture
+def folders(tmp_path):
+    def write(steps=3, **tables):
+        return write_recipe(tmp_path / "recipe.toml", recipe(steps, **tables))
+
+    return write_folder(tmp_path / "lines"), write, tmp_path / "out"
+
+
+def vedcore(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_train_writes_a_reader_and_tells_how_it_goes(folders):
+    lines, write, out = folders
+    done = vedcore("train", lines, "--recipe", write(4), "--out", out)
+    assert done.exit_code == 0, done.output
+    assert re.search(r"step 4/4  loss \d+\.\d+  lr \d\.\d\de-\d\d  \d+ images/s  0:00:0\d left", done.stderr)
+    assert re.search(r"step 4  CER \d+\.\d\d%  WER \d+\.\d\d%  exact \d/8", done.stderr)
+    assert "vedcore read --model" in done.stdout
+    assert Reader.load(out).read([lines / "0.png"])
+    again = vedcore("train", lines, "--recipe", write(4), "--out", out)
+    assert (again.exit_code, "holds a run already" in again.stderr) == (2, True)
+
+
+def test_train_check_prints_each_problem_and_leaves(folders):
+    lines, write, out = folders
+    assert vedcore("train", lines, "--recipe", write(), "--check").exit_code == 0
+    (lines / "2.png").unlink()
+    (lines / "labels.jsonl").write_text((lines / "labels.jsonl").read_text().replace('"one"', '"caf\u00e9"'))
+    found = vedcore("train", lines, "--recipe", write(), "--check", "--out", out)
+    assert found.exit_code == 1
+    assert "2.png: missing image" in found.stdout
+    assert "0.png: unwritable character ('\u00e9' (U+00E9)" in found.stdout
+    assert "train: 7 samples, 2 problems" in found.stderr
+    assert not out.exists()
+    refused = vedcore("train", lines, "--recipe", write(), "--out", out)
+    assert (refused.exit_code, "2 samples cannot be learned from" in refused.stderr) == (2, True)
+
+
+def test_train_skips_what_is_bad_where_it_is_told_to(folders):
+    lines, write, out = folders
+    (lines / "2.png").unlink()
+    done = vedcore("train", lines, "--recipe", write(), "--out", out, "--skip-bad")
+    assert done.exit_code == 0, done.output
+    assert "left out: 1 missing image" in done.stderr
+    assert "1 samples were left out" in done.stderr
+
+
+def test_train_stops_in_time_and_goes_on(folders):
+    lines, write, out = folders
+    stopped = vedcore("train", lines, "--recipe", write(30), "--out", out, "--max-minutes", 0.0001)
+    assert stopped.exit_code == 0, stopped.output
+    assert "stopped after step" in stopped.stderr
+    assert "--resume" in stopped.stderr
+    done = vedcore("train", lines, "--recipe", write(30), "--out", out, "--resume")
+    assert (done.exit_code, "30 steps" in done.stdout) == (0, True), done.output
+
+
+def test_train_that_is_interrupted_leaves_with_130(folders, monkeypatch):
+    from vedcore import training
+    from vedcore.training import Result
+
+    lines, write, out = folders
+    monkeypatch.setattr(training, "train", lambda *a, **k: Result(out, "interrupted", 5, None, 0))
+    stopped = vedcore("train", lines, "--recipe", write(), "--out", out)
+    assert stopped.exit_code == 130
+    assert "stopped after step 5; go on with: vedcore" in stopped.stderr
+
+
+def test_train_without_a_recipe_goes_on_from_a_checkpoint(folders):
+    lines, write, out = folders
+    vedcore("train", lines, "--recipe", write(), "--out", out)
+    more = out.parent / "more"
+    done = vedcore("train", lines, "--model", out, "--out", more, "--max-minutes", 0.0001)
+    assert (done.exit_code, "too few to set a tenth apart" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--recipe", "RECIPE"], "train needs --out"),
+        (["--recipe", "RECIPE", "--model", "line-reader", "--out", "OUT"], "--model is for a run without a recipe"),
+        (["--recipe", "absent.toml", "--out", "OUT"], "absent.toml: not a recipe"),
+        (["--model", "absent", "--out", "OUT"], "absent: no such folder"),
+    ],
+)
+def test_a_request_that_cannot_be_followed_is_one_line_and_exit_code_2(arguments, message, folders):
+    lines, write, out = folders
+    named = {"RECIPE": write(), "OUT": out}
+    found = vedcore("train", lines, *(named.get(argument, argument) for argument in arguments))
+    assert found.exit_code == 2
+    assert message in found.stderr
+    assert found.stderr.count("\n") == 1
+
+
+def test_eval_prints_a_score_as_a_table_or_as_json(folders, tmp_path):
+    lines, write, out = folders
+    vedcore("train", lines, "--recipe", write(), "--out", out)
+    table = vedcore("eval", out, lines)
+    assert table.exit_code == 0, table.output
+    for row in ("character error rate", "word error rate", "exact lines", "calibration error", "lines a second"):
+        assert re.search(rf"^{row} +\d", table.stdout, re.MULTILINE)
+    assert "the worst lines" in table.stdout
+    vedcore("eval", out, lines, "--format", "json", "--output", tmp_path / "score.json", "--beams", 2)
+    score = json.loads((tmp_path / "score.json").read_text())
+    assert (score["lines"], len(score["worst"])) == (8, 8)
+    (lines / "2.png").unlink()
+    partly = vedcore("eval", out, lines, "--worst", 0)
+    assert (partly.exit_code, "2.png: missing image" in partly.stderr) == (1, True)
+    missed = vedcore("eval", out, lines, "--output", tmp_path / "absent" / "x")
+    assert (missed.exit_code, "not written" in missed.stderr) == (2, True)

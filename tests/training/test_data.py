@@ -1,0 +1,241 @@
+"""Data: what is read from a folder, each thing that can be wrong with it, and its order."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.training.tiny import TEXTS, Lines, draw, recipe, write_folder
+from vedcore.errors import ConfigError
+from vedcore.training import Fault, Folder, Problem, Sample, check_data
+from vedcore.training.build import build_reader, label_writer
+from vedcore.training.data import (
+    LARGEST_SHUFFLE,
+    Examples,
+    Places,
+    Writer,
+    check,
+    collate,
+    order,
+)
+from vedcore.vision import Augmentation
+
+RECIPE = recipe()
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return build_reader(RECIPE.model, 0)
+
+
+@pytest.fixture(scope="module")
+def write(reader):
+    return label_writer(reader)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "txt"])
+def test_a_folder_is_read_in_three_forms(form, tmp_path):
+    folder = Folder(write_folder(tmp_path / "lines", form))
+    assert [(folder[i].image.name, folder[i].text) for i in range(len(folder))] == [
+        (f"{i}.png", text) for i, text in enumerate(TEXTS)
+    ]
+    assert folder.problems == []
+
+
+def test_a_label_may_hold_a_line_separator_a_quote_and_a_comma(tmp_path):
+    text = 'a "b", c\u2028d'
+    for form in ("jsonl", "csv"):
+        folder = write_folder(tmp_path / form, form, ("one",))
+        if form == "csv":
+            (folder / "labels.csv").write_text('file,text\n0.png,"a ""b"", c\u2028d"\n')
+        else:
+            (folder / "labels.jsonl").write_text('{"file": "0.png", "text": "a \\"b\\", c\u2028d"}\n')
+        assert Folder(folder)[0].text == text
+
+
+def test_images_of_subfolders_are_named_by_their_path(tmp_path):
+    write_folder(tmp_path / "lines" / "page", "txt")
+    assert len(Folder(tmp_path / "lines")) == 8
+
+
+FAULTS = {
+    Fault.missing_image: ('{"file": "9.png", "text": "nine"}', r"9\.png: missing image \(labelled 'nine'\)"),
+    Fault.empty_label: ('{"file": "0.png", "text": " "}', r"0\.png: empty label \(nothing but space\)"),
+    Fault.two_labels: (
+        '{"file": "0.png", "text": "a"}\n{"file": "./0.png", "text": "b"}',
+        r"0\.png: two labels \(labels\.jsonl has 2: 'a', 'b'\)",
+    ),
+    Fault.no_label: ('{"file": "1.png", "text": "two"}', r"0\.png: no label \(not in labels\.jsonl\)"),
+    Fault.bad_row: ('{"file": "0.png", "txt": "one"}', r"labels\.jsonl:1: bad row \(expected file and text"),
+    Fault.unwritable: (
+        '{"file": "0.png", "text": "caf\u00e9 \u4e2d"}',
+        r"0\.png: .*'\u00e9' \(U\+00E9\), '\u4e2d' \(U\+4E2D\) in",
+    ),
+    Fault.too_long: (
+        '{"file": "0.png", "text": "sixteen letters."}',
+        r"16 tokens and the end, the decoder has 16 positions",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_fault_of_a_label_file_is_found_before_training(fault, tmp_path, write):
+    row, message = FAULTS[fault]
+    folder = write_folder(tmp_path / "lines", texts=("one", "two"))
+    (folder / "labels.jsonl").write_text(row + "\n")
+    problems, good = check(Folder(folder), write)
+    (found,) = [problem for problem in problems if problem.fault == fault]
+    assert re.search(message, str(found)), str(found)
+    assert not any("0.png" in Folder(folder)[index].source for index in good)
+
+
+def test_a_file_that_is_no_image_is_found_before_training(tmp_path, write):
+    folder = write_folder(tmp_path / "lines")
+    (folder / "3.png").write_bytes(b"not a picture")
+    problems, good = check(Folder(folder), write)
+    assert [(p.fault, p.source) for p in problems] == [(Fault.unreadable_image, str(folder / "3.png"))]
+    assert good == [0, 1, 2, 4, 5, 6, 7]
+
+
+def test_two_images_with_one_text_file_are_a_fault(tmp_path):
+    folder = write_folder(tmp_path / "lines", "txt", ("one", "two"))
+    draw("one").save(folder / "0.jpg")
+    found = Folder(folder)
+    assert [problem.fault for problem in found.problems] == [Fault.two_labels]
+    assert [found[index].text for index in range(len(found))] == ["two"]
+
+
+@pytest.mark.parametrize("file", ["/etc/passwd", "../outside.png"])
+def test_a_label_file_names_no_file_outside_of_its_folder(file, tmp_path):
+    draw("x").save(tmp_path / "outside.png")
+    folder = write_folder(tmp_path / "lines", texts=("one",))
+    with (folder / "labels.jsonl").open("a") as rows:
+        rows.write(f'{{"file": "{file}", "text": "x"}}\n')
+    (problem,) = Folder(folder).problems
+    assert "outside of" in problem.detail
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "no such folder"),
+        (lambda path: path.mkdir(), "no labelled images; expected labels.jsonl or labels.csv"),
+        (lambda path: (write_folder(path), (path / "labels.csv").write_text("file,text\n")), "are both there"),
+        (lambda path: (write_folder(path), (path / "labels.jsonl").write_bytes(b"\xff\xfe")), "must be text in UTF-8"),
+    ],
+)
+def test_a_folder_that_cannot_be_read_is_an_error(make, message, tmp_path):
+    make(tmp_path / "lines")
+    with pytest.raises(ConfigError, match=message):
+        Folder(tmp_path / "lines")
+
+
+def test_of_data_that_is_made_as_it_goes_a_sample_is_looked_at():
+    class Endless(Lines):
+        def __len__(self):
+            return 10**9
+
+        def __getitem__(self, index):
+            return Sample(draw("x"), "", f"line {index}") if index == 199 else super().__getitem__(index % 8)
+
+    (problem,) = check_data(RECIPE, {"train": Endless()})["train"]
+    assert problem == Problem(Fault.empty_label, "line 199", "nothing to learn")
+
+
+@given(
+    length=st.integers(1, 40),
+    seed=st.tuples(st.integers(0, 2**32)),
+    start=st.integers(0, 200),
+    count=st.integers(0, 90),
+)
+def test_the_order_is_a_function_of_the_place_and_takes_each_sample_once_an_epoch(length, seed, start, count):
+    whole = order(length, seed, 0, start + count)
+    assert order(length, seed, start, count) == whole[start:]
+    for epoch in range(len(whole) // length):
+        assert sorted(whole[epoch * length : (epoch + 1) * length]) == list(range(length))
+
+
+def test_data_too_long_to_be_shuffled_comes_as_it_is():
+    length = LARGEST_SHUFFLE + 1
+    assert order(length, (0,), length - 1, 3) == [length - 1, 0, 1]
+
+
+@given(accumulation=st.sampled_from([1, 2, 4]), world=st.sampled_from([1, 2, 3]), start=st.integers(0, 5))
+def test_a_step_takes_the_same_samples_however_it_is_divided(accumulation, world, start):
+    def keys(accumulation, world):
+        sizes = {"length": 30, "seed": (1,), "start": start, "steps": 7, "size": 24, "accumulation": accumulation}
+        passes = [list(Places(**sizes, rank=rank, world=world)) for rank in range(world)]
+        for first in range(0, (7 - start) * accumulation, accumulation):
+            found = [key for own in passes for batch in own[first : first + accumulation] for key in batch]
+            yield sorted(found, key=lambda key: key[1])
+
+    assert list(keys(accumulation, world)) == list(keys(1, 1))
+
+
+def test_an_example_is_a_function_of_its_key(reader, write):
+    augment = Augmentation(share=1.0, rotation=3.0, blur=1.0, noise=0.1, brightness=0.3, jpeg=60.0)
+    examples = Examples(Lines(), reader.processor.image_processor, write, augment, (1, 0))
+    again = pickle.loads(pickle.dumps(examples))  # as another process has it
+    first, same, other = examples[2, 9], again[2, 9], examples[2, 10]
+    assert np.array_equal(first.pixels, same.pixels)
+    assert not np.array_equal(first.pixels, other.pixels)
+    assert reader.processor.tokenizer.decode(first.ids) == "three</s>"
+
+
+def test_a_batch_pads_labels_with_what_is_not_learned(reader, write):
+    examples = Examples(Lines(), reader.processor.image_processor, write, Augmentation(), (0,))
+    batch = collate([examples[0, 0], Problem(Fault.too_long, "x", "y"), examples[2, 1]])
+    assert batch.pixels.shape == (2, 3, 16, 64)
+    assert batch.labels.tolist() == [[*examples[0, 0].ids, -100, -100], examples[2, 0].ids]
+    assert ([problem.source for problem in batch.problems], batch.sources) == (["x"], ["line 0", "line 2"])
+    assert collate([batch.problems[0]]).labels.shape == (0, 0)
+
+
+def test_a_tokenizer_that_drops_what_it_does_not_know_is_seen_through():
+    class Dropping:
+        unk_token_id = None
+
+        def encode(self, text, add_special_tokens):
+            return [ord(character) for character in text if character.isascii() and not character.isspace()]
+
+    write = Writer(Dropping(), end=2, longest=None)
+    assert write("a b", "x") == [97, 98, 2]
+    assert write("a\u00e9", "x").fault == Fault.unwritable
+
+
+def test_a_word_that_only_as_a_whole_is_unknown_is_seen_through():
+    class Words:
+        unk_token_id = 0
+
+        def encode(self, text, add_special_tokens):
+            return [0] if len(text) > 3 else [5]
+
+    write = Writer(Words(), end=2, longest=None)
+    assert write("abc", "x") == [5, 2]
+    assert "a word of 'abcd' is unknown" in str(write("abcd", "x"))
+
+
+@pytest.mark.parametrize("change", ["rotation", "blur", "noise", "brightness", "jpeg"])
+def test_an_augmentation_changes_an_image_and_not_its_size(change):
+    image = draw("seven").convert("RGB")
+    augment = Augmentation(share=1.0, **{change: 0.5 if change in ("noise", "brightness") else 20.0})
+    changed = augment(image, np.random.default_rng(1))
+    assert (changed.size, changed.mode) == (image.size, "RGB")
+    assert not np.array_equal(np.asarray(changed), np.asarray(image))
+    assert Augmentation(share=0.0, **{change: 0.5})(image, np.random.default_rng(1)) is image
+
+
+def test_what_a_rotation_uncovers_has_the_colour_of_the_paper():
+    image = Image.new("RGB", (40, 20), (10, 20, 30))
+    turned = Augmentation(share=1.0, rotation=45.0)(image, np.random.default_rng(0))
+    assert np.abs(np.asarray(turned).astype(int) - [10, 20, 30]).max() <= 1
+
+
+def test_labels_fit_the_model_that_learns_them(reader, write):
+    ids = torch.tensor([write("two", "x")])
+    assert reader.model(torch.zeros(1, 3, 16, 64), labels=ids).loss.isfinite()

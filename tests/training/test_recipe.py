@@ -1,0 +1,91 @@
+"""Recipes: read strictly, and what each error says."""
+
+import json
+
+import pytest
+
+from tests.training.tiny import recipe
+from vedcore.errors import ConfigError
+from vedcore.training import Recipe
+from vedcore.training.schedule import learning_rate
+
+MODEL = {"checkpoint": "line-reader"}
+
+
+def test_a_recipe_is_what_its_toml_says(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        'seed = 7\nfreeze = ["encoder.*"]\n[model]\ncheckpoint = "line-reader"\n'
+        '[data.mine]\nfolder = "lines"\n[[stages]]\ndata = "mine"\nsteps = 3\nlr = 1e-3\n[[stages]]\nminutes = 2\n'
+        '[optimizer]\nbeta2 = 0.98\npace = { "decoder.cross" = 10 }\n'
+    )
+    read = Recipe.from_toml(path)
+    assert (read.seed, read.freeze, read.model.checkpoint) == (7, ("encoder.*",), "line-reader")
+    assert [(stage.data, stage.steps, stage.minutes) for stage in read.stages] == [
+        ("mine", 3, None),
+        ("train", None, 2.0),
+    ]
+    assert (read.optimizer.beta2, read.optimizer.pace) == (0.98, {"decoder.cross": 10.0})
+
+
+def test_a_recipe_survives_json():
+    first = recipe(freeze=["encoder.*"])
+    assert Recipe.from_dict(json.loads(json.dumps(first.to_dict()))) == first
+
+
+WRONG = {
+    "an unknown table": ({"optimiser": {}}, "Recipe has no field 'optimiser'; did you mean 'optimizer'"),
+    "an unknown key": ({"batch": {"sise": 3}}, r"Batch has no field 'sise'; did you mean 'size'"),
+    "an unknown key of a stage": ({"stages": [{"step": 3}]}, "Stage has no field 'step'; did you mean 'steps'"),
+    "a key that is like none": ({"loss": {"zzz": 1}}, "its fields are label_smoothing, ctc"),
+    "a wrong type": ({"batch": {"size": "3"}}, r"expected int, got '3' in Recipe.batch.size"),
+    "a value out of range": ({"loss": {"label_smoothing": 2.0}}, "Loss.label_smoothing must be a number from 0 to 1"),
+    "a stage without end": ({"stages": [{"lr": 1.0}]}, "a stage has either steps or minutes"),
+    "a stage with two ends": ({"stages": [{"steps": 1, "minutes": 1}]}, "a stage has either steps or minutes"),
+    "no stage": ({"stages": []}, "stages is empty"),
+    "a schedule that is none": ({"stages": [{"steps": 1, "schedule": "step"}]}, "one of constant, cosine, linear"),
+    "a batch that cannot be divided": (
+        {"batch": {"size": 5, "accumulation": 2}},
+        "must be a multiple of batch.accumulation",
+    ),
+    "no model": ({"model": {}}, "model needs a checkpoint to go on from, or encoder, decoder"),
+    "half a model": ({"model": {"encoder": "a", "tokenizer": "b"}}, "it has encoder, tokenizer"),
+    "two models": ({"model": {**MODEL, "decoder": "b"}}, "takes no encoder and no decoder"),
+    "a part that is a number": ({"model": {"encoder": 3}}, "encoder must be the name of a checkpoint or a table"),
+    "data that is two things": ({"data": {"a": {"folder": "x", "source": "m:f"}}}, "either a folder or a source"),
+    "a source without a callable": ({"data": {"a": {"source": "module"}}}, "source must be module:callable"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_recipe_is_an_error_that_names_the_field(case):
+    tables, message = WRONG[case]
+    with pytest.raises(ConfigError, match=message) as raised:
+        Recipe.from_dict({"model": MODEL, **tables}, "recipe.toml")
+    assert str(raised.value).startswith("recipe.toml: ")
+
+
+def test_a_file_that_is_no_toml_is_an_error(tmp_path):
+    (tmp_path / "recipe.toml").write_text("a = = 3")
+    for name in ("recipe.toml", "absent.toml"):
+        with pytest.raises(ConfigError, match=rf"{name}: not a recipe that can be read"):
+            Recipe.from_toml(tmp_path / name)
+
+
+def test_the_learning_rate_warms_up_then_falls():
+    (stage,) = recipe(stages=[{"steps": 100, "lr": 2.0, "warmup": 9, "end": 0.1}]).stages
+    rates = [learning_rate(stage, step, step / 100) for step in range(101)]
+    assert rates[0] == pytest.approx(0.2)
+    assert rates.index(max(rates)) == 9
+    assert rates[9:] == sorted(rates[9:], reverse=True)
+    assert rates[100] == pytest.approx(0.2)
+    assert rates[50] == pytest.approx(2.0 * (0.1 + 0.9 / 2))
+
+
+@pytest.mark.parametrize(("schedule", "half"), [("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)])
+def test_the_course_of_each_schedule(schedule, half):
+    (stage,) = recipe(stages=[{"steps": 8, "lr": 1.0, "schedule": schedule}]).stages
+    assert learning_rate(stage, 4, 0.5) == pytest.approx(half)
+    assert learning_rate(stage, 4, 0.25) == pytest.approx(
+        {"constant": 1.0, "linear": 0.75, "cosine": 0.8535534}[schedule]
+    )

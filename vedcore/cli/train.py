@@ -1,0 +1,143 @@
+"""``vedcore train``: labelled images become a reader."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vedcore.cli.app import Debug, app, told
+from vedcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vedcore.training.recipe import Recipe
+
+Watch = Callable[[str, Mapping[str, Any]], None]
+
+
+@app.command()
+def train(
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="DATA",
+            help="A folder of images beside a labels.jsonl, a labels.csv or one .txt an image. Not needed where the recipe "
+            "names its data.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder for the trained checkpoint.")] = None,
+    recipe: Annotated[Path | None, typer.Option("--recipe", "-r", help="A recipe (toml).")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="The checkpoint to go on from, without a recipe. [default: line-reader]"),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Say what is wrong with the data, and leave.")] = False,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be used, and count it.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", help="Stop and save after so many minutes.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Train a reader on labelled images."""
+    with told(debug):
+        # Threads that wait for each other by turning in circles starve the processes that prepare images.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        plan, beside = _recipe(recipe, model, max_minutes)
+        if check:
+            _check(plan, data, beside)
+            return
+        if out is None:
+            raise ConfigError("train needs --out, the folder for the trained checkpoint (or --check)")
+        from vedcore.training import train as run
+
+        with _progress() as watch:
+            result = run(plan, out, data, beside=beside, resume=resume, skip_bad=skip_bad, watch=watch)
+        if result.skipped:
+            typer.echo(f"{result.skipped} samples were left out; {out / 'report.html'} says which", err=True)
+        if result.ended == "done":
+            typer.echo(f"{out}: {result.step} steps; read with: vedcore read --model {shlex.quote(str(out))} IMAGES")
+            return
+        again = [*sys.argv[1:], *([] if resume else ["--resume"])]
+        typer.echo(f"{out}: stopped after step {result.step}; go on with: vedcore {shlex.join(again)}", err=True)
+        if result.ended == "interrupted":
+            raise typer.Exit(130)
+
+
+def _recipe(path: Path | None, model: str | None, max_minutes: float | None) -> tuple[Recipe, Path]:
+    """The recipe that the options name, and the folder where its relative paths start."""
+    from vedcore.training.recipe import Recipe
+
+    if path is not None and model is not None:
+        raise ConfigError("--model is for a run without a recipe; a recipe says the model itself")
+    recipe = (
+        Recipe.from_dict({"model": {"checkpoint": model or "line-reader"}}) if path is None else Recipe.from_toml(path)
+    )
+    if max_minutes is not None:
+        recipe.max_minutes = max_minutes
+    return recipe, Path() if path is None else path.parent
+
+
+def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
+    from vedcore.training import check_data, open_data
+
+    datasets = open_data(recipe, data, beside)
+    found = check_data(recipe, datasets)
+    for name, problems in found.items():
+        for problem in problems:
+            typer.echo(str(problem))
+        typer.echo(f"{name}: {len(datasets[name])} samples, {len(problems)} problems", err=True)
+    if any(found.values()):
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress() -> Iterator[Watch]:
+    """What to call with the events of a run: a bar on stderr where that is a terminal, lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda event, fields: typer.echo(_line(event, fields), err=True)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("preparing", total=None)
+
+        def watch(event: str, fields: Mapping[str, Any]) -> None:
+            if event == "progress":
+                bar.update(task, description=_line(event, fields), completed=fields["step"], total=fields["steps"])
+            else:
+                bar.console.print(_line(event, fields), highlight=False, markup=False)
+
+        yield watch
+
+
+def _line(event: str, fields: Mapping[str, Any]) -> str:
+    if event == "progress":
+        of = "" if fields["steps"] is None else f"/{fields['steps']}"
+        return (
+            f"step {fields['step']}{of}  loss {fields['loss']:.4f}  lr {fields['lr']:.2e}  "
+            f"{fields['images_per_second']:.0f} images/s  {_span(fields['seconds_left'])} left"
+        )
+    if event == "evaluation":
+        return (
+            f"step {fields['step']}  CER {fields['cer']:.2%}  WER {fields['wer']:.2%}  "
+            f"exact {fields['exact']}/{fields['lines']}  {fields['lines_per_second']:.0f} lines/s"
+        )
+    if event == "skipped":
+        counts = ", ".join(f"{count} {fault}" for fault, count in fields["counts"].items())
+        return f"step {fields['step']}  left out: {counts}"
+    return f"step {fields['step']}  saved {fields['path']}"
+
+
+def _span(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}"

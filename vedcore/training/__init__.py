@@ -1,0 +1,32 @@
+"""Training: labelled images in, a reader out.
+
+train(Recipe.from_toml("recipe.toml"), "out", "folder-of-lines")
+"""
+
+from importlib.util import find_spec
+
+from vedcore.errors import TrainingError
+
+if lacking := [name for name in ("accelerate", "jiwer") if find_spec(name) is None]:
+    raise TrainingError(f"training needs {' and '.join(lacking)}: pip install 'vedcore[train]'")
+
+from vedcore.training.data import Dataset, Fault, Folder, Problem, Sample
+from vedcore.training.evaluate import Score, evaluate
+from vedcore.training.loop import Result, train
+from vedcore.training.recipe import Recipe
+from vedcore.training.sets import check_data, open_data
+
+__all__ = [
+    "Dataset",
+    "Fault",
+    "Folder",
+    "Problem",
+    "Recipe",
+    "Result",
+    "Sample",
+    "Score",
+    "check_data",
+    "evaluate",
+    "open_data",
+    "train",
+]

@@ -1,0 +1,234 @@
+"""A recipe: all that a training run depends on beside its data, read strictly from a toml file.
+
+Each table of the file is a class here, and each of its keys a field. An unknown key is an error that names the nearest.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import attrs
+
+from vedcore.config import flag, from_dict, integer, number, rate, strict, text
+from vedcore.errors import ConfigError
+from vedcore.training.data import Dataset, Folder
+from vedcore.vision import Augmentation
+
+TRAIN = "train"
+"""The name of the data set that a stage learns from where the recipe names none: DATA of the command."""
+
+
+def _source(what: str) -> Any:
+    """A field that is a name (a folder, a shipped checkpoint, a hub id), a table of fields, or nothing."""
+
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None and not isinstance(value, str | dict):
+            raise ConfigError(f"{attribute.name} must be the name of a checkpoint or a table of {what}, got {value!r}")
+
+    return attrs.field(default=None, validator=check)
+
+
+@strict
+class Parts:
+    """``[model]``: what is trained. Either ``checkpoint``, to go on from it, or all four parts.
+
+    checkpoint: a folder, the name of a shipped checkpoint, or a hub id. encoder, decoder: the same, whose weights are taken,
+    or a table with the fields of a config.json, for random weights. tokenizer, image_processor: of which checkpoint; the
+    latter also a table. adapter: how encoder and decoder are joined. generation: fields of generation_config.json. cut:
+    the rule by which long lines are cut.
+    """
+
+    checkpoint: str | None = text(None)
+    encoder: Any = _source("the fields of its config")
+    decoder: Any = _source("the fields of its config")
+    tokenizer: str | None = text(None)
+    image_processor: Any = _source("the fields of its config")
+    adapter: str = text("linear")
+    generation: dict[str, Any] = attrs.field(factory=dict)
+    cut: dict[str, Any] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        given = [n for n in ("encoder", "decoder", "tokenizer", "image_processor") if getattr(self, n) is not None]
+        if self.checkpoint is not None and "encoder" in given + ["encoder"] * ("decoder" in given):
+            raise ConfigError("model has a checkpoint, so it takes no encoder and no decoder; leave one of the two out")
+        if self.checkpoint is None and len(given) < 4:
+            raise ConfigError(
+                "model needs a checkpoint to go on from, or encoder, decoder, tokenizer and image_processor; "
+                f"it has {', '.join(given) or 'none of them'}"
+            )
+
+
+@strict
+class Source:
+    """``[data.NAME]``: a folder of labelled images, or what ``"module:callable"`` returns for ``options``.
+
+    A module is looked for beside the recipe first. It is imported and run: use recipes as you would use scripts.
+    """
+
+    folder: str | None = text(None)
+    source: str | None = text(None)
+    options: dict[str, Any] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.folder is None) == (self.source is None):
+            raise ConfigError("a data set has either a folder or a source (module:callable)")
+        if self.source is not None and not all(self.source.partition(":")):
+            raise ConfigError(f"source must be module:callable, got {self.source!r}")
+
+    def open(self, beside: Path) -> Dataset:
+        """The data set; ``beside`` is the folder of the recipe, from which relative paths start."""
+        if self.folder is not None:
+            return Folder(beside / self.folder)
+        module_name, _, name = str(self.source).partition(":")
+        if str(beside) not in sys.path:  # for worker processes too, so it stays
+            sys.path.insert(0, str(beside))
+        try:
+            make = getattr(importlib.import_module(module_name), name)
+        except (ImportError, AttributeError) as cause:
+            raise ConfigError(f"source {self.source!r}: {cause}; it must be importable, or lie in {beside}") from cause
+        dataset: Dataset = make(**self.options)
+        return dataset
+
+
+@strict
+class Stage:
+    """``[[stages]]``: a part of the run, with its own data and its own course of the learning rate.
+
+    steps or minutes: how long; minutes make a run that no other machine repeats to the bit. lr: the learning rate, reached
+    after ``warmup`` steps; from there it follows ``schedule`` to ``end`` times itself.
+    """
+
+    data: str = text(TRAIN)
+    steps: int | None = integer(None)
+    minutes: float | None = number(None, above=0)
+    lr: float = number(1e-4, above=0)
+    warmup: int = integer(0, at_least=0)
+    schedule: str = text("cosine", one_of=("constant", "cosine", "linear"))
+    end: float = rate(0.0)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.steps is None) == (self.minutes is None):
+            raise ConfigError("a stage has either steps or minutes")
+
+
+@strict
+class Batch:
+    """``[batch]``: size counts the images of one step, over all processes and ``accumulation`` passes. workers: processes
+    that prepare images, 0 for none. What is learned does not depend on their number.
+    """
+
+    size: int = integer(32)
+    accumulation: int = integer(1)
+    workers: int = integer(2, at_least=0)
+
+
+@strict
+class Optimizer:
+    """``[optimizer]``: AdamW. clip: the largest norm of the gradient, 0 for any. pace: by part of the model (a pattern of
+    names, or ``new`` for what starts random), by how much its learning rate differs: ``{ "decoder.cross" = 10.0 }``.
+    """
+
+    beta1: float = rate(0.9)
+    beta2: float = rate(0.999)
+    eps: float = number(1e-8, above=0)
+    weight_decay: float = number(0.01, above=-1e-9)
+    clip: float = number(1.0, above=-1e-9)
+    pace: dict[str, float] = attrs.field(factory=dict)
+
+
+@strict
+class Loss:
+    """``[loss]``: label_smoothing, and the weight of a CTC loss on the encoder's states beside the decoder's loss.
+
+    The CTC loss comes through one linear layer, which no checkpoint for reading has.
+    """
+
+    label_smoothing: float = rate(0.0)
+    ctc: float = number(0.0, above=-1e-9)
+
+
+@strict
+class Evaluation:
+    """``[evaluation]``: every so many steps, and at the end, ``lines`` lines are read and compared.
+
+    data: the name of a data set. Without it ``lines`` lines, but no more than a tenth, are set apart from the first stage's
+    data. lines = 0: no evaluation. worst: how many of the worst lines are kept.
+    """
+
+    data: str | None = text(None)
+    every: int = integer(500)
+    lines: int = integer(200, at_least=0)
+    beams: int = integer(1)
+    batch_size: int = integer(64)
+    worst: int = integer(20, at_least=0)
+
+
+@strict
+class Checkpoints:
+    """``[checkpoints]``: every so many steps one is written; the last ``keep`` stay, and the one that reads best."""
+
+    every: int = integer(500)
+    keep: int = integer(2)
+
+
+def _one_train_stage() -> tuple[Stage, ...]:
+    return (Stage(steps=2000, warmup=100),)
+
+
+@strict
+class Recipe:
+    """The whole file. All but ``[model]`` has defaults.
+
+    freeze: patterns of the names of parameters that do not learn. precision: that of the products in a step; weights stay
+    float32. max_minutes: stop and save after so long, wherever the run is. log: steps between two lines of progress.
+    """
+
+    model: Parts
+    data: dict[str, Source] = attrs.field(factory=dict)
+    stages: tuple[Stage, ...] = attrs.field(factory=_one_train_stage)
+    batch: Batch = attrs.field(factory=Batch)
+    optimizer: Optimizer = attrs.field(factory=Optimizer)
+    loss: Loss = attrs.field(factory=Loss)
+    augmentation: Augmentation = attrs.field(factory=Augmentation)
+    evaluation: Evaluation = attrs.field(factory=Evaluation)
+    checkpoints: Checkpoints = attrs.field(factory=Checkpoints)
+    seed: int = integer(0, at_least=0)
+    precision: str = text("float32", one_of=("float32", "bfloat16", "float16"))
+    gradient_checkpointing: bool = flag(False)
+    freeze: tuple[str, ...] = ()
+    max_minutes: float | None = number(None, above=0)
+    log: int = integer(10)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.stages:
+            raise ConfigError("stages is empty; a run has at least one")
+        if self.batch.size % self.batch.accumulation:
+            raise ConfigError(
+                f"batch.size ({self.batch.size}) must be a multiple of batch.accumulation ({self.batch.accumulation})"
+            )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str = "recipe") -> Self:
+        """The recipe of the tables of a toml file. ConfigError names each wrong field, with ``where`` in front."""
+        return from_dict(cls, data, where)
+
+    @classmethod
+    def from_toml(cls, path: str | os.PathLike[str]) -> Self:
+        """The recipe in a file. ConfigError: the file, the field, what it must be and what was found."""
+        try:
+            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as cause:
+            raise ConfigError(f"{path}: not a recipe that can be read ({cause})") from cause
+        return cls.from_dict(data, str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON or toml would hold it."""
+        data: dict[str, Any] = json.loads(json.dumps(attrs.asdict(self)))  # type: ignore[arg-type]
+        return data
