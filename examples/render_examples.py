@@ -15,13 +15,14 @@ Run it as: python examples/render_examples.py --out examples/images
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageFont
+from render_lines.drawing import ink
+from render_lines.folder import write_labels
 
 FONT_ROOT = Path("/usr/share/fonts")
 PACKAGES = "fonts-dejavu-core fonts-liberation fonts-freefont-ttf"
@@ -105,24 +106,6 @@ def find_fonts() -> dict[str, Path]:
     return found
 
 
-def draw_mask(line: Line, font_path: Path) -> Image.Image:
-    """Draw the text as ink coverage (0 to 255), tilted, blurred and cropped to its ink and margin."""
-    font = ImageFont.truetype(str(font_path), line.size, layout_engine=ImageFont.Layout.BASIC)
-    room = 2 * line.size  # more than tilt, overhang and blur can need
-    size = (int(font.getlength(line.text)) + 2 * room, 2 * line.size + 2 * room)
-    mask = Image.new("L", size, 0)
-    ImageDraw.Draw(mask).text((room, room), line.text, fill=255, font=font)
-    if line.tilt:
-        mask = mask.rotate(line.tilt, Image.Resampling.BICUBIC)
-    if line.blur:
-        mask = mask.filter(ImageFilter.GaussianBlur(line.blur))
-    box = mask.point(lambda level: 255 if level > 24 else 0).getbbox()
-    if box is None:
-        raise ValueError(f"{line.file}: the text leaves no ink")
-    left, top, right, bottom = box
-    return mask.crop((left - line.margin, top - line.margin, right + line.margin, bottom + line.margin))
-
-
 def print_on_paper(line: Line, mask: Image.Image, seed: int) -> Image.Image:
     """Lay the ink on the paper, dim the light to the right, and add grey noise."""
     cover = np.asarray(mask, dtype=np.float64)[:, :, None] / 255.0
@@ -153,9 +136,10 @@ def main() -> None:
     fonts = find_fonts()
     folder.mkdir(parents=True, exist_ok=True)
     for number, line in enumerate(LINES):
-        save(line, print_on_paper(line, draw_mask(line, fonts[line.font]), SEED + number), folder)
-    labels = [json.dumps({"file": line.file, "text": line.text}) for line in LINES]
-    (folder / "labels.jsonl").write_text("\n".join(labels) + "\n", encoding="utf-8")
+        font = ImageFont.truetype(str(fonts[line.font]), line.size, layout_engine=ImageFont.Layout.BASIC)
+        mask = ink(line.text, font, tilt=line.tilt, blur=line.blur, margin=line.margin)
+        save(line, print_on_paper(line, mask, SEED + number), folder)
+    write_labels(folder, [(line.file, line.text) for line in LINES])
 
 
 if __name__ == "__main__":

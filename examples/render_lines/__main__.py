@@ -1,0 +1,62 @@
+"""Write the lines of a data set to a folder, or look at them on one sheet."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from render_lines.dataset import Line, load
+from render_lines.faces import find_faces
+from render_lines.folder import write_folder
+from vedcore.errors import VedcoreError
+
+CELL = (360, 72)  # pixels of a line on the sheet, its text included
+COLUMNS = 4
+
+
+def sheet(lines: list[Line]) -> Image.Image:
+    """All lines on one picture, each with its text below it."""
+    width, height = CELL
+    page = Image.new("RGB", (COLUMNS * width, -(-len(lines) // COLUMNS) * height), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    for number, line in enumerate(lines):
+        left, top = number % COLUMNS * width, number // COLUMNS * height
+        picture = line.image.copy()
+        picture.thumbnail((width - 12, height - 24))
+        page.paste(picture, (left + 6, top + 4))
+        draw.text((left + 6, top + height - 18), line.text, fill="blue", font=font)
+    return page
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m render_lines", description=__doc__)
+    parser.add_argument("dataset", nargs="?", help="the toml of a data set, or the name of one of ours")
+    parser.add_argument("--count", type=int, default=100, help="how many lines, from the first on (100)")
+    parser.add_argument("--out", type=Path, help="a new folder: images and labels.jsonl")
+    parser.add_argument("--sheet", type=Path, help="a picture that shows them all")
+    parser.add_argument("--faces", action="store_true", help="list the faces that are drawn with, or of this machine")
+    options = parser.parse_args()
+    try:
+        if options.dataset is None and not options.faces:
+            parser.error("name the toml of a data set, or ask for --faces")
+        lines = options.dataset and load(options.dataset)
+        if options.faces:
+            faces = lines.faces if lines else find_faces()
+            for face in faces:
+                print(f"{'held out' if face.held_out else 'training':9} {face.family} {face.style}")
+            print(f"{len(faces)} faces of {len({face.family for face in faces})} families")
+        if lines:
+            wanted = range(min(options.count, len(lines)))
+            if options.out:
+                print(f"{options.out}: {write_folder(map(lines.__getitem__, wanted), options.out)} lines")
+            if options.sheet:
+                sheet(list(map(lines.__getitem__, wanted))).save(options.sheet)
+    except VedcoreError as error:
+        raise SystemExit(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()

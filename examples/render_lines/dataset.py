@@ -1,0 +1,199 @@
+"""A data set is a seed and a toml: line i is a function of the two and of the machine's faces, drawn when it is asked for."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import attrs
+import numpy as np
+from PIL import Image
+
+from render_lines import drawing
+from render_lines.faces import Face, find_faces
+from render_lines.texts import KINDS, Texts, read_words
+from vedcore.config import from_dict, integer, number, rate, strict, text
+from vedcore.errors import ConfigError
+
+HERE = Path(__file__).parent
+
+
+def _weight() -> Any:
+    return number(0.0, above=-1e-9)
+
+
+def _range(default: tuple[float, float], least: float, most: float) -> Any:
+    """A field [from, to] within ``least`` and ``most``."""
+
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, float]) -> None:
+        if not least <= value[0] <= value[1] <= most:
+            raise ConfigError(f"{attribute.name} must be [from, to] between {least} and {most}, got {list(value)}")
+
+    return attrs.field(default=default, validator=check)
+
+
+@strict
+class Mixture:
+    """``[texts]``: how often each kind of text is drawn, beside the others."""
+
+    words: float = _weight()
+    amounts: float = _weight()
+    dates: float = _weight()
+    characters: float = _weight()
+    prose: float = _weight()
+
+
+@strict
+class Look:
+    """``[look]``: how lines are printed and what happens to them then.
+
+    size: pixels an em. margin: pixels of paper around the ink. tilt: the most degrees. blur: the most, in parts of the size.
+    quality: of JPEG. width: the least width of a ``widened`` line, in heights: paper is added on its right.
+    All others are the share of the lines to which a thing happens, each by itself: ``scanned`` is worn type and a scanner
+    of two levels; ``trimmed``, the margins and the width that the cutting of long lines leaves; ``tinted``, in colour.
+    """
+
+    size: tuple[int, int] = _range((16, 40), 8, 200)
+    margin: tuple[int, int] = _range((1, 10), 1, 100)
+    widened: float = rate(0.9)
+    width: tuple[float, float] = _range((1.5, 5.0), 0, 20)
+    tilted: float = rate(0.4)
+    tilt: float = number(2.0, above=-1e-9, at_most=5)
+    blurred: float = rate(0.4)
+    blur: float = number(0.05, above=-1e-9, at_most=0.1)
+    scanned: float = rate(0.0)
+    trimmed: float = rate(0.0)
+    light_on_dark: float = rate(0.125)
+    shaded: float = rate(0.25)
+    grainy: float = rate(0.5)
+    jpeg: float = rate(0.4)
+    quality: tuple[int, int] = _range((15, 70), 1, 95)
+    tinted: float = rate(0.15)
+
+
+@strict
+class Settings:
+    """The toml of a data set.
+
+    lines: how many there are. faces: with which of the faces that are found to draw. fonts: a folder of fonts; without it,
+    all fonts of the machine. words, prose: files of texts. These three are paths from the folder of the toml.
+    """
+
+    seed: int = integer(0, at_least=0)
+    lines: int = integer(100_000_000)
+    faces: str = text("all", one_of=("all", "training", "held-out"))
+    fonts: str | None = text(None)
+    words: str = text("text/words.txt")
+    prose: str = text("text/prose.txt")
+    texts: Mixture = attrs.field(factory=Mixture)
+    look: Look = attrs.field(factory=Look)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A rendered line: its picture (mode "L" or "RGB"), what it says, and where it comes from."""
+
+    image: Image.Image
+    text: str
+    source: str
+
+
+class RenderedLines:
+    """The lines of a data set by their index, the same bytes for the same index in any process.
+
+    settings: of the toml at ``path``, or made in Python. faces: what to draw with; None finds the machine's.
+    Raises ConfigError: texts without a weight, a file of texts or a folder of fonts that will not do, no face.
+    """
+
+    def __init__(
+        self, settings: Settings, path: str | Path = HERE / "dataset.toml", faces: tuple[Face, ...] | None = None
+    ):
+        self.settings, self.path = settings, Path(path)
+        weights = {kind: getattr(settings.texts, kind) for kind in KINDS}
+        if not any(weights.values()):
+            raise ConfigError(f"{path}: [texts] has no weight above 0; give one to some of {', '.join(KINDS)}")
+        self._kinds, self._weights = list(weights), list(weights.values())
+        folder = self.path.parent
+        self.texts = Texts(read_words(folder / settings.words), read_words(folder / settings.prose))
+        if faces is None:
+            faces = find_faces(folder / settings.fonts if settings.fonts else None)
+        self.faces = _chosen(faces, settings.faces, self.path)
+        self._families = [
+            [face for face in self.faces if face.family == family]
+            for family in sorted({face.family for face in self.faces})
+        ]
+
+    def __len__(self) -> int:
+        return self.settings.lines
+
+    def __getitem__(self, index: int) -> Line:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path}: line {index} of {len(self)}")
+        first, second = np.random.SeedSequence([self.settings.seed, index]).generate_state(2, np.uint64)
+        chance, grain = Random(int(first)), np.random.default_rng(second)
+        kind = chance.choices(self._kinds, self._weights)[0]
+        words = self.texts.draw(kind, chance)
+        face = chance.choice(chance.choice(self._families))
+        image = render(words, face, self.settings.look, chance, grain)
+        return Line(image, words, f"{self.path.name} {index}: {kind}, {face.family} {face.style}")
+
+
+def load(dataset: str | Path, faces: tuple[Face, ...] | None = None) -> RenderedLines:
+    """The data set of a toml: its path, or the name of one beside this file ("words", "prose", "held_out").
+
+    Raises ConfigError: each key that is unknown or has a value that cannot be used, and what ``RenderedLines`` raises.
+    """
+    path = Path(dataset) if Path(dataset).suffix else HERE / f"{dataset}.toml"
+    return RenderedLines(read_settings(path), path, faces)
+
+
+def render(line: str, face: Face, look: Look, chance: Random, grain: np.random.Generator) -> Image.Image:
+    """The picture of a text in a face, mode "L" or "RGB"."""
+
+    def happens(share: float) -> bool:
+        return chance.random() < share
+
+    size = chance.randint(*look.size)
+    tilt = chance.uniform(-look.tilt, look.tilt) if happens(look.tilted) else 0.0
+    blur = chance.uniform(0, look.blur) * size if happens(look.blurred) else 0.0
+    cover = drawing.ink(line, face.font(size), tilt=tilt, blur=blur)
+    if happens(look.scanned):
+        cover = drawing.scanned(cover, chance, grain)
+    least, most = (1, 5) if (trimmed := happens(look.trimmed)) else look.margin
+    wide = 3.0 if trimmed else chance.uniform(*look.width) if happens(look.widened) else 0.0
+    left, top, right, bottom = (chance.randint(least, most) for _ in range(4))
+    cover = drawing.framed(cover, (left, top, right, bottom), wide)
+    dark, light = chance.uniform(0, 110), chance.uniform(180, 255)
+    paper, ink_level = (dark, light) if happens(look.light_on_dark) else (light, dark)
+    levels = drawing.printed(cover, paper, ink_level)
+    if happens(look.shaded):
+        levels = drawing.shaded(levels, chance)
+    if happens(look.grainy):
+        levels = drawing.grainy(levels, chance, grain)
+    image = drawing.picture(levels)
+    if happens(look.jpeg):
+        image = drawing.jpeg(image, chance.randint(*look.quality))
+    return drawing.tinted(image, chance) if happens(look.tinted) else image
+
+
+def read_settings(path: str | Path) -> Settings:
+    """The settings of a toml. Raises ConfigError: what cannot be read, and each key that is unknown or wrong."""
+    try:
+        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as cause:
+        raise ConfigError(f"{path}: not a data set that can be read ({cause})") from cause
+    return from_dict(Settings, data, str(path))
+
+
+def _chosen(faces: tuple[Face, ...], which: str, path: Path) -> tuple[Face, ...]:
+    """The faces of a share: all, those for training, those held out."""
+    chosen = tuple(face for face in faces if which == "all" or face.held_out == (which == "held-out"))
+    if not chosen:
+        raise ConfigError(
+            f'{path}: faces = "{which}" leaves none of the {len(faces)} faces found (one kin of families in eight is held '
+            f'out); set faces = "all", or install more: pip install -r {HERE / "fonts.txt"}'
+        )
+    return chosen

@@ -1,0 +1,158 @@
+"""The faces of this machine that can write a line: a file of a font, and which face of it.
+
+Looked for are the system's fonts (fontconfig's list, or the usual folders without it) and those of installed packages that
+say that they carry a family (``fonts.txt`` beside this file names sixty). Kept is a face that draws every printable ASCII
+character, and letters as letters: b rises above x, p hangs below it, a dash is a dash. Faces of hairlines are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+
+from PIL import ImageFont
+
+from vedcore.errors import ConfigError
+
+PRINTABLE = "".join(map(chr, range(33, 127)))
+SUFFIXES = (".ttf", ".otf", ".ttc")
+FOLDERS = {
+    "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
+    "win32": ("%WINDIR%/Fonts", "%LOCALAPPDATA%/Microsoft/Windows/Fonts"),
+}
+OTHERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts")
+HELD_OUT = 8  # one kin of families in so many is never trained on
+_TOO_THIN = ("thin", "hairline", "extralight", "ultralight", "extra light", "ultra light")
+_VARIANTS = ("light", "regular", "medium", "bold", "black", "condensed", "")  # of a variable font; "" beside "italic"
+
+
+@dataclass(frozen=True, order=True)
+class Face:
+    """One face: its names, and where it lies. The face without a path is the one that Pillow carries."""
+
+    family: str
+    style: str
+    path: str = ""
+    index: int = 0
+    variant: str = ""  # the instance of a variable font
+
+    @property
+    def held_out(self) -> bool:
+        """Whether the face is kept for evaluation: decided by the first word of its family, on any machine alike."""
+        return zlib.crc32(self.family.split()[0].lower().encode()) % HELD_OUT == 0
+
+    def font(self, size: int) -> ImageFont.FreeTypeFont:
+        """The face at ``size`` pixels an em."""
+        return _font(self, size)
+
+
+def pillows_own() -> Face:
+    """The face that Pillow carries within itself: there on every machine."""
+    family, style = _own(20).getname()
+    return Face(family or "Pillow", style or "Regular")
+
+
+def find_faces(folder: str | Path | None = None) -> tuple[Face, ...]:
+    """The faces that can write a line, in the order of their names: those under ``folder``, or all of the machine.
+
+    Raises ConfigError: a folder that is none, a folder without such a face.
+    """
+    if folder is None:
+        own = pillows_own()
+        files, found = [*_of_the_system(), *_of_packages()], {(own.family, own.style): own}
+    else:
+        files, found = list(_under([folder])), {}
+    for path in sorted(set(map(str, files))):
+        for face in _faces(path):
+            found.setdefault((face.family, face.style), face)
+    if not found:
+        raise ConfigError(
+            f"fonts: no face under {folder} draws all printable ASCII characters; "
+            f"name a folder with files that end in {', '.join(SUFFIXES)}, or leave fonts out for those of the machine"
+        )
+    return tuple(sorted(found.values()))
+
+
+def _under(folders: Iterable[str | Path]) -> Iterator[str]:
+    for folder in folders:
+        for path in sorted(Path(folder).rglob("*")):
+            if path.suffix.lower() in SUFFIXES:
+                yield str(path)
+
+
+def _of_the_system() -> Iterator[str]:
+    if lister := shutil.which("fc-list"):
+        listed = subprocess.run([lister, "--format", "%{file}\n"], capture_output=True, text=True, check=False)
+        yield from (line for line in listed.stdout.splitlines() if line.lower().endswith(SUFFIXES))
+    else:
+        usual = FOLDERS.get(sys.platform, OTHERS)
+        yield from _under(os.path.expandvars(os.path.expanduser(folder)) for folder in usual)
+
+
+def _of_packages() -> Iterator[str]:
+    for point in entry_points(group="fontpkg.family"):
+        spec = find_spec(point.module)
+        yield from _under((spec and spec.submodule_search_locations) or ())
+
+
+def _faces(path: str) -> Iterator[Face]:
+    """The usable faces of one file; none for a file that is no font."""
+    for index in range(1 if not path.lower().endswith(".ttc") else 64):
+        try:
+            font = ImageFont.truetype(path, 20, index=index, layout_engine=ImageFont.Layout.BASIC)
+            if not _writes(font):
+                continue
+        except (OSError, ValueError):
+            return
+        for variant in _variants(font):
+            family, style = font.getname()
+            face = Face(family or Path(path).stem, variant or style or "Regular", path, index, variant)
+            if not any(thin in face.style.lower() for thin in _TOO_THIN):
+                yield face
+
+
+def _variants(font: ImageFont.FreeTypeFont) -> list[str]:
+    """The instances of a variable font that differ enough, or the one name "" of a plain font."""
+    try:
+        names = [name.decode("latin-1") for name in font.get_variation_names()]
+    except OSError:
+        return [""]
+    return [name for name in names if name.lower().replace("italic", "").strip() in _VARIANTS] or names[:1]
+
+
+def _writes(font: ImageFont.FreeTypeFont) -> bool:
+    missing = bytes(font.getmask("\uffff"))
+    masks = {mark: font.getmask(mark) for mark in PRINTABLE}
+    if any(bytes(mask) == missing or not mask.getbbox() for mask in masks.values()):
+        return False
+    left, top, right, bottom = masks["-"].getbbox()
+    (_, b_top, *_), (_, x_top, _, x_bottom), (*_, p_bottom) = (font.getbbox(mark, anchor="ls") for mark in "bxp")
+    return bool(b_top < x_top and p_bottom > x_bottom and bottom - top < right - left)
+
+
+@lru_cache(maxsize=512)
+def _font(face: Face, size: int) -> ImageFont.FreeTypeFont:
+    if not face.path:
+        return _own(size)
+    font = ImageFont.truetype(face.path, size, index=face.index, layout_engine=ImageFont.Layout.BASIC)
+    if face.variant:
+        font.set_variation_by_name(face.variant)
+    return font
+
+
+def _own(size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.load_default(size)
+    if not isinstance(font, ImageFont.FreeTypeFont):
+        raise ConfigError(
+            "this Pillow was built without FreeType and can draw no text: pip install --force-reinstall pillow"
+        )
+    return font

@@ -1,0 +1,239 @@
+"""Rendered lines: laws of the data sets in examples/render_lines, drawn with the one face that every machine has."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import attrs
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from render_lines import Face, Look, Mixture, RenderedLines, Settings, drawing, find_faces, load, pillows_own
+from render_lines.__main__ import sheet
+from render_lines.dataset import HERE, render
+from render_lines.faces import PRINTABLE
+from render_lines.folder import write_folder
+from render_lines.texts import KINDS, LONGEST
+
+from vedcore.errors import ConfigError
+from vedcore.training.data import Folder
+from vedcore.training.recipe import Recipe
+from vedcore.vision import load_image
+
+FACES = (pillows_own(),)
+EXAMPLES = HERE.parent
+# Nothing hides the edge of the ink: no grain, no shade, no scan.
+BARE = Look(scanned=0, shaded=0, grainy=0, jpeg=0, tinted=0, light_on_dark=0)
+indices = st.integers(0, 10**6)
+seeds = st.integers(0, 2**32)
+
+
+def all_kinds(look=None, **fields):
+    mixture = Mixture(words=1, amounts=1, dates=1, characters=1, prose=1)
+    return RenderedLines(Settings(texts=mixture, look=look or Look(scanned=0.5, trimmed=0.5), **fields), faces=FACES)
+
+
+LINES = all_kinds()
+BARE_LINES = all_kinds(BARE)
+
+
+def digest(line):
+    return hashlib.sha256(
+        line.image.tobytes() + f"{line.image.mode} {line.image.size} {line.text}".encode()
+    ).hexdigest()
+
+
+def test_a_line_is_a_function_of_the_toml_and_its_index_in_any_process(tmp_path):
+    toml = tmp_path / "mine.toml"
+    toml.write_text(
+        f'seed = 7\nwords = "{HERE}/text/words.txt"\nprose = "{HERE}/text/prose.txt"\n[texts]\nwords = 1\nprose = 1\n'
+    )
+    here = [digest(line) for line in map(load(toml, FACES).__getitem__, (5, 90000, 2, 5))]
+    program = (
+        "import hashlib, sys; from render_lines import load, pillows_own\n"
+        "for i in (2, 5, 90000):\n"
+        "    line = load(sys.argv[1], (pillows_own(),))[i]; shown = f'{line.image.mode} {line.image.size} {line.text}'\n"
+        "    print(hashlib.sha256(line.image.tobytes() + shown.encode()).hexdigest())"
+    )
+    there = subprocess.run(
+        [sys.executable, "-c", program, toml], cwd=EXAMPLES, capture_output=True, text=True, check=True
+    )
+    assert here[0] == here[3] != here[1]
+    assert there.stdout.split() == [here[2], here[0], here[1]]
+
+
+@given(indices, seeds)
+def test_another_seed_is_another_line(index, seed):
+    first, second = (all_kinds(seed=of)[index] for of in (seed, seed + 1))
+    assert digest(first) != digest(second)
+
+
+@given(st.sampled_from(sorted(KINDS)), seeds)
+def test_a_text_is_one_that_a_picture_can_tell(kind, seed):
+    text = LINES.texts.draw(kind, Random(seed))
+    assert 1 <= len(text) <= LONGEST
+    assert set(text) <= set(PRINTABLE) | {" "}
+    assert text == " ".join(text.split())
+
+
+def test_every_kind_is_drawn_and_one_without_a_weight_is_not():
+    kinds = {LINES[index].source.split(": ")[1].split(",")[0] for index in range(60)}
+    assert kinds == set(KINDS)
+    only = RenderedLines(Settings(texts=Mixture(dates=1)), faces=FACES)
+    assert all(": dates," in only[index].source for index in range(10))
+
+
+@given(indices)
+def test_the_ink_of_a_line_lies_within_its_picture_and_its_margins(index):
+    grey = np.asarray(BARE_LINES[index].image, np.int16)
+    paper, deepest = grey.max(), grey.min()
+    assert paper - deepest > 30
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    assert (paper - edge <= drawing.FAINT + 1).all()
+    ink = np.argwhere(paper - grey > drawing.FAINT + 1)
+    top, left = ink.min(axis=0)
+    assert 1 <= top <= 10 + 1
+    assert 1 <= left <= 10 + 1
+
+
+@given(indices)
+def test_a_narrow_line_is_made_as_wide_as_the_look_asks(index):
+    image = all_kinds(attrs.evolve(BARE, widened=1.0, width=(4.0, 4.0)))[index].image
+    assert image.width >= 4 * image.height - 1
+
+
+@given(st.text(PRINTABLE, min_size=1, max_size=12), st.integers(16, 40), seeds)
+def test_a_scan_keeps_the_share_of_ink_and_is_never_higher(text, size, seed):
+    cover = drawing.ink(text, FACES[0].font(size))
+    scan = drawing.scanned(cover, Random(seed), np.random.default_rng(seed))
+    before, after = np.asarray(cover).mean(), np.asarray(scan).mean()
+    assert drawing.LEAST_INK <= after / before <= drawing.MOST_INK
+    assert min(drawing.LOWEST, cover.height) <= scan.height <= cover.height
+
+
+@given(st.text(PRINTABLE, min_size=1, max_size=LONGEST), st.floats(-2, 2), st.integers(16, 40))
+def test_drawing_cuts_nothing_off(text, tilt, size):
+    """In a margin that is larger than any room, the same ink is found."""
+    font = FACES[0].font(size)
+    close, far = (drawing.ink(text, font, tilt=tilt, margin=margin) for margin in (3, 60))
+    inner = np.asarray(far)[57:-57, 57:-57]
+    assert inner.shape == np.asarray(close).shape
+    assert np.abs(inner.astype(int) - np.asarray(close)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "field", ["scanned", "shaded", "grainy", "jpeg", "tinted", "light_on_dark", "tilted", "blurred"]
+)
+def test_each_share_changes_what_it_names(field):
+    never = attrs.evolve(BARE, tilted=0, blurred=0)
+    chance = lambda: (Random(3), np.random.default_rng(3))  # noqa: E731
+    plain, changed = (
+        render("Ruling", FACES[0], look, *chance()) for look in (never, attrs.evolve(never, **{field: 1}))
+    )
+    assert changed.mode == ("RGB" if field == "tinted" else "L")
+    assert changed.tobytes() != plain.tobytes()
+
+
+def test_held_out_faces_are_never_trained_on():
+    faces = tuple(Face(f"Family{number}", "Regular", f"{number}.ttf") for number in range(64))
+    mixture = Mixture(words=1)
+    shares = [
+        set(RenderedLines(Settings(texts=mixture, faces=share), faces=faces).faces)
+        for share in ("training", "held-out")
+    ]
+    assert shares[0] | shares[1] == set(faces)
+    assert not shares[0] & shares[1]
+    assert len(shares[1]) < len(shares[0])
+
+
+def test_held_out_texts_are_never_trained_on():
+    words, held_out = (set((HERE / f"text/{name}words.txt").read_text().split()) for name in ("", "held_out_"))
+    assert len(words) > 5000 < 10 * len(held_out)
+    assert not words & held_out
+
+
+def test_the_faces_of_this_machine_write():
+    faces = find_faces()
+    assert pillows_own() in faces
+    assert len({(face.family, face.style) for face in faces}) == len(faces)
+
+
+TEXTS = "[texts]\nwords = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("facs = 1\n" + TEXTS, "'facs'; did you mean 'faces'"),
+        ('faces = "few"\n' + TEXTS, "one of all, held-out, training"),
+        ("[texts]\nword = 1\n", "'word'; did you mean 'words'"),
+        ("[look]\ntilted = 1.5\n" + TEXTS, "tilted must be a number from 0 to 1, got 1.5"),
+        ("[look]\nsize = [40, 16]\n" + TEXTS, "size must be [from, to] between 8 and 200, got [40, 16]"),
+        ("seed = 1.5\n" + TEXTS, "expected int, got 1.5"),
+        ("seed = \n", "not a data set that can be read"),
+        ("", "[texts] has no weight above 0; give one to some of words"),
+        ('faces = "held-out"\n' + TEXTS, 'leaves none of the 1 faces found'),
+        ('words = "none.txt"\n' + TEXTS, "none.txt: cannot be read"),
+        ('words = "german.txt"\n' + TEXTS, "german.txt, line 2: 'ß' is not printable ASCII"),
+        ('words = "empty.txt"\n' + TEXTS, "empty.txt: holds no word"),
+    ],
+)  # fmt: skip
+def test_a_toml_that_cannot_be_drawn_is_told_what_to_do(tmp_path, content, told):
+    (tmp_path / "text").mkdir()
+    for name in ("words", "prose"):
+        (tmp_path / f"text/{name}.txt").write_text("one two\n")
+    (tmp_path / "german.txt").write_text("Haus\nStraße\n")
+    (tmp_path / "empty.txt").write_text("\n")
+    path = tmp_path / "set.toml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        load(path, FACES)
+    assert told in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_folder_of_fonts_without_one_says_so(tmp_path):
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    with pytest.raises(ConfigError, match="no face under"):
+        find_faces(tmp_path)
+
+
+def test_a_line_beyond_the_last_is_an_index_error():
+    lines = all_kinds(lines=3)
+    assert len(list(lines)) == 3
+    with pytest.raises(IndexError, match="line 3 of 3"):
+        lines[3]
+
+
+def test_a_written_folder_is_read_back_as_data(tmp_path):
+    lines = [LINES[index] for index in range(6)]
+    assert write_folder(lines, tmp_path / "data") == 6
+    data = Folder(tmp_path / "data")
+    assert data.problems == []
+    for line, sample in zip(lines, data, strict=True):
+        assert sample.text == line.text
+        assert np.array_equal(load_image(sample.image), load_image(line.image))
+    with pytest.raises(ConfigError, match="not an empty folder"):
+        write_folder(lines, tmp_path / "data")
+
+
+def test_the_command_writes_a_sheet_and_lists_faces(tmp_path):
+    program = [sys.executable, "-m", "render_lines", "words", "--count", "3", "--faces", "--sheet", tmp_path / "s.png"]
+    done = subprocess.run(program, cwd=EXAMPLES, capture_output=True, text=True, check=True)
+    assert "training  " in done.stdout
+    assert " families" in done.stdout.splitlines()[-1]
+    assert np.asarray(load_image(tmp_path / "s.png")).std() > 10
+    assert sheet([LINES[0]] * 5).height == 2 * sheet([LINES[0]]).height
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("line_reader*.toml")), ids=lambda path: path.stem)
+def test_the_recipes_of_the_line_reader_are_recipes_and_their_data_are_there(path: Path):
+    recipe = Recipe.from_toml(path)
+    names = {stage.data for stage in recipe.stages} | {recipe.evaluation.data}
+    assert names <= set(recipe.data)
+    for name in names:
+        dataset = recipe.data[name].options["dataset"]
+        assert (HERE / f"{dataset}.toml").is_file()
