@@ -4,9 +4,9 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check -q
 PLUGINS = $(sort $(wildcard plugins/*))
-EDITABLE = -e . $(addprefix -e ,$(PLUGINS))
+EDITABLE = -e .[train] $(addprefix -e ,$(PLUGINS))
 SOURCES = vedcore $(wildcard plugins/*/vedcore_plugin_*)
-TOOLS = pytest pytest-cov pytest-xdist hypothesis transformers ruff mypy build hatchling jiwer
+TOOLS = pytest pytest-cov pytest-xdist hypothesis transformers ruff mypy build hatchling
 
 .PHONY: demo test check lint types format bench lines wheels clean
 

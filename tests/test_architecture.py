@@ -8,15 +8,19 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = (
     ("errors",),
-    ("files", "types", "keymap"),
-    ("protocols", "config", "hub"),
+    ("files", "types", "inputs", "keymap", "loss"),
+    ("protocols", "config", "hub", "parts"),
+    ("labels",),
     ("checkpoint", "vision", "text"),
     ("nn", "generation", "hookspecs"),
     ("adapters", "registry"),
     ("compose",),
+    ("vocabulary",),
     ("model",),
     ("reader",),
-    ("scaffold",),
+    ("training",),
+    ("scaffold", "inspection"),
+    ("doctor",),
     ("cli", "testing"),
     ("__main__",),
 )
@@ -30,6 +34,8 @@ HOMES = {
     "tokenizers": {"text"},
     "typer": {"cli"},
     "rich": {"cli"},
+    "accelerate": {"training"},
+    "jiwer": {"training"},
     "transformers": {"testing"},
     "hypothesis": {"testing"},
 }

@@ -129,6 +129,7 @@ def test_every_error_is_also_what_a_stranger_would_catch():
         "TokenizerError": ValueError,
         "InputError": ValueError,
         "GenerationError": RuntimeError,
+        "TrainingError": RuntimeError,
         "PluginError": RuntimeError,
         "PluginNotFound": LookupError,
     }

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
+from tests.test_image_processor_pages import page
 from vedcore import CheckpointNotFound, ConfigError, ImageError, ImageProcessor
 
 GOLDEN = Path(__file__).parent / "golden" / "lines"
@@ -99,6 +100,31 @@ def test_pixel_values_equal_those_of_transformers(kind, data):
     assert_same(ours([image], return_tensors="np").pixel_values, wanted)
     assert_same(ours(image).pixel_values.numpy(), wanted)
     assert ours.output_size in (None, wanted.shape[2:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("ViTImageProcessor", {"size": 24}),
+        ("ViTImageProcessor", {"size": {"height": 9, "width": 31}, "resample": 3}),
+        ("DeiTImageProcessor", {"size": 36, "crop_size": 32}),
+        ("BeitImageProcessor", {"size": {"shortest_edge": 20}, "crop_size": 32, "do_center_crop": True}),
+        ("DonutImageProcessor", {"size": {"height": 40, "width": 30}, "do_align_long_axis": True}),
+        ("NougatImageProcessor", {"size": {"height": 40, "width": 30}}),
+    ],
+)
+def test_two_hundred_sizes_of_images_give_the_pixels_of_transformers(kind, fields):
+    expected, ours = reference(kind, **fields), ImageProcessor(image_processor_type=kind, **fields)
+    draw = photo if kind in TYPES else page
+    for seed, (width, height) in enumerate(np.random.default_rng(5).integers(1, 121, (200, 2)).tolist()):
+        image = draw(width, height, seed)
+        try:
+            wanted = theirs(expected, [image])
+        except ValueError:  # a side of no pixels
+            with pytest.raises(ImageError, match="the result would be"):
+                ours(image)
+            continue
+        assert_same(ours(image, return_tensors="np").pixel_values, wanted)
 
 
 @pytest.mark.parametrize("kind", TYPES)

@@ -215,6 +215,74 @@ def test_a_rule_that_cannot_be_followed_is_refused_with_its_file(tmp_path, conte
         Reader.load(folder)
 
 
+# Text as it comes.
+
+
+def joined(fragments):
+    """Of each image its fragments as one text, by their places."""
+    told = {}
+    for fragment in fragments:
+        assert fragment.text
+        told[fragment.index] = told.get(fragment.index, "") + fragment.text
+    return told
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 4}, {"max_new_tokens": 3}], ids=["greedy", "beams", "short"])
+@pytest.mark.parametrize("batch_size", [1, 3, 16])
+def test_fragments_joined_are_the_texts_of_read(reader, long_line, batch_size, options):
+    sources = [*PATHS[:2], long_line, *PATHS[2:4]]
+    told = joined(reader.stream(sources, batch_size=batch_size, **options))
+    assert [told[index] for index in range(5)] == texts(reader.read(sources, batch_size=batch_size, **options))
+
+
+def test_a_text_comes_in_fragments_that_say_whose_they_are(reader):
+    fragments = list(reader.stream(PATHS[:2]))
+    assert len(fragments) > 10
+    assert {(fragment.index, fragment.source) for fragment in fragments} == set(enumerate(PATHS[:2]))
+    assert [f.index for f in fragments[:2]] == [0, 1]  # a batch comes in turns
+
+
+def test_fragments_come_before_the_next_image_is_opened(reader):
+    taken = []
+
+    def sources():
+        for path in PATHS[:3]:
+            taken.append(path)
+            yield path
+
+    stream = reader.stream(sources(), batch_size=1)
+    assert not taken
+    assert TEXTS[0].startswith(next(stream).text)
+    assert len(taken) == 1
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_the_pieces_of_a_long_line_come_in_order(reader, long_line, batch_size):
+    (reading,) = reader.read(long_line)
+    told = ""
+    for fragment in reader.stream(long_line, batch_size=batch_size):
+        told += fragment.text
+        assert reading.text.startswith(told)
+    assert told == reading.text
+    assert joined(reader.stream(long_line, cut=False)) == {0: reader.read(long_line, cut=False)[0].text}
+
+
+def test_a_stream_refuses_what_read_refuses(reader):
+    for options, error, message in (
+        ({"num_beam": 4}, TypeError, "num_beam"),
+        ({"temperature": 0.5}, ConfigError, "temperature"),
+        ({"num_return_sequences": 2, "num_beams": 2}, ConfigError, "best text of its image"),
+        ({"batch_size": 0}, ConfigError, "batch_size must be at least 1"),
+    ):
+        with pytest.raises(error, match=message):
+            next(reader.stream(PATHS[:1], **options))
+    stream = reader.stream([PATHS[0], "no-such.png"], batch_size=1)
+    assert TEXTS[0].startswith(next(stream).text)
+    with pytest.raises(ImageError, match=r"no-such\.png: no such file"):
+        list(stream)
+    assert list(reader.stream([])) == []
+
+
 # Images that cannot be read.
 
 

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
         TokenizerError as TokenizerError,
     )
     from vedcore.errors import (
+        TrainingError as TrainingError,
+    )
+    from vedcore.errors import (
         VedcoreError as VedcoreError,
     )
     from vedcore.generation import (
@@ -129,6 +132,7 @@ _HOMES = {
         "PluginNotFound",
         "SaveError",
         "TokenizerError",
+        "TrainingError",
         "VedcoreError",
     ),
     "generation": ("GenerationConfig",),

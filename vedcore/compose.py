@@ -181,8 +181,8 @@ def _stored_config(folder: Path, role: Role) -> tuple[Mapping[str, Any], bool]:
         return data, False
     if role == "decoder" and model_type == OWN_MODEL_TYPE:
         raise ConfigError(
-            f"{folder}: its decoder has layers that the adapter {data.get('adapter')!r} made and no other model has; "
-            "load the whole with VisionEncoderDecoderModel.from_pretrained"
+            f"{folder}: its decoder has layers that the adapter {data.get('adapter', 'linear')!r} made and no other model "
+            "has, or pruned heads; load the whole with VisionEncoderDecoderModel.from_pretrained"
         )
     if not isinstance(data.get(role), Mapping):
         raise ConfigError(f"{path}: no {role} in it")

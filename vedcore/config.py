@@ -1,8 +1,8 @@
 """Configs: attrs classes, one strict cattrs converter, and the config.json files of transformers.
 
 ``@model_config("vit")`` makes a class of annotated fields the config of an architecture: keyword-only, each value checked
-when the config is built and when it is assigned. ``@settings`` does the same for what is not an architecture. Their base
-``Config`` reads and writes JSON.
+when the config is built and when it is assigned. ``@settings`` does the same for what is not an architecture, ``@strict``
+for a file that nobody else writes. The base ``Config`` reads and writes JSON.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Collection, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 import attrs
-from cattrs import Converter, transform_error
+from cattrs import Converter, ForbiddenExtraKeysError, transform_error
+from cattrs.gen import make_dict_structure_fn
 
 from vedcore.errors import ConfigError
 from vedcore.files import read_json
@@ -24,6 +26,9 @@ Size = int | tuple[int, int]
 
 TokenIds = int | tuple[int, ...] | None
 """A token id, several, or none."""
+
+Heads = dict[int, tuple[int, ...]]
+"""Attention heads, by the number of their layer."""
 
 C = TypeVar("C")
 
@@ -36,6 +41,10 @@ class Config:
     model_type: ClassVar[str]
     extra: dict[str, Any]
     """Fields of a published file on which nothing here depends: kept, and written back."""
+    pruned_heads: Heads
+    """Of an architecture: the heads of self-attention that were taken away."""
+    pruned_cross_heads: Heads
+    """Of an architecture: those of cross-attention."""
 
     def to_dict(self) -> dict[str, Any]:
         """The config as it stands in its JSON file."""
@@ -130,19 +139,45 @@ def token_ids(default: TokenIds = None) -> Any:
     return _field(default, check, "a token id (an int of at least 0), a list of them, or none", converter=as_tuple)
 
 
+def _heads() -> Any:
+    """A field of attention heads by layer; JSON has the layers as text."""
+
+    def check(value: Any) -> bool:
+        entries = value.items() if isinstance(value, dict) else ((None, None),)
+        return all(
+            isinstance(heads, tuple) and all(type(number) is int and number >= 0 for number in (layer, *heads))
+            for layer, heads in entries
+        )
+
+    return attrs.field(
+        factory=dict, repr=False, converter=_heads_by_layer, validator=_checked(check, "lists of heads by layer")
+    )
+
+
+def _heads_by_layer(value: Any) -> Any:
+    """Layers as numbers and lists as tuples, layers of which nothing is taken left out; anything else as it is."""
+    try:
+        return {int(layer): tuple(heads) for layer, heads in value.items() if heads}
+    except (AttributeError, TypeError, ValueError):
+        return value
+
+
 def _field(
     default: Any, accepts: Callable[[Any], bool], wanted: str, converter: Callable[[Any], Any] | None = None
 ) -> Any:
-    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not (value is None and default is None) and not accepts(value):
-            raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r}")
-
+    validate = _checked(lambda value: (value is None and default is None) or accepts(value), wanted)
     return attrs.field(default=default, validator=validate, converter=converter)
 
 
-def _is_mapping(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    if not isinstance(value, dict):
-        raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be a dict, got {value!r}")
+def _checked(accepts: Callable[[Any], bool], wanted: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not accepts(value):
+            raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r}")
+
+    return validate
+
+
+_is_mapping = _checked(lambda value: isinstance(value, dict), "a dict")
 
 
 def as_float(value: Any) -> Any:
@@ -165,6 +200,8 @@ def pair(size: Size) -> tuple[int, int]:
 
 # Classes.
 
+_PRUNED = ("pruned_heads", "pruned_cross_heads")
+
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
 def model_config(model_type: str) -> Callable[[type[C]], type[C]]:
@@ -172,6 +209,9 @@ def model_config(model_type: str) -> Callable[[type[C]], type[C]]:
 
     def decorate(cls: type[C]) -> type[C]:
         cls.model_type = model_type  # type: ignore[attr-defined]
+        for name in _PRUNED:
+            cls.__annotations__ = {**cls.__annotations__, name: Heads}
+            setattr(cls, name, _heads())
         return settings(cls)
 
     return decorate
@@ -205,41 +245,63 @@ for _kind in (bool, int, float, str):
 # The fields' own checks say what these unions may hold.
 for _union in (Size, TokenIds, Size | None, int | float | None, tuple[int, ...] | None):
     converter.register_structure_hook(_union, _as_it_is)
-converter.register_structure_hook_func(lambda kind: kind == tuple[int, ...], _as_it_is)
+converter.register_structure_hook_func(lambda kind: kind in (tuple[int, ...], Heads), _as_it_is)
 converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: dict(value))
 
 
+@dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
+def strict(cls: type[C]) -> type[C]:
+    """Make a class of annotated fields a group of checked settings in which an unknown field is an error."""
+    made = attrs.define(kw_only=True)(cls)
+    converter.register_structure_hook(made, make_dict_structure_fn(made, converter, _cattrs_forbid_extra_keys=True))
+    return made
+
+
 def from_dict(cls: type[C], data: Mapping[str, Any], where: str = "config") -> C:
-    """The config that ``data`` describes. Fields that the class does not know are kept in ``extra``.
+    """The config that ``data`` describes. Fields that the class does not know are kept in ``extra``, if it has that.
 
     Raises ConfigError: each wrong field, what it must be and what was found; ``where`` stands in front.
     """
     model_type = getattr(cls, "model_type", None)
     if model_type is not None and data.get("model_type", model_type) != model_type:
         raise ConfigError(f"{where}: model_type is {data['model_type']!r}, but {cls.__name__} is for {model_type!r}")
-    known = {attribute.name for attribute in attrs.fields(cls)} - {"extra"}  # type: ignore[arg-type]
-    fields = {name: value for name, value in data.items() if name in known}
-    extra = {name: value for name, value in data.items() if name not in known and name != "model_type"}
+    names = {attribute.name for attribute in attrs.fields(cls)}  # type: ignore[arg-type]
+    if "extra" in names:
+        known = names - {"extra"}
+        extra = {name: value for name, value in data.items() if name not in known and name != "model_type"}
+        data = {**{name: value for name, value in data.items() if name in known}, "extra": extra}
     try:
-        return converter.structure({**fields, "extra": extra}, cls)
+        return converter.structure(data, cls)
     except Exception as cause:
         raise ConfigError(f"{where}: {'; '.join(_lines(cause, cls.__name__))}") from cause
 
 
 def _lines(cause: Exception, name: str) -> list[str]:
     def told(error: BaseException, _: Any) -> str:
+        if isinstance(error, ForbiddenExtraKeysError):
+            return "; ".join(_unknown(field, error.cl) for field in sorted(error.extra_fields))
         return str(error) or type(error).__name__
 
     lines = transform_error(cause, format_exception=told)
     return [line.replace(" @ $.", f" in {name}.").replace(" @ $", "") for line in lines]
 
 
+def _unknown(field: str, cls: Any) -> str:
+    names = [attribute.name for attribute in attrs.fields(cls)]
+    near = get_close_matches(field, names, n=1)
+    advice = f"did you mean {near[0]!r}?" if near else f"its fields are {', '.join(names)}"
+    return f"{cls.__name__} has no field {field!r}; {advice}"
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """The config as it stands in config.json: its fields, the unknown ones too, and its model_type."""
     data = {a.name: _plain(getattr(config, a.name)) for a in attrs.fields(type(config)) if a.name != "extra"}
+    data = {name: value for name, value in data.items() if value or name not in _PRUNED}
     model_type = getattr(type(config), "model_type", None)
     return {**config.extra, **data, **({} if model_type is None else {"model_type": model_type})}
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(name): _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -9,6 +9,7 @@ VedcoreError
 ├── TokenizerError       a tokenizer file, a text or an id that the tokenizer cannot take
 ├── InputError           tensors given to a model do not fit it or each other
 ├── GenerationError      decoding cannot go on (scores that are not finite)
+├── TrainingError        training cannot start or go on (bad data, a loss that is not finite)
 └── PluginError          a plugin is broken, clashes or asks for another version
     └── PluginNotFound
 
@@ -61,6 +62,10 @@ class InputError(VedcoreError, ValueError):
 
 class GenerationError(VedcoreError, RuntimeError):
     """Decoding cannot go on."""
+
+
+class TrainingError(VedcoreError, RuntimeError):
+    """Training cannot start or go on."""
 
 
 class PluginError(VedcoreError, RuntimeError):

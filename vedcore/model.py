@@ -11,11 +11,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import attrs
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.adapters import Inserted, join
@@ -42,18 +41,30 @@ from vedcore.config import Config, TokenIds, settings, text, to_dict, token_ids
 from vedcore.errors import CheckpointNotFound, ConfigError, InputError, foreign
 from vedcore.files import read_json, staged, write_json
 from vedcore.generation import (
+    OUTPUTS,
     GenerationConfig,
-    GenerationOutput,
     PastKeyValues,
     Processor,
+    StopRule,
+    StreamedTokens,
+    Task,
     generate,
     new_cache,
+    stream,
 )
 from vedcore.hub import resolve
+from vedcore.inputs import check_ids, check_tensors
 from vedcore.keymap import KeyMap, Rule
-from vedcore.nn import Twin, initialize, without_storage
+from vedcore.labels import LabelWarning, check_labels, label_problems, shift_right
+from vedcore.loss import token_loss
+from vedcore.nn import Blocks, Part, Twin, initialize, without_storage
+from vedcore.parts import set_trainable
 from vedcore.registry import registry
 from vedcore.types import EncoderOutput, Memory, Recorder, Step, causal_mask
+from vedcore.vocabulary import Replacement, replace_tokenizer, resize
+
+if TYPE_CHECKING:
+    from vedcore.text import Tokenizer
 
 
 class UntrainedWarning(UserWarning):
@@ -76,6 +87,16 @@ class VisionEncoderDecoderConfig(Config):
     bos_token_id: int | None = token_ids(None)
     eos_token_id: TokenIds = token_ids(None)
     pad_token_id: int | None = token_ids(None)
+
+    @property
+    def vocab_size(self) -> int:
+        """V, which is the decoder's. Assigning another is a ConfigError: it is set where the decoder's config is made."""
+        return int(self.decoder.vocab_size)
+
+    @vocab_size.setter
+    def vocab_size(self, value: int) -> None:
+        if value != self.vocab_size:
+            raise ConfigError(f"vocab_size must be the decoder's, {self.vocab_size}, got {value!r}")
 
     @classmethod
     def from_encoder_decoder_configs(cls, encoder_config: Any, decoder_config: Any, **config_fields: Any) -> Self:
@@ -107,7 +128,8 @@ class VisionEncoderDecoderConfig(Config):
         decoder = {"is_decoder": True, "add_cross_attention": True, **self.decoder.to_dict()}
         fixed = {"model_type": MODEL_TYPE, "is_encoder_decoder": True, "tie_word_embeddings": False}
         data = {**data, "encoder": self.encoder.to_dict(), "decoder": decoder, **fixed}
-        return data if self.adapter == "linear" else _ours_alone(data)
+        pruned = any(part.pruned_heads or part.pruned_cross_heads for part in (self.encoder, self.decoder))
+        return _ours_alone(data) if pruned or self.adapter != "linear" else data
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json to ``folder``."""
@@ -179,6 +201,10 @@ class VisionEncoderDecoderModel(nn.Module):
         give_cross(self.decoder, config.decoder)
         adapter = registry().adapter(config.adapter).adapter
         join(adapter, self.decoder)
+        for part, own in ((self.encoder, config.encoder), (self.decoder, config.decoder)):
+            part.config = own
+            if isinstance(part, Part):
+                part.prune_as_configured()  # the layers of the adapter too
         self.bridge = adapter.bridge(self.encoder.hidden_size, self.decoder.memory_size)
         initialize(self.bridge, self.decoder.seam.initializer_range)
         weight = next(self.decoder.token_embedding.parameters())
@@ -187,6 +213,7 @@ class VisionEncoderDecoderModel(nn.Module):
         self._twin = Twin()
         self._first_values: dict[str, dict[str, int]] = {}
         self._has_warned = False
+        self._label_problems: set[str] = set()
 
     @property
     def device(self) -> torch.device:
@@ -200,10 +227,71 @@ class VisionEncoderDecoderModel(nn.Module):
 
     @property
     def untrained(self) -> list[str]:
-        """The names of the parameters that started random when the model was composed and still hold those values."""
-        parameters = dict(self.named_parameters())
+        """The names of the parameters that started random when the model was composed and still hold those values.
+
+        A pooler, which no text depends on, is not among them.
+        """
+        unread = {id(p) for section in self.sections() for p in section.optional_parameters()}
+        parameters = {name: parameter for name, parameter in self.named_parameters() if id(parameter) not in unread}
         first = self._first_values.items()
         return sorted(name for name, sums in first if name in parameters and is_unchanged(parameters[name], sums))
+
+    def freeze(self, *patterns: str) -> list[str]:
+        """Let no parameter that matches learn: ``freeze("encoder")``, ``freeze("decoder.blocks.*.attention*")``.
+
+        A pattern is as in ``vedcore.parts``; returns the names of what it matched. Dropout stays as ``train()`` and
+        ``eval()`` set it. ConfigError for a pattern that matches nothing, with the names that are near.
+        """
+        return set_trainable(self, patterns, False)
+
+    def unfreeze(self, *patterns: str) -> list[str]:
+        """Let the parameters that match learn again; without a pattern, all."""
+        return set_trainable(self, patterns or ("*",), True)
+
+    def resize_token_embeddings(self, new_num_tokens: int, *, seed: int | torch.Generator | None = None) -> nn.Module:
+        """Give the decoder ``new_num_tokens`` tokens, in its config too; returns the embedding. What was tied stays tied.
+
+        The first tokens keep their vectors; new ones start as the initializer makes them, from ``seed``. The tensors are new
+        ones: make an optimiser afterwards. Raises ConfigError where an id of ``config`` would be beyond the end.
+        """
+        resize(self, new_num_tokens, seed)
+        embedding: nn.Module = self.decoder.token_embedding
+        return embedding
+
+    def replace_tokenizer(
+        self, old: Tokenizer, new: Tokenizer, *, seed: int | torch.Generator | None = None
+    ) -> Replacement:
+        """Give the decoder the vocabulary of ``new``; the vectors of pieces that ``old`` has too move over.
+
+        Special tokens go by their role (padding, begin or class, end or separator, unknown, mask), others by their text;
+        the head's biases go with them. Pieces of ``new`` alone start as the initializer makes them, from ``seed``. The ids
+        of ``config``, of the decoder's config and of ``generation_config`` are those of ``new`` then; positions and ties
+        stay. The tensors are new ones: make an optimiser afterwards. Returns how many pieces were kept, new and dropped.
+        Raises ConfigError, with the model as it was: ``old`` is not the decoder's, an id has no counterpart in ``new``, or
+        the decoder counts positions from a padding id that ``new`` has elsewhere (RoBERTa).
+        """
+        return replace_tokenizer(self, old, new, seed)
+
+    def gradient_checkpointing_enable(self) -> None:
+        """Keep the input of each block alone for the gradient, and compute the rest again: less memory, a forward pass more.
+
+        Values, gradients and random draws stay what they are. ConfigError if no part runs its blocks in ``vedcore.nn.Blocks``.
+        """
+        self._set_checkpointing(True)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep all that the gradient needs."""
+        self._set_checkpointing(False)
+
+    def _set_checkpointing(self, checkpointing: bool) -> None:
+        loops = [module for module in self.modules() if isinstance(module, Blocks)]
+        if not loops:
+            raise ConfigError(
+                f"neither {type(self.encoder).__name__} nor {type(self.decoder).__name__} runs its blocks in "
+                "vedcore.nn.Blocks, the loop that checkpoints gradients"
+            )
+        for loop in loops:
+            loop.checkpointing = checkpointing
 
     def sections(self) -> list[Section]:
         """How the model stands in a checkpoint."""
@@ -357,6 +445,7 @@ class VisionEncoderDecoderModel(nn.Module):
         trace: Any = None,
     ) -> EncoderOutput:
         """(B, C, height, width) -> the encoder's states (B, S, D), before the bridge."""
+        check_tensors(self.device, pixel_values=pixel_values, pixel_mask=pixel_mask)
         if not len(pixel_values):
             raise InputError("pixel_values holds no images")
         output: EncoderOutput = self.encoder(
@@ -369,6 +458,12 @@ class VisionEncoderDecoderModel(nn.Module):
 
     def remember(self, output: EncoderOutput) -> Memory:
         """The keys and values of all cross-attentions, computed once an image."""
+        check_tensors(next(self.decoder.parameters()).device, encoder_outputs=output.states)
+        if output.states.shape[2] != self.encoder.hidden_size:
+            raise InputError(
+                f"encoder_outputs hold states of width {output.states.shape[2]}, but the encoder's hidden size is "
+                f"{self.encoder.hidden_size}: pass what model.encode returns, before the bridge"
+            )
         bridged = self.bridge(output)
         return Memory(tuple(layer.remember(bridged.states) for layer in self.decoder.cross), bridged.mask)
 
@@ -382,19 +477,23 @@ class VisionEncoderDecoderModel(nn.Module):
         decoder_inputs_embeds: Tensor | None = None,
         labels: Tensor | None = None,
         use_cache: bool | None = None,
-        output_attentions: bool = False,
-        output_hidden_states: bool = False,
-        return_dict: bool = True,
+        output_attentions: bool | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
         *,
         pixel_mask: Tensor | None = None,
         interpolate_pos_encoding: bool = False,
         decoder_position_ids: Tensor | None = None,
         decoder_token_type_ids: Tensor | None = None,
+        label_smoothing: float = 0.0,
+        num_items_in_batch: Tensor | float | None = None,
     ) -> VisionEncoderDecoderOutput | tuple[Any, ...]:
         """One pass: pixels (or ``encoder_outputs``, or a past) and decoder ids to logits (R, T, V), with labels to a loss.
 
         labels: (R, T) long, -100 where nothing is to be learned; without decoder ids they are shifted right by one behind
-        the start token. The loss is the mean cross-entropy of the labels that count, not shifted again.
+        the start token. The loss is the mean cross-entropy of the labels that count, not shifted again; 0 if none counts.
+        num_items_in_batch: what the sum of the losses is divided by instead, where these rows are a part of a batch.
+        label_smoothing: the share of each label that is spread over the vocabulary.
         past_key_values: of an earlier pass; then only the ids that follow it are given. use_cache: None means yes, except
         while gradients are recorded. decoder_attention_mask: (R, L) with the past, False or 0 for padding.
         Raises InputError for tensors that do not fit.
@@ -404,6 +503,15 @@ class VisionEncoderDecoderModel(nn.Module):
             *(("self", "cross") if output_attentions else ()),
         )
         encoder_trace, decoder_trace = (Recorder(*kinds) if kinds else None for _ in range(2))
+        check_tensors(
+            self.device,
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
+            decoder_inputs_embeds=decoder_inputs_embeds,
+            labels=labels,
+            decoder_position_ids=decoder_position_ids,
+            decoder_token_type_ids=decoder_token_type_ids,
+        )
         past = None if past_key_values is None else PastKeyValues.of(past_key_values)
         encoded = None
         if encoder_outputs is not None:
@@ -420,19 +528,27 @@ class VisionEncoderDecoderModel(nn.Module):
         memory = self.remember(encoded) if past is None and encoded is not None else past.memory  # type: ignore[union-attr]
 
         if labels is not None:
-            self._check_labels(labels)
+            check_labels(labels, self.decoder.vocab_size)
             if decoder_input_ids is None and decoder_inputs_embeds is None:
-                decoder_input_ids = self._shift_right(labels)
+                self._warn_of_labels(labels)
+                start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
+                decoder_input_ids = shift_right(labels, start=start, pad=pad)
         given = decoder_input_ids if decoder_inputs_embeds is None else decoder_inputs_embeds
         if given is None or (decoder_input_ids is not None and decoder_inputs_embeds is not None):
             raise InputError(
                 "forward needs decoder_input_ids, decoder_inputs_embeds or labels, and only one of the first two"
             )
-        if given.dim() != (2 if decoder_inputs_embeds is None else 3):
+        size = self.decoder.hidden_size
+        if (
+            given.dim() != (2 if decoder_inputs_embeds is None else 3)
+            or not given.numel()
+            or given.shape[2:] not in ((), (size,))
+        ):
             raise InputError(
-                "decoder_input_ids must have shape (rows, tokens), decoder_inputs_embeds (rows, tokens, hidden size), "
-                f"got {tuple(given.shape)}"
+                f"decoder_input_ids must have shape (rows, tokens), decoder_inputs_embeds (rows, tokens, hidden size {size}), "
+                f"at least one of each, got {tuple(given.shape)}"
             )
+        self._check_ids(tuple(given.shape[:2]), decoder_input_ids, decoder_position_ids, decoder_token_type_ids)
         if labels is not None and labels.shape != given.shape[:2]:
             raise InputError(
                 f"labels of shape {tuple(labels.shape)} for decoder tokens of shape {tuple(given.shape[:2])}"
@@ -445,7 +561,10 @@ class VisionEncoderDecoderModel(nn.Module):
         )
         hidden = self.decoder(decoder_input_ids, step, inputs_embeds=decoder_inputs_embeds)
         logits = self.decoder.lm_head(hidden)
-        loss = None if labels is None else F.cross_entropy(logits.flatten(0, 1), labels.flatten())
+        loss = None
+        if labels is not None:
+            total = token_loss(logits, labels, label_smoothing)
+            loss = total.mean if num_items_in_batch is None else total.sum / num_items_in_batch
 
         output = VisionEncoderDecoderOutput(
             loss=loss,
@@ -461,7 +580,7 @@ class VisionEncoderDecoderModel(nn.Module):
             if encoder_outputs is None and past is None:
                 output.encoder_hidden_states = encoder_trace.all("hidden")
                 output.encoder_attentions = encoder_trace.all("self")
-        return output if return_dict else output.to_tuple()
+        return output.to_tuple() if return_dict is False else output
 
     def generate(
         self,
@@ -470,45 +589,121 @@ class VisionEncoderDecoderModel(nn.Module):
         *,
         encoder_outputs: Any = None,
         decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
         pixel_mask: Tensor | None = None,
         interpolate_pos_encoding: bool = False,
         logits_processor: Sequence[Processor] = (),
+        stopping_criteria: Sequence[StopRule] = (),
         generator: torch.Generator | None = None,
+        seed: int | None = None,
         **generation_fields: Any,
     ) -> Any:
         """Read images: (B, C, height, width) pixels -> (B, T) ids, the start token first, padded behind the end token.
 
         ``generation_fields`` are fields of GenerationConfig (``num_beams=4, max_new_tokens=32``); a name that it does not
-        have is a TypeError, one that the strategy does not read a ConfigError. generator: what sampling draws from.
-        With ``return_dict_in_generate=True`` a GenerationOutput: sequences, scores, token_logprobs, stop_reasons.
+        have is a TypeError, one that the strategy does not read a ConfigError.
+        decoder_input_ids: (B, P), a prompt that stands in the place of the start token. decoder_attention_mask: (B, P),
+        0 for its padding, left or right: each row is continued as it would be alone, its padding is moved to the left.
+        logits_processor: called with (R, T) ids and (R, V) scores, for new scores. stopping_criteria: called with the ids
+        and the scores of their last tokens, for a bool or (R,) bool: which rows end. Of rows that have ended neither hears.
+        generator, seed: what sampling draws from; a seed leaves torch's own state alone.
+        With ``return_dict_in_generate=True`` a GenerationOutput: sequences, token_logprobs, stop_reasons, and what
+        ``output_scores``, ``output_logits``, ``output_attentions`` and ``output_hidden_states`` ask for.
         """
-        config = (self.generation_config if generation_config is None else generation_config).with_fields(
-            **generation_fields
-        )
-        ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
-        config = config.replace(**ids)
+        config = self._asked(generation_config, generation_fields)
+        check_tensors(self.device, decoder_input_ids=decoder_input_ids, decoder_attention_mask=decoder_attention_mask)
         self._warn_if_untrained()
+        told = bool(config.return_dict_in_generate)
+        kinds = (
+            *(("hidden",) if told and config.output_hidden_states else ()),
+            *(("self",) if told and config.output_attentions else ()),
+        )
+        trace = Recorder(*kinds) if kinds else None
+        task = self._task(
+            config,
+            pixel_values,
+            encoder_outputs,
+            {"pixel_mask": pixel_mask, "interpolate_pos_encoding": interpolate_pos_encoding, "trace": trace},
+            prompt=decoder_input_ids,
+            prompt_mask=decoder_attention_mask,
+            custom=tuple(logits_processor),
+            stops=tuple(stopping_criteria),
+            generator=generator,
+            seed=seed,
+        )
+        output = generate(task)
+        if trace is not None and encoder_outputs is None:
+            states, maps = trace.all("hidden"), trace.all("self")
+            output = replace(output, encoder_hidden_states=states, encoder_attentions=maps)
+        return output if told else output.sequences
+
+    def stream(
+        self,
+        pixel_values: Tensor | None = None,
+        generation_config: GenerationConfig | None = None,
+        *,
+        encoder_outputs: Any = None,
+        decoder_input_ids: Tensor | None = None,
+        decoder_attention_mask: Tensor | None = None,
+        pixel_mask: Tensor | None = None,
+        interpolate_pos_encoding: bool = False,
+        logits_processor: Sequence[Processor] = (),
+        stopping_criteria: Sequence[StopRule] = (),
+        generator: torch.Generator | None = None,
+        seed: int | None = None,
+        **generation_fields: Any,
+    ) -> Iterator[StreamedTokens]:
+        """The tokens that ``generate`` would write behind the prompt, of each row as they come.
+
+        Arguments and errors are those of ``generate``, and errors come before the first token. A beam search yields, of
+        each image, the tokens that all that can still become its text agree on; it returns one text an image.
+        """
+        for name in ("return_dict_in_generate", *OUTPUTS):
+            if generation_fields.get(name):
+                raise ConfigError(f"{name}=True is not read by stream, which yields tokens; call generate for it")
+        config = self._asked(generation_config, generation_fields)
+        check_tensors(self.device, decoder_input_ids=decoder_input_ids, decoder_attention_mask=decoder_attention_mask)
+        self._warn_if_untrained()
+        task = self._task(
+            config,
+            pixel_values,
+            encoder_outputs,
+            {"pixel_mask": pixel_mask, "interpolate_pos_encoding": interpolate_pos_encoding},
+            prompt=decoder_input_ids,
+            prompt_mask=decoder_attention_mask,
+            custom=tuple(logits_processor),
+            stops=tuple(stopping_criteria),
+            generator=generator,
+            seed=seed,
+        )
+        return stream(task)
+
+    def _asked(self, generation_config: GenerationConfig | None, fields: dict[str, Any]) -> GenerationConfig:
+        """How to write: what is given, the model's own where nothing is, and the ids that both leave unset."""
+        config = (self.generation_config if generation_config is None else generation_config).with_fields(**fields)
+        return config.replace(
+            **{name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
+        )
+
+    def _task(
+        self,
+        config: GenerationConfig,
+        pixel_values: Tensor | None,
+        encoder_outputs: Any,
+        of_pixels: dict[str, Any],
+        **given: Any,
+    ) -> Task:
+        """What is to be written of these images: encoded by their pixels and ``of_pixels``, or already."""
         model = self._twin.of(self)
         with torch.inference_mode():
             if encoder_outputs is not None:
                 encoded = _encoder_output(encoder_outputs)
             elif pixel_values is not None:
-                encoded = model.encode(
-                    pixel_values, pixel_mask=pixel_mask, interpolate_pos_encoding=interpolate_pos_encoding
-                )
+                encoded = model.encode(pixel_values, **of_pixels)
             else:
-                raise InputError("generate needs pixel_values or encoder_outputs")
+                raise InputError("generation needs pixel_values or encoder_outputs")
             memory = model.remember(encoded)
-        output: GenerationOutput = generate(
-            model.decoder,
-            memory,
-            config,
-            images=encoded.states.shape[0],
-            prompt=decoder_input_ids,
-            custom=tuple(logits_processor),
-            generator=generator,
-        )
-        return output if config.return_dict_in_generate else output.sequences
+        return Task.of(model.decoder, memory, config, images=len(encoded.states), **given)
 
     def _warn_if_untrained(self) -> None:
         """Once a model, however often it writes."""
@@ -545,7 +740,10 @@ class VisionEncoderDecoderModel(nn.Module):
         extent = start + count
         limit = self.decoder.max_positions
         if limit is not None and extent > limit:
-            raise InputError(f"{extent} decoder tokens, but the decoder has positions for {limit}")
+            raise InputError(
+                f"{extent} decoder tokens, but the decoder has positions for {limit}; cut the texts with "
+                f"tokenizer(..., truncation=True, max_length={limit})"
+            )
         if attention_mask is not None and tuple(attention_mask.shape) != (rows, extent):
             raise InputError(
                 f"decoder_attention_mask must have shape {(rows, extent)} (rows, tokens with the past), "
@@ -563,28 +761,35 @@ class VisionEncoderDecoderModel(nn.Module):
         step = Step(slots=slots, mask=causal_mask(slots, extent, keys), extent=extent, memory=memory, cache=cache)
         return step, cache if use_cache is not False else None
 
-    def _check_labels(self, labels: Tensor) -> None:
-        if labels.dim() != 2:
-            raise InputError(f"labels must have shape (rows, tokens), got {tuple(labels.shape)}")
-        size = self.decoder.vocab_size
-        if labels.numel() and (int(labels.max()) >= size or bool(((labels < 0) & (labels != -100)).any())):
-            raise InputError(
-                f"labels run from {int(labels.min())} to {int(labels.max())}; allowed are 0 to {size - 1} (the decoder's "
-                "vocabulary) and -100 for what is not to be learned. Is the tokenizer the decoder's?"
+    def _check_ids(
+        self, shape: tuple[int, ...], ids: Tensor | None, positions: Tensor | None, token_types: Tensor | None
+    ) -> None:
+        """What is looked up in a table lies in it: beyond its end is an error that on some devices ends the process."""
+        decoder, config = self.decoder, self.config.decoder
+        size, limit = decoder.vocab_size, decoder.max_positions
+        if ids is not None:
+            check_ids(
+                "decoder_input_ids", ids, shape, size, "the decoder's vocabulary; is the tokenizer the decoder's?"
             )
+        if positions is not None:
+            # A RoBERTa's rows count from behind its padding id, so there are more of them than places for tokens.
+            limit = None if limit is None else max(limit, getattr(config, "max_position_embeddings", 0))
+            check_ids("decoder_position_ids", positions, shape, limit, "the positions that the decoder has")
+        if token_types is not None:
+            types = getattr(config, "type_vocab_size", size)  # GPT-2 looks them up among the tokens
+            check_ids("decoder_token_type_ids", token_types, shape, types, "the token types that the decoder has")
 
-    def _shift_right(self, labels: Tensor) -> Tensor:
-        """(R, T) labels -> (R, T) decoder ids: the start token, then all labels but the last, padding for -100."""
-        start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
-        if start is None or pad is None:
-            lacking = "decoder_start_token_id" if start is None else "pad_token_id"
-            raise ConfigError(
-                f"labels need model.config.{lacking}, which is not set: set it to the tokenizer's "
-                f"{'bos or cls' if start is None else 'pad'} token id"
-            )
-        shifted = labels.roll(1, dims=1)
-        shifted[:, 0] = start
-        return shifted.masked_fill(shifted == -100, pad)
+    def _warn_of_labels(self, labels: Tensor) -> None:
+        """Once a model for each problem, in training."""
+        if not self.training:
+            return
+        config = self.config
+        found = label_problems(
+            labels, start=config.decoder_start_token_id, end=config.eos_token_id, pad=config.pad_token_id
+        )
+        for problem in found.keys() - self._label_problems:
+            warnings.warn(found[problem], LabelWarning, stacklevel=5)
+        self._label_problems |= found.keys()
 
 
 def _encoder_output(given: Any) -> EncoderOutput:

@@ -18,12 +18,13 @@ import attrs
 import numpy as np
 import torch
 
-from vedcore.errors import CheckpointNotFound, ConfigError, ImageError
+from vedcore.errors import CheckpointNotFound, ConfigError, ImageError, InputError, TokenizerError
 from vedcore.files import read_json
+from vedcore.generation import StreamedTokens
 from vedcore.hub import resolve
 from vedcore.model import VisionEncoderDecoderModel
 from vedcore.registry import registry
-from vedcore.text import Tokenizer
+from vedcore.text import Tokenizer, settled
 from vedcore.types import Batch
 from vedcore.vision import CutRule, ImageProcessor, cut_line, load_image
 
@@ -55,6 +56,18 @@ class Reading:
     pieces: tuple[Piece, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """What is new of an image's text; all of its fragments, joined, are the text of its Reading.
+
+    index: the place of the image among those that were given. source: the image, as it was given.
+    """
+
+    index: int
+    source: Any
+    text: str
+
+
 class Processor:
     """An image processor and a tokenizer: the files of a checkpoint beside its weights."""
 
@@ -75,7 +88,12 @@ class Processor:
     def __call__(
         self, images: Any = None, text: Any = None, *, return_tensors: Literal["pt", "np"] = "pt", **text_options: Any
     ) -> Batch:
-        """``pixel_values`` of images; ``labels`` too where a text is given with them; ``input_ids`` of a text alone."""
+        """``pixel_values`` of images; ``labels`` too where a text is given with them; ``input_ids`` of a text alone.
+
+        Raises InputError for neither, ImageError or TokenizerError for what cannot be read, or an empty list.
+        """
+        if images is None and text is None:
+            raise InputError("a processor needs images, a text, or both")
         batch = Batch()
         if images is not None:
             batch.update(self.image_processor(images, return_tensors=return_tensors))
@@ -107,10 +125,42 @@ class _Job:
         return all(reading is not None for reading in self.readings)
 
 
+@dataclass(slots=True)
+class _Telling:
+    """An image whose text is told as it comes: what is sure of each piece's text, which are over, and how much is told."""
+
+    index: int
+    source: Any
+    separator: str
+    ids: list[list[int]]
+    texts: list[str]
+    over: list[bool]
+    told: int = 0
+
+    def add(self, piece: int, new: StreamedTokens, tokenizer: Tokenizer) -> str:
+        """What can be told now that ``piece`` has ``new`` tokens: pieces are told in order."""
+        ids = self.ids[piece]
+        ids += new.tokens
+        self.over[piece] = new.stop_reason is not None
+        whole = self.over[piece]
+        self.texts[piece] = tokenizer.decode(ids, skip_special_tokens=True) if whole else settled(tokenizer, ids)
+        complete = self.over.index(False) if False in self.over else len(self.over)
+        text = self.separator.join(self.texts[: complete + 1])
+        fresh, self.told = text[self.told :], max(self.told, len(text))
+        return fresh
+
+
 class Reader:
     """Reads images with one checkpoint."""
 
     def __init__(self, model: VisionEncoderDecoderModel, processor: Processor, cut_rule: CutRule | None = None) -> None:
+        """TokenizerError for a tokenizer that has tokens beyond the model's vocabulary."""
+        largest, size = max(processor.tokenizer.get_vocab().values(), default=-1), model.decoder.vocab_size
+        if largest >= size:
+            raise TokenizerError(
+                f"the tokenizer has ids up to {largest}, but the decoder's vocabulary has {size} tokens, so it is another "
+                "model's: load both from one folder"
+            )
         self.model, self.processor, self.cut_rule = model, processor, cut_rule
 
     @classmethod
@@ -126,7 +176,7 @@ class Reader:
         """The reader of a folder, of a checkpoint that a plugin ships, or of a hub id ("owner/name")."""
         folder = locate(name, revision=revision, allow_pickle=allow_pickle)
         model = VisionEncoderDecoderModel.from_pretrained(folder, allow_pickle=allow_pickle, dtype=dtype, device=device)
-        return cls(model, Processor.from_pretrained(folder), _cut_rule(folder))
+        return cls(model, Processor.from_pretrained(folder), read_cut_rule(folder))
 
     def read(self, images: Any, *, batch_size: int = 16, cut: bool = True, **generation_fields: Any) -> list[Reading]:
         """One Reading an image, in order. Images are paths, bytes, PIL images or arrays.
@@ -145,11 +195,7 @@ class Reader:
         self, images: Any, *, batch_size: int = 16, cut: bool = True, **generation_fields: Any
     ) -> Iterator[Reading | ImageError]:
         """A Reading an image as soon as it is there, in order, or the ImageError that says why there is none."""
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
-        self.model.generation_config.with_fields(**generation_fields)
-        if generation_fields.get("num_return_sequences") not in (None, 1):
-            raise ConfigError("a reading is the best text of its image; for several call model.generate")
+        self._check(batch_size, generation_fields)
         jobs: deque[_Job] = deque()
         waiting: list[tuple[_Job, int, np.ndarray]] = []
         for source in _several(images):
@@ -170,6 +216,45 @@ class Reader:
         for job in jobs:
             yield self._finish(job)
 
+    def stream(
+        self, images: Any, *, batch_size: int = 16, cut: bool = True, **generation_fields: Any
+    ) -> Iterator[Fragment]:
+        """The texts that ``read`` would give, piece by piece as the tokens come; images of one batch in turns.
+
+        No character comes in halves, and the pieces of a line that was cut come in order. With ``num_beams`` comes what is
+        certain. Raises ImageError at the first image that cannot be read.
+        """
+        self._check(batch_size, generation_fields)
+        separator = "" if self.cut_rule is None else self.cut_rule.separator
+        waiting: list[tuple[_Telling, int, np.ndarray]] = []
+        for index, source in enumerate(_several(images)):
+            pieces = self._pieces(source, _Job(source), cut)
+            count = len(pieces)
+            telling = _Telling(index, source, separator, [[] for _ in pieces], [""] * count, [False] * count)
+            waiting += [(telling, place, pixels) for place, pixels in enumerate(pieces)]
+            while len(waiting) >= batch_size:
+                yield from self._tell(waiting[:batch_size], generation_fields)
+                waiting = waiting[batch_size:]
+        if waiting:
+            yield from self._tell(waiting, generation_fields)
+
+    def _check(self, batch_size: int, generation_fields: dict[str, Any]) -> None:
+        if batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        self.model.generation_config.with_fields(**generation_fields)
+        if generation_fields.get("num_return_sequences") not in (None, 1):
+            raise ConfigError("a reading is the best text of its image; for several call model.generate")
+
+    def _tell(
+        self, batch: list[tuple[_Telling, int, np.ndarray]], generation_fields: dict[str, Any]
+    ) -> Iterator[Fragment]:
+        pixel_values = torch.from_numpy(np.stack([pixels for _, _, pixels in batch]))
+        fields = {**generation_fields, "num_return_sequences": 1}
+        for new in self.model.stream(pixel_values.to(self.model.device), **fields):
+            telling, piece, _ = batch[new.row]
+            if text := telling.add(piece, new, self.processor.tokenizer):
+                yield Fragment(telling.index, telling.source, text)
+
     def _pieces(self, source: Any, job: _Job, cut: bool) -> list[np.ndarray]:
         """The processed pixels (C, height, width) of each piece of an image."""
         image = load_image(source)
@@ -186,11 +271,9 @@ class Reader:
             pixel_values.to(self.model.device),
             **{**generation_fields, "return_dict_in_generate": True, "num_return_sequences": 1},
         )
-        texts = self.processor.tokenizer.batch_decode(output.sequences, skip_special_tokens=True)
         prompt = output.sequences.shape[1] - output.token_logprobs.shape[1]
         rows = zip(
             batch,
-            texts,
             output.sequences.tolist(),
             output.token_logprobs.tolist(),
             output.lengths.tolist(),
@@ -198,7 +281,8 @@ class Reader:
             output.stop_reasons,
             strict=True,
         )
-        for (job, index, _), text, ids, logprobs, length, confidence, reason in rows:
+        for (job, index, _), ids, logprobs, length, confidence, reason in rows:
+            text = self.processor.tokenizer.decode(ids[prompt:length], skip_special_tokens=True)
             job.readings[index] = Reading(
                 text, confidence, tuple(ids[:length]), tuple(logprobs[: length - prompt]), reason, job.source
             )
@@ -237,7 +321,7 @@ def locate(name: str | os.PathLike[str], *, revision: str | None = None, allow_p
     return resolve(text, revision=revision, allow_pickle=allow_pickle)
 
 
-def _cut_rule(folder: Path) -> CutRule | None:
+def read_cut_rule(folder: Path) -> CutRule | None:
     """The rule in the checkpoint's vedcore.json, if there is one."""
     path = folder / "vedcore.json"
     rule = read_json(path).get("cut") if path.is_file() else None

@@ -23,6 +23,9 @@ app = typer.Typer(
 )
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Read weights of *.bin files too, if you trust them.")
+]
 
 
 @contextmanager

@@ -296,6 +296,11 @@ class Tokenizer:
 
     # Tokens to text.
 
+    @property
+    def cleans_spaces(self) -> bool:
+        """Whether decoding takes out the spaces before punctuation, as ``clean_up_tokenization_spaces`` asks."""
+        return self._clean
+
     def decode(self, ids: Ids, skip_special_tokens: bool = False) -> str:
         """T ids -> a text. Raises TokenizerError for an id outside the vocabulary."""
         with foreign(TokenizerError, f"{self._where}: decoding"):

@@ -1,0 +1,125 @@
+"""Bad input to a pass: an InputError that names both sides and the fix, whatever the decoder; and never torch's own error."""
+
+import pytest
+import torch
+
+from tests.parity import images
+from tests.test_pairs import DECODERS, ENCODERS, VOCABULARY, composed, decoder_fields, small
+from tests.test_reader import SHIPPED
+from vedcore import ImageError, InputError, Processor, Reader, TokenizerError
+
+META = torch.device("meta")
+PIXELS, IDS = torch.zeros(2, 3, 12, 12), torch.full((2, 4), 5)
+STATES = torch.zeros(2, 10, 32)
+PLACES = torch.arange(4)[None]
+
+
+@pytest.fixture(scope="module", params=DECODERS)
+def model(request):
+    return small("vit", request.param, 24, seed=1)
+
+
+def beyond(name):
+    return rf"{name} run from 5 to {VOCABULARY}; allowed are 0 to {VOCABULARY - 1}.*vocabulary.*tokenizer"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        # Beyond the vocabulary, or no ids at all.
+        ({"labels": IDS.clone().fill_diagonal_(VOCABULARY)}, beyond("labels")),
+        ({"decoder_input_ids": IDS.clone().fill_diagonal_(VOCABULARY)}, beyond("decoder_input_ids")),
+        ({"decoder_input_ids": -IDS}, r"run from -5 to -5; allowed are 0 to 28"),
+        ({"labels": IDS.float()}, "must be torch.int64, got torch.float32"),
+        ({"decoder_input_ids": IDS.float()}, r"whole numbers of shape \(2, 4\), got torch.float32"),
+        # Shapes.
+        ({"decoder_attention_mask": torch.ones(2, 5)}, r"shape \(2, 4\).*got \(2, 5\)"),
+        ({"pixel_mask": torch.ones(2, 5, 5)}, r"shape \(2, 12, 12\).*got \(2, 5, 5\)"),
+        ({"decoder_inputs_embeds": torch.zeros(2, 4, 7), "decoder_input_ids": None}, r"size 24.*got \(2, 4, 7\)"),
+        ({"encoder_outputs": STATES[..., :31]}, "width 31.*hidden size is 32.*model.encode"),
+        ({"decoder_position_ids": PLACES[:, :3]}, r"shape \(2, 4\), got torch.int64 of \(1, 3\)"),
+        ({"decoder_token_type_ids": IDS[:, :3]}, r"shape \(2, 4\), got torch.int64 of \(2, 3\)"),
+        # Empty.
+        ({"pixel_values": PIXELS[:0], "decoder_input_ids": IDS[:0]}, "no images"),
+        ({"decoder_input_ids": IDS[:0]}, r"at least one of each, got \(0, 4\)"),
+        ({"decoder_input_ids": IDS[:, :0]}, r"at least one of each, got \(2, 0\)"),
+        ({"labels": IDS[:, :0], "decoder_input_ids": None}, r"\(rows, tokens\), got \(2, 0\)"),
+        # Positions that the decoder does not have.
+        ({"decoder_position_ids": PLACES + 17}, "decoder_position_ids run from 17 to 20; allowed are 0 to 19"),
+        ({"decoder_position_ids": PLACES - 1}, "decoder_position_ids run from -1 to 2; allowed are 0 to 19"),
+        ({"decoder_input_ids": IDS.repeat(1, 6)}, "24 decoder tokens.*positions for.*max_length"),
+        # Two devices.
+        ({"pixel_values": PIXELS.to(META)}, "pixel_values: on meta, but the model is on cpu"),
+        ({"pixel_mask": torch.ones(2, 12, 12, device=META)}, "pixel_mask: on meta"),
+        ({"decoder_input_ids": IDS.to(META)}, "decoder_input_ids: on meta"),
+        ({"labels": IDS.to(META)}, "labels: on meta"),
+        ({"decoder_attention_mask": IDS.to(META)}, "decoder_attention_mask: on meta"),
+        ({"decoder_position_ids": PLACES.to(META)}, "decoder_position_ids: on meta"),
+        ({"encoder_outputs": STATES.to(META)}, "encoder_outputs: on meta"),
+        # No tensor.
+        ({"pixel_values": [PIXELS]}, "pixel_values must be a tensor, got list"),
+        ({"decoder_input_ids": IDS.tolist()}, "decoder_input_ids must be a tensor, got list"),
+    ],
+)
+def test_what_a_pass_cannot_take_is_named_with_what_it_can(model, given, message):
+    with pytest.raises(InputError, match=message):
+        model(**{"pixel_values": PIXELS, "decoder_input_ids": IDS, **given})
+
+
+def test_all_that_is_allowed_is_taken(model):
+    """The first and the last of what the messages allow."""
+    pixels = images(model, 2)
+    for ids in (torch.zeros(2, 3).long(), torch.full((2, 3), VOCABULARY - 1)):
+        model(pixel_values=pixels, decoder_input_ids=ids.int(), labels=ids)
+        for positions in (torch.zeros(1, 3).long(), torch.full((2, 3), 19)):
+            model(pixel_values=pixels, decoder_input_ids=ids, decoder_position_ids=positions)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"pixel_values": PIXELS.to(META)}, "pixel_values: on meta, but the model is on cpu"),
+        ({"pixel_values": PIXELS, "decoder_input_ids": IDS.to(META)}, "decoder_input_ids: on meta"),
+        ({"encoder_outputs": STATES.to(META)}, "encoder_outputs: on meta"),
+        ({"encoder_outputs": STATES[..., :31]}, "width 31.*hidden size is 32"),
+        ({"pixel_values": PIXELS[:0]}, "no images"),
+        ({"pixel_values": PIXELS, "decoder_input_ids": IDS + VOCABULARY}, "run from 34 to 34.* 29 tokens"),
+        ({"pixel_values": PIXELS, "decoder_input_ids": IDS.repeat(1, 6)}, "24 tokens.*positions for"),
+    ],
+)
+def test_generation_refuses_the_same(model, given, message):
+    with pytest.raises(InputError, match=message):
+        model.generate(**given)
+
+
+def test_parts_on_two_devices_are_refused():
+    model = small("vit", "gpt2", 24)
+    model.decoder.to(META)
+    with pytest.raises(InputError, match="encoder_outputs: on cpu, but the model is on meta"):
+        model(pixel_values=PIXELS, decoder_input_ids=IDS)
+
+
+def test_a_tokenizer_of_another_model_is_refused_with_both_sizes(tmp_path):
+    processor = Processor.from_pretrained(SHIPPED)
+    largest = max(processor.tokenizer.get_vocab().values())
+    for name, size in (("fits", largest + 1), ("too-small", largest)):
+        fields = decoder_fields("bert", 24, vocab_size=size)
+        composed("vit", "bert", ENCODERS["vit"], fields).save_pretrained(tmp_path / name)
+        processor.save_pretrained(tmp_path / name)
+    Reader.load(tmp_path / "fits")
+    with pytest.raises(TokenizerError, match=rf"ids up to {largest}, .*vocabulary has {largest} tokens.*one folder"):
+        Reader.load(tmp_path / "too-small")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({}, InputError, "needs images, a text, or both"),
+        ({"images": []}, ImageError, "at least one image, found an empty list"),
+        ({"text": []}, TokenizerError, "found an empty list"),
+        ({"images": [PIXELS[0], PIXELS[1] - 1]}, ImageError, r"images\[1\]"),
+    ],
+)
+def test_a_processor_refuses_what_is_empty_or_no_image(given, error, message):
+    with pytest.raises(error, match=message):
+        Processor.from_pretrained(SHIPPED)(**given)
