@@ -262,12 +262,11 @@ def beam_search(
         new_tokens = length + 1 - prompt_length
         pool = pool.merge(extended, ended, new_tokens**length_penalty, early_stopping)
         beams = extended.best(extended.scores + ended * _NEVER, num_beams)
-        full = early_stopping is True
         distant = early_stopping == "never" and length_penalty > 0
         horizon = rules.room(beams.ids[:, 0], prompt_length) if distant else new_tokens
         is_full = pool.done.all(dim=1)
         worst = pool.scores.amin(dim=1).where(is_full, pool.scores.new_tensor(_NEVER))
-        done = (is_full & full) | (beams.scores[:, 0] / horizon**length_penalty <= worst)
+        done = (is_full & (early_stopping is True)) | (beams.scores[:, 0] / horizon**length_penalty <= worst)
         if rules.stops or length + 1 >= rules.max_length:
             done |= ended.all(dim=1)  # nothing goes on
         yield Standing(images, beams, pool, done)
