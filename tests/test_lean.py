@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
-from vedcore.nn import SelfAttention, Twin, lean
+from vedcore.nn import MLP, SelfAttention, Twin, lean
 from vedcore.nn.lean import LARGE, FewRowLinear, few_row_product, few_rows_pay
+from vedcore.types import Step
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
 
@@ -59,10 +60,20 @@ def test_whether_few_rows_pay_is_measured_once_and_only_where_there_is_a_large_l
 def test_query_key_and_value_in_one_product_are_what_three_give():
     for bias, key_bias in ((True, None), (False, None), (True, False)):
         attention = SelfAttention(16, 2, bias=bias, key_bias=key_bias).eval()
-        x, twin = torch.randn(2, 5, 16), lean(attention)
-        assert (twin.fused is None) == (key_bias is False)
-        for ours, theirs in zip(twin._project(x), attention._project(x), strict=True):
-            torch.testing.assert_close(ours, theirs)
+        twin, step = lean(attention), Step(cache=object())
+        for tokens in (5, 1):
+            x = torch.randn(2, tokens, 16)
+            with torch.no_grad():
+                for ours, theirs in zip(twin._project(x, step), attention._project(x, step), strict=True):
+                    torch.testing.assert_close(ours, theirs)
+        assert (twin.fused == [None]) == (key_bias is False)
+
+
+def test_an_encoder_that_is_asked_once_does_not_pay_for_one_product(model):
+    model.generate(torch.randn(2, 3, 8, 8), max_new_tokens=3)
+    twin = model._twin._twin
+    assert [block.attention.fused for block in twin.encoder.blocks] == [[], []]
+    assert all(block.attention.fused for block in twin.decoder.blocks)
 
 
 def by_data(model):
@@ -90,7 +101,19 @@ def hooked(model):
     model.decoder.norm.register_forward_hook(lambda *args: args[2] + torch.linspace(0, 5, 16))
 
 
-@pytest.mark.parametrize("change", [by_data, in_place, swapped, reassigned, attribute, hooked])
+def own_forward(model):
+    norm = model.decoder.norm
+    norm.forward = lambda x: F.layer_norm(x, (16,), norm.weight) + torch.linspace(0, 5, 16)
+
+
+def number_of_a_leaf(model):
+    model.decoder.norm.eps = 10.0
+
+
+CHANGES = [by_data, in_place, swapped, reassigned, attribute, hooked, own_forward, number_of_a_leaf]
+
+
+@pytest.mark.parametrize("change", CHANGES)
 def test_a_twin_is_made_anew_when_the_model_changes(model, change):
     pixels = torch.randn(4, 3, 8, 8)
     before = model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
@@ -100,6 +123,31 @@ def test_a_twin_is_made_anew_when_the_model_changes(model, change):
     fresh = copy.deepcopy(model).generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
     assert torch.equal(after.token_logprobs, fresh.token_logprobs)
     assert not torch.equal(after.token_logprobs, before.token_logprobs)
+
+
+@pytest.mark.parametrize("kind", [torch.nn.Linear, MLP])
+def test_a_class_that_is_given_another_forward_is_followed(model, monkeypatch, kind):
+    pixels = torch.randn(4, 3, 8, 8)
+    before = model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
+    usual = kind.forward
+    monkeypatch.setattr(kind, "forward", lambda self, x: 0.5 * usual(self, x))
+    after = model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
+    assert not torch.equal(after.token_logprobs, before.token_logprobs)
+    monkeypatch.undo()
+    again = model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
+    assert torch.equal(again.token_logprobs, before.token_logprobs)
+
+
+def test_the_lean_leaves_compute_what_their_modules_do():
+    x = torch.randn(3, 6)
+    for layer in (torch.nn.Linear(6, 4), torch.nn.LayerNorm(6), torch.nn.Dropout(0.5).eval()):
+        assert torch.equal(lean(layer)(x), layer(x))
+    ids = torch.tensor([[0, 2]])
+    for layer in (torch.nn.Embedding(3, 6), torch.nn.Embedding(3, 6, max_norm=0.1)):
+        with torch.no_grad():
+            torch.testing.assert_close(lean(layer)(ids), layer(ids))
+    dropout = lean(torch.nn.Dropout(0.5))
+    assert (dropout(torch.ones(1000)) == 0).any()
 
 
 def test_a_twin_follows_training_mode(model):

@@ -353,6 +353,27 @@ def test_masked_pixels_count_for_nothing(model, ids):
     assert torch.equal(model.generate(changed, pixel_mask=mask), model.generate(pixels, pixel_mask=mask))
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_batch_encoded_in_pieces_is_what_it_is_at_once(model, monkeypatch, masked):
+    pixels, mask = torch.randn(7, 3, 8, 8), torch.ones(7, 8, 8)
+    mask[3:, :, 4:] = 0
+    asked = {"pixel_mask": mask if masked else None, "return_dict_in_generate": True, "max_new_tokens": 6}
+    at_once = model.generate(pixels, **asked)
+    sizes, usual = [], type(model.encoder).forward
+    forward = lambda self, pixels, **options: sizes.append(len(pixels)) or usual(self, pixels, **options)  # noqa: E731
+    monkeypatch.setattr(type(model.encoder), "forward", forward)
+    monkeypatch.setattr("vedcore.model.PIECE", 3 * pixels[0].numel())
+    in_pieces = model.generate(pixels, **asked)
+    assert sizes == [3, 3, 1]
+    assert torch.equal(in_pieces.sequences, at_once.sequences)
+    torch.testing.assert_close(in_pieces.token_logprobs, at_once.token_logprobs)
+    seen = model.generate(pixels, **asked, output_hidden_states=True)
+    assert sizes[3:] == [7]
+    assert len(seen.encoder_hidden_states[0]) == 7
+    with pytest.raises(InputError, match="pixel_mask"):
+        model.generate(pixels, pixel_mask=mask[:4])
+
+
 def test_a_past_is_kept_except_under_gradients_or_as_asked(model, pixels, ids):
     asked = {"pixel_values": pixels, "decoder_input_ids": ids}
     assert model(**asked).past_key_values is None

@@ -5,6 +5,7 @@ A field that is None is not set: it is not written, and ``resolved()`` gives it 
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
@@ -246,10 +247,10 @@ class GenerationConfig(Config):
         Raises ConfigError for fields that contradict each other and for what is not done here.
         """
         self.check_supported()
-        defaults = {name: value for name, value in DEFAULTS.items() if getattr(self, name) is None}
-        if self.pad_token_id is None:
-            defaults["pad_token_id"] = next(iter(id_tuple(self.eos_token_id)), None)
-        changed = self.replace(**defaults)
+        changed = copy.copy(self)
+        for name, value in {**DEFAULTS, "pad_token_id": next(iter(id_tuple(self.eos_token_id)), None)}.items():
+            if getattr(changed, name) is None:
+                object.__setattr__(changed, name, value)  # unchecked, since every call of generate passes here
         changed._refuse_contradictions()
         return changed
 

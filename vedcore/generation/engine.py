@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -62,8 +62,7 @@ class Draw:
         return torch.multinomial(scores.softmax(dim=-1), count, generator=self._generator)
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """One step: the rows of the batch that took a token, the tokens, their log-probabilities, and which rows it ended."""
 
     rows: list[int]
@@ -156,7 +155,7 @@ def decode(
         new = choose(processed, 1)
         logprobs = _finite(scores.log_softmax(dim=-1).gather(1, new), length)
         ids = torch.cat([ids, new], dim=1)
-        tokens = new[:, 0].tolist()
+        tokens = new.flatten().tolist()
         full = length + 1 >= rules.max_length
         ended = [full or token in rules.eos for token in tokens]
         if rules.stops and not full:

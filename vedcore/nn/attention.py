@@ -34,8 +34,7 @@ def attend(
 
     mask: bool, broadcast to (R, H, T, L), True where a query may look. bias: added to the scores, same shape.
     """
-    short = query.shape[2] * keys.shape[2] <= SHORT and query.device.type == "cpu" and torch.is_grad_enabled()
-    if dropout or short:
+    if dropout or (torch.is_grad_enabled() and query.shape[2] * keys.shape[2] <= SHORT and query.device.type == "cpu"):
         seen = attention_probabilities(query, keys, mask=mask, bias=bias, scale=scale)
         return drop(seen, dropout, True) @ values
     if bias is not None and mask is not None:
@@ -58,7 +57,8 @@ def attention_probabilities(
 class SelfAttention(nn.Module):
     """Tokens look at tokens: causal and cached in a decoder, all at all in an encoder, as the step says."""
 
-    fused: tuple[Tensor, Tensor | None] | None = None
+    fused: list[tuple[Tensor, Tensor | None] | None] | None = None
+    """Of a lean twin, from the first step of a call: the weight and bias of ``_one_product``, if there is one."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, layer: int, step: Step, bias: Tensor | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``bias`` (R or 1, H, T, L) is added to the scores."""
-        query, keys, values = self._project(x)
+        query, keys, values = self._project(x, step)
         if bias is not None and self.num_heads < self.whole:
             bias = bias[:, self.heads]
         if step.cache is not None:
@@ -94,23 +94,25 @@ class SelfAttention(nn.Module):
             step.trace("self", layer, seen)
         dropout = self.attention_dropout if self.training else 0.0
         x = attend(query, keys, values, mask=step.mask, bias=bias, scale=self.scale, dropout=dropout)
-        return self.out(x.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.out(merge_heads(x))  # type: ignore[no-any-return]
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
         """(R, T, D) -> query, keys and values, (R, H, T, d) each."""
-        fused = self.fused
-        if fused is None and torch.is_grad_enabled():
+        fused, kept = None, self.fused
+        if torch.is_grad_enabled():
             fused = self._one_product()
+        elif kept is not None and step.cache is not None:
+            if not kept:
+                kept.append(self._one_product())
+            fused = kept[0]  # another thread may begin a call meanwhile, and a list of its own
+        heads = self.num_heads
         if fused is None:
-            return (
-                split_heads(self.query(x), self.num_heads),
-                split_heads(self.key(x), self.num_heads),
-                split_heads(self.value(x), self.num_heads),
-            )
+            return split_heads(self.query(x), heads), split_heads(self.key(x), heads), split_heads(self.value(x), heads)
         rows, tokens, _ = x.shape
-        three = F.linear(x, *fused).view(rows, tokens, 3, self.num_heads, -1)
-        query, keys, values = three.permute(2, 0, 3, 1, 4).unbind()
-        return query, keys, values
+        three = F.linear(x, *fused)
+        if tokens == 1:
+            return three.view(rows, 3, heads, 1, -1).unbind(1)  # type: ignore[return-value]
+        return three.view(rows, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind()  # type: ignore[return-value]
 
     def _one_product(self) -> tuple[Tensor, Tensor | None] | None:
         """The weight and bias that give query, keys and values at once, where that is faster: of small and plain layers."""
@@ -127,8 +129,8 @@ class SelfAttention(nn.Module):
         prune(self, heads)
 
     def make_lean(self) -> None:
-        """For a lean twin: the weight of one product is made once a call, not once a step."""
-        self.fused = self._one_product()
+        """For a lean twin: the weight of one product is made once a call, by the first of its many steps."""
+        self.fused = []
 
 
 class CrossAttention(nn.Module):
@@ -172,7 +174,10 @@ class CrossAttention(nn.Module):
             keys, values = keys[memory.rows], values[memory.rows]
             mask = None if mask is None else mask[memory.rows]
         rows, tokens, _ = x.shape
-        query = self.query(x).view(keys.shape[0], -1, self.num_heads, keys.shape[-1]).transpose(1, 2)
+        query = self.query(x)
+        if rows != keys.shape[0]:
+            query = query.view(keys.shape[0], -1, query.shape[2])
+        query = split_heads(query, self.num_heads)
         if step.trace is not None:
             seen = attention_probabilities(query, keys, mask=mask, scale=self.scale)  # (B, H, R / B * T, S)
             step.trace(
@@ -180,7 +185,8 @@ class CrossAttention(nn.Module):
             )
         dropout = self.attention_dropout if self.training else 0.0
         x = attend(query, keys, values, mask=mask, scale=self.scale, dropout=dropout)
-        return self.out(x.transpose(1, 2).reshape(rows, tokens, -1))  # type: ignore[no-any-return]
+        x = merge_heads(x)
+        return self.out(x if x.shape[0] == rows else x.view(rows, tokens, -1))  # type: ignore[no-any-return]
 
     def prune(self, heads: Collection[int]) -> None:
         """Take these heads away, by their numbers in the whole attention. ConfigError as ``heads_without``."""
@@ -232,4 +238,14 @@ def head_width(hidden_size: int, num_heads: int) -> int:
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(R, T, D) -> (R, H, T, d)."""
     rows, tokens, _ = x.shape
+    if tokens == 1:  # most of decoding: nothing to transpose
+        return x.view(rows, num_heads, 1, -1)
     return x.view(rows, tokens, num_heads, -1).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(R, H, T, d) -> (R, T, D)."""
+    rows, _, tokens, _ = x.shape
+    if tokens == 1:
+        return x.reshape(rows, 1, -1)
+    return x.transpose(1, 2).flatten(2)

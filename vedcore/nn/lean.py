@@ -2,8 +2,8 @@
 
 Finding a submodule or a parameter by its name and calling a module cost about a microsecond each, and a decoding step makes
 a hundred and fifty of them: a third of its time in a small model. A lean twin holds the same parameters and submodules as
-plain attributes and calls ``forward`` at once. ``Twin`` keeps one from call to call, for as long as nothing that it was made
-from is another object: no module, parameter, buffer, attribute or hook.
+plain attributes, and to call it is to call its ``forward``. ``Twin`` keeps one from call to call, for as long as nothing
+that it was made from is another object: no module, parameter, buffer, attribute, hook or ``forward``.
 
 A decoding step multiplies few rows by large matrices, and ``F.linear`` is slow at that on many processors: the transposed
 product W x^T reads the same weights two to four times as fast. Whether it does here is measured once.
@@ -15,7 +15,7 @@ import functools
 import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -40,13 +40,14 @@ def lean(module: M) -> M:
 
 def _twin(module: Any, few_rows: bool) -> Any:
     kind: Any = type(module)
-    if kind.__call__ is not nn.Module.__call__ or "forward" in module.__dict__ or _has_hooks(module):
+    if kind.__call__ is not nn.Module.__call__ or "forward" in module.__dict__ or _is_watched(module):
         return module
     children = module._modules
     if children:
         children = {name: child if child is None else _twin(child, few_rows) for name, child in children.items()}
     few = few_rows and kind is nn.Linear and _is_large(module)
-    twin = object.__new__(FewRowLinear if few else _lean_class(kind))
+    leaf = _LEAVES.get(kind.forward)
+    twin = object.__new__(FewRowLinear if few else _lean_class(kind, leaf.call if leaf else kind.forward))
     twin.__dict__ = {**module.__dict__, **module._parameters, **module._buffers, **children, "_modules": children}
     if hasattr(kind, "make_lean"):
         twin.make_lean()
@@ -56,13 +57,14 @@ def _twin(module: Any, few_rows: bool) -> Any:
 def is_plain(layer: nn.Module) -> bool:
     """Whether ``layer`` is a linear layer of torch's and no more: its weight may be used without calling it."""
     kind = type(layer)  # a lean twin's class has the forward of its parent
-    return kind.forward is nn.Linear.forward and "forward" not in layer.__dict__ and not _has_hooks(layer)
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+    hooks = layer._backward_hooks or layer._backward_pre_hooks
+    return (
+        kind.forward is nn.Linear.forward and "forward" not in layer.__dict__ and not _is_watched(layer) and not hooks
     )
+
+
+def _is_watched(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
 
 
 class Twin:
@@ -93,29 +95,38 @@ class Twin:
 
 
 class _Snapshot:
-    """The objects that modules are made of: parameters, buffers, submodules, attributes; and how many of each, and hooks.
+    """The objects that modules are made of: parameters, buffers, submodules, attributes; and how many, and their hooks.
 
-    It is looked through at every call of a model whose steps take a quarter of a millisecond: one pass, and none of it in
-    Python's own loop.
+    It is looked through at every call of a model whose steps take a quarter of a millisecond: one pass, none of it in
+    Python's own loop, over what a twin reads and no more.
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
         parts = list(modules)
-        held = [named for part in parts for named in (part._parameters, part._buffers, part._modules)]
-        hooks = [found for part in parts for name, found in part.__dict__.items() if name.endswith("_hooks")]
-        own = [part.__dict__ for part in parts]
-        self._sized = [*held, *own, *hooks]
+        self._kinds = list({type(part) for part in parts})
+        self._forwards = [kind.forward for kind in self._kinds]
+        entries: list[tuple[dict[str, Any], str, Any]] = []
+        self._sized: list[Any] = []
+        for part in parts:
+            leaf = _LEAVES.get(type(part).forward)
+            own = part.__dict__
+            read = own.keys() - _BOOKKEEPING if leaf is None else leaf.reads
+            entries += [(own, name, own.get(name)) for name in read]
+            for held in (part._parameters, part._buffers, part._modules):
+                entries += [(held, name, value) for name, value in held.items()]
+            self._sized += [own, part._forward_hooks, part._forward_pre_hooks]
+            if leaf is None:
+                self._sized += [part._parameters, part._buffers, part._modules]
         self._sizes = list(map(len, self._sized))
-        entries = [
-            (named, name, value) for named in (*held, *own) for name, value in named.items() if name not in _BOOKKEEPING
-        ]
         self._entries = tuple(zip(*entries, strict=True)) or ((), (), ())
 
     def is_current(self) -> bool:
         """Whether all of it is still there, and nothing else."""
         holders, names, values = self._entries
-        return list(map(len, self._sized)) == self._sizes and all(
-            map(operator.is_, map(dict.get, holders, names), values)
+        return (
+            list(map(len, self._sized)) == self._sizes
+            and all(map(operator.is_, map(dict.get, holders, names), values))
+            and [kind.forward for kind in self._kinds] == self._forwards
         )
 
 
@@ -183,9 +194,39 @@ def _gain(linears: Sequence[Any], rows: int) -> float:
 
 
 @functools.cache
-def _lean_class(kind: Any) -> Any:
-    return type(kind.__name__, (kind,), {"__call__": _forward, "__module__": kind.__module__})
+def _lean_class(kind: Any, call: Any) -> Any:
+    return type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__})
 
 
-def _forward(self: Any, *args: Any, **options: Any) -> Any:
-    return self.forward(*args, **options)
+def _linear(self: Any, x: Tensor) -> Tensor:
+    return F.linear(x, self.weight, self.bias)
+
+
+def _layer_norm(self: Any, x: Tensor) -> Tensor:
+    return torch.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+
+def _embedding(self: Any, ids: Tensor) -> Tensor:
+    return torch.embedding(self.weight, ids) if self.max_norm is None else nn.Embedding.forward(self, ids)
+
+
+def _dropout(self: Any, x: Tensor) -> Tensor:
+    return F.dropout(x, self.p) if self.training else x
+
+
+class _Leaf(NamedTuple):
+    """What takes the place of a ``forward`` of torch's own, which checks at each call what cannot change while a twin lives.
+
+    reads: the attributes, beside parameters, that it depends on.
+    """
+
+    call: Callable[..., Tensor]
+    reads: tuple[str, ...]
+
+
+_LEAVES: dict[Any, _Leaf] = {
+    nn.Linear.forward: _Leaf(_linear, ()),
+    nn.LayerNorm.forward: _Leaf(_layer_norm, ("normalized_shape", "eps")),
+    nn.Embedding.forward: _Leaf(_embedding, ("max_norm",)),
+    nn.Dropout.forward: _Leaf(_dropout, ("p", "training")),
+}
