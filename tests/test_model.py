@@ -362,7 +362,7 @@ def test_a_batch_encoded_in_pieces_is_what_it_is_at_once(model, monkeypatch, mas
     sizes, usual = [], type(model.encoder).forward
     forward = lambda self, pixels, **options: sizes.append(len(pixels)) or usual(self, pixels, **options)  # noqa: E731
     monkeypatch.setattr(type(model.encoder), "forward", forward)
-    monkeypatch.setattr("vedcore.model.PIECE", 3 * pixels[0].numel())
+    monkeypatch.setattr("vedcore.model.pieces.PIECE", 3 * pixels[0].numel())
     in_pieces = model.generate(pixels, **asked)
     assert sizes == [3, 3, 1]
     assert torch.equal(in_pieces.sequences, at_once.sequences)
@@ -586,7 +586,7 @@ def test_a_part_whose_plugin_is_not_installed_says_what_to_install(monkeypatch, 
     from vedcore.registry import Registry, registry
 
     without = Registry([plugin for plugin in registry()._plugins if plugin.name != "vit"])
-    monkeypatch.setattr("vedcore.model.registry", lambda: without)
+    monkeypatch.setattr("vedcore.model.config.registry", lambda: without)
     with pytest.raises(VedcoreError, match="pip install vedcore-plugin-vit"):
         VisionEncoderDecoderModel.from_pretrained(saved)
 

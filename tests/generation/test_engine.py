@@ -75,7 +75,7 @@ def test_a_batch_equals_its_images_one_by_one(vit, gpt2, batch, beams, early_sto
 def test_the_lean_twin_gives_the_same_outputs_bit_for_bit(model, options, monkeypatch):
     pixels = images(model, 3)
     with_twin = told(model, pixels, generator=torch.Generator().manual_seed(0), **options)
-    monkeypatch.setattr("vedcore.model.Twin.of", lambda self, module: module)
+    monkeypatch.setattr("vedcore.nn.Twin.of", lambda self, module: module)
     without = told(model, pixels, generator=torch.Generator().manual_seed(0), **options)
     assert torch.equal(with_twin.sequences, without.sequences)
     assert torch.equal(with_twin.token_logprobs, without.token_logprobs)

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from functools import partial
-from itertools import repeat
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import attrs
 import torch
 from torch import Tensor, nn
 
@@ -23,9 +20,7 @@ from vedcore.adapters import Inserted, join
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
 from vedcore.compose import (
     ID_NAMES,
-    MODEL_TYPE,
     OWN_FILE,
-    OWN_MODEL_TYPE,
     Asked,
     build,
     cast,
@@ -33,15 +28,13 @@ from vedcore.compose import (
     give_cross,
     is_unchanged,
     own_settings,
-    part_config,
     seeded,
     settle,
     split,
     stored_checksums,
 )
-from vedcore.config import Config, TokenIds, settings, text, to_dict, token_ids
-from vedcore.errors import CheckpointNotFound, ConfigError, InputError, foreign
-from vedcore.files import read_json, staged, write_json
+from vedcore.errors import ConfigError, InputError, foreign
+from vedcore.files import staged, write_json
 from vedcore.generation import (
     OUTPUTS,
     GenerationConfig,
@@ -59,6 +52,9 @@ from vedcore.inputs import check_ids, check_tensors
 from vedcore.keymap import KeyMap, Rule
 from vedcore.labels import LabelWarning, check_labels, label_problems, shift_right
 from vedcore.loss import token_loss
+from vedcore.model.config import VisionEncoderDecoderConfig, ours_alone
+from vedcore.model.output import VisionEncoderDecoderOutput, encoder_output
+from vedcore.model.pieces import encode_in_pieces
 from vedcore.nn import Blocks, Part, Twin, initialize, without_storage
 from vedcore.parts import set_trainable
 from vedcore.registry import registry
@@ -69,124 +65,8 @@ if TYPE_CHECKING:
     from vedcore.text import Tokenizer
 
 
-PIECE = 2**19
-"""Pixel values that generation encodes at once on a CPU: what is in between then stays in the cache and in one heap.
-
-A fifth less time for 32 text lines, no more for 8 images of 224 x 224, and a large batch takes no more memory than a small one.
-"""
-
-
 class UntrainedWarning(UserWarning):
     """Text is written with weights that still hold their first, random values."""
-
-
-@settings
-class VisionEncoderDecoderConfig(Config):
-    """The config of both parts, and the token ids: their one home.
-
-    encoder, decoder: configs, or the dicts that stand in config.json. adapter: how the two are joined, a plugin's name.
-    """
-
-    model_type: ClassVar[str] = MODEL_TYPE
-
-    encoder: Any = attrs.field(converter=lambda value: _part_config(value, "encoder"))
-    decoder: Any = attrs.field(converter=lambda value: _part_config(value, "decoder"))
-    adapter: str = text("linear")
-    decoder_start_token_id: int | None = token_ids(None)
-    bos_token_id: int | None = token_ids(None)
-    eos_token_id: TokenIds = token_ids(None)
-    pad_token_id: int | None = token_ids(None)
-
-    @property
-    def vocab_size(self) -> int:
-        """V, which is the decoder's. Assigning another is a ConfigError: it is set where the decoder's config is made."""
-        return int(self.decoder.vocab_size)
-
-    @vocab_size.setter
-    def vocab_size(self, value: int) -> None:
-        if value != self.vocab_size:
-            raise ConfigError(f"vocab_size must be the decoder's, {self.vocab_size}, got {value!r}")
-
-    @classmethod
-    def from_encoder_decoder_configs(cls, encoder_config: Any, decoder_config: Any, **config_fields: Any) -> Self:
-        """The config of these two parts; ``config_fields`` are fields of this class. The configs given stay as they are."""
-        return cls(encoder=encoder_config, decoder=decoder_config, **config_fields)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
-        """The config of both parts that ``data`` describes. ConfigError, or PluginNotFound for a part's model type."""
-        known = data.get("model_type") in (None, OWN_MODEL_TYPE)
-        return super().from_dict({**data, "model_type": MODEL_TYPE} if known else data, where)
-
-    @classmethod
-    def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
-        """The config of a folder or a hub id."""
-        path = resolve(name, revision=revision) / "config.json"
-        if not path.is_file():
-            raise CheckpointNotFound(
-                f"{path}: no such file; a checkpoint is a folder with config.json, model.safetensors and, to read images, "
-                "preprocessor_config.json and tokenizer.json"
-            )
-        return cls.from_dict(read_json(path), str(path))
-
-    def to_dict(self) -> dict[str, Any]:
-        """The config as it stands in config.json."""
-        data = to_dict(self)
-        if self.adapter == "linear":
-            del data["adapter"]
-        decoder = {"is_decoder": True, "add_cross_attention": True, **self.decoder.to_dict()}
-        fixed = {"model_type": MODEL_TYPE, "is_encoder_decoder": True, "tie_word_embeddings": False}
-        data = {**data, "encoder": self.encoder.to_dict(), "decoder": decoder, **fixed}
-        pruned = any(part.pruned_heads or part.pruned_cross_heads for part in (self.encoder, self.decoder))
-        return _ours_alone(data) if pruned or self.adapter != "linear" else data
-
-    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json to ``folder``."""
-        with staged(folder) as stage:
-            write_json(stage / "config.json", self.to_dict())
-
-
-def _ours_alone(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A config.json that transformers refuses, whichever of its classes is asked: its decoder's model type is unknown too."""
-    decoder = data["decoder"]
-    decoder = {**decoder, "model_type": f"{OWN_MODEL_TYPE}:{decoder['model_type'].removeprefix(f'{OWN_MODEL_TYPE}:')}"}
-    return {**data, "model_type": OWN_MODEL_TYPE, "decoder": decoder}
-
-
-def _part_config(value: Any, role: str) -> Any:
-    return part_config(value, role, registry())
-
-
-@dataclass(slots=True)
-class VisionEncoderDecoderOutput:
-    """What a forward pass returns: the fields of transformers' Seq2SeqLMOutput, None where nothing was asked for.
-
-    loss: (). logits: (R, T, V). past_key_values: four tensors a layer. decoder_hidden_states: a (R, T, D) each for the
-    embeddings and each block. decoder_attentions (R, H, T, L), cross_attentions (R, H, T, S): a layer each.
-    encoder_last_hidden_state: (B, S, D), before the bridge; encoder_hidden_states, encoder_attentions: as the decoder's.
-    """
-
-    loss: Tensor | None = None
-    logits: Tensor | None = None
-    past_key_values: PastKeyValues | None = None
-    decoder_hidden_states: tuple[Tensor, ...] | None = None
-    decoder_attentions: tuple[Tensor, ...] | None = None
-    cross_attentions: tuple[Tensor, ...] | None = None
-    encoder_last_hidden_state: Tensor | None = None
-    encoder_hidden_states: tuple[Tensor, ...] | None = None
-    encoder_attentions: tuple[Tensor, ...] | None = None
-
-    def to_tuple(self) -> tuple[Any, ...]:
-        """The fields that are there, in order."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return tuple(value for value in values if value is not None)
-
-    def __getitem__(self, key: int | str) -> Any:
-        """By position among the fields that are there, or by name."""
-        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.to_tuple())
 
 
 _BRIDGE = KeyMap(rules=(Rule("enc_to_dec_proj", "projection"),))
@@ -422,7 +302,7 @@ class VisionEncoderDecoderModel(nn.Module):
         tensors = save_sections(self.sections())
         config = {**self.config.to_dict(), "dtype": str(self.dtype).removeprefix("torch.")}
         if isinstance(self.decoder.cross, Inserted):
-            config = _ours_alone(config)
+            config = ours_alone(config)
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(self.generation_config, name) is None}
         untrained = {name: self._first_values[name] for name in self.untrained}
         ours = {name: value for name, value in own_settings(Path(folder)).items() if name != "untrained"}
@@ -524,7 +404,7 @@ class VisionEncoderDecoderModel(nn.Module):
         past = None if past_key_values is None else PastKeyValues.of(past_key_values)
         encoded = None
         if encoder_outputs is not None:
-            encoded = _encoder_output(encoder_outputs)
+            encoded = encoder_output(encoder_outputs)
         elif past is None:
             if pixel_values is None:
                 raise InputError("forward needs pixel_values, encoder_outputs or past_key_values")
@@ -619,22 +499,13 @@ class VisionEncoderDecoderModel(nn.Module):
         With ``return_dict_in_generate=True`` a GenerationOutput: sequences, token_logprobs, stop_reasons, and what
         ``output_scores``, ``output_logits``, ``output_attentions`` and ``output_hidden_states`` ask for.
         """
-        config = self._asked(generation_config, generation_fields)
-        check_tensors(self.device, decoder_input_ids=decoder_input_ids, decoder_attention_mask=decoder_attention_mask)
-        self._warn_if_untrained()
-        told = bool(config.return_dict_in_generate)
-        kinds = (
-            *(("hidden",) if told and config.output_hidden_states else ()),
-            *(("self",) if told and config.output_attentions else ()),
-        )
-        trace = Recorder(*kinds) if kinds else None
-        task = self._task(
-            config,
+        task, trace = self._task(
+            self._asked(generation_config, generation_fields),
             pixel_values,
             encoder_outputs,
-            {"pixel_mask": pixel_mask, "interpolate_pos_encoding": interpolate_pos_encoding, "trace": trace},
-            prompt=decoder_input_ids,
-            prompt_mask=decoder_attention_mask,
+            {"pixel_mask": pixel_mask, "interpolate_pos_encoding": interpolate_pos_encoding},
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
             custom=tuple(logits_processor),
             stops=tuple(stopping_criteria),
             generator=generator,
@@ -644,7 +515,7 @@ class VisionEncoderDecoderModel(nn.Module):
         if trace is not None and encoder_outputs is None:
             states, maps = trace.all("hidden"), trace.all("self")
             output = replace(output, encoder_hidden_states=states, encoder_attentions=maps)
-        return output if told else output.sequences
+        return output if task.settings.return_dict_in_generate else output.sequences
 
     def stream(
         self,
@@ -671,15 +542,13 @@ class VisionEncoderDecoderModel(nn.Module):
             if generation_fields.get(name):
                 raise ConfigError(f"{name}=True is not read by stream, which yields tokens; call generate for it")
         config = self._asked(generation_config, generation_fields)
-        check_tensors(self.device, decoder_input_ids=decoder_input_ids, decoder_attention_mask=decoder_attention_mask)
-        self._warn_if_untrained()
-        task = self._task(
-            config,
+        task, _ = self._task(
+            config.replace(return_dict_in_generate=False),
             pixel_values,
             encoder_outputs,
             {"pixel_mask": pixel_mask, "interpolate_pos_encoding": interpolate_pos_encoding},
-            prompt=decoder_input_ids,
-            prompt_mask=decoder_attention_mask,
+            decoder_input_ids=decoder_input_ids,
+            decoder_attention_mask=decoder_attention_mask,
             custom=tuple(logits_processor),
             stops=tuple(stopping_criteria),
             generator=generator,
@@ -700,19 +569,38 @@ class VisionEncoderDecoderModel(nn.Module):
         pixel_values: Tensor | None,
         encoder_outputs: Any,
         of_pixels: dict[str, Any],
+        *,
+        decoder_input_ids: Tensor | None,
+        decoder_attention_mask: Tensor | None,
         **given: Any,
-    ) -> Task:
-        """What is to be written of these images: encoded by their pixels and ``of_pixels``, or already."""
+    ) -> tuple[Task, Recorder | None]:
+        """What is to be written of these images, encoded by ``of_pixels`` too or already, and what the encoder showed."""
+        check_tensors(self.device, decoder_input_ids=decoder_input_ids, decoder_attention_mask=decoder_attention_mask)
+        self._warn_if_untrained()
+        kinds = (
+            *(("hidden",) if config.output_hidden_states else ()),
+            *(("self",) if config.output_attentions else ()),
+        )
+        trace = Recorder(*kinds) if kinds and config.return_dict_in_generate else None
         model = self._twin.of(self)
         with torch.inference_mode():
             if encoder_outputs is not None:
-                encoded = _encoder_output(encoder_outputs)
+                encoded = encoder_output(encoder_outputs)
             elif pixel_values is not None:
-                encoded = _encode_in_pieces(model, pixel_values, **of_pixels)
+                encoded = encode_in_pieces(model.encode, pixel_values, trace=trace, **of_pixels)
             else:
                 raise InputError("generation needs pixel_values or encoder_outputs")
             memory = model.remember(encoded)
-        return Task.of(model.decoder, memory, config, images=len(encoded.states), **given)
+        task = Task.of(
+            model.decoder,
+            memory,
+            config,
+            images=len(encoded.states),
+            prompt=decoder_input_ids,
+            prompt_mask=decoder_attention_mask,
+            **given,
+        )
+        return task, trace
 
     def _warn_if_untrained(self) -> None:
         """Once a model, however often it writes."""
@@ -725,7 +613,7 @@ class VisionEncoderDecoderModel(nn.Module):
                 f"{', ...' if len(names) > 3 else ''}), so the text means little; train the model first. "
                 "model.untrained names them all",
                 UntrainedWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _step(
@@ -799,41 +687,3 @@ class VisionEncoderDecoderModel(nn.Module):
         for problem in found.keys() - self._label_problems:
             warnings.warn(found[problem], LabelWarning, stacklevel=5)
         self._label_problems |= found.keys()
-
-
-def _encode_in_pieces(
-    model: VisionEncoderDecoderModel,
-    pixel_values: Tensor,
-    *,
-    pixel_mask: Tensor | None,
-    interpolate_pos_encoding: bool,
-    trace: Any = None,
-) -> EncoderOutput:
-    """``model.encode``, a large batch on a CPU piece by piece: see PIECE."""
-    encode = partial(model.encode, interpolate_pos_encoding=interpolate_pos_encoding, trace=trace)
-    is_small = not isinstance(pixel_values, Tensor) or pixel_values.numel() <= PIECE
-    if is_small or pixel_values.device.type != "cpu" or trace is not None:
-        return encode(pixel_values, pixel_mask=pixel_mask)
-    if pixel_mask is not None and (not isinstance(pixel_mask, Tensor) or len(pixel_mask) != len(pixel_values)):
-        return encode(pixel_values, pixel_mask=pixel_mask)  # which says what is wrong
-    pieces = -(-pixel_values.numel() // PIECE)
-    size = -(-len(pixel_values) // pieces)
-    masks = repeat(None) if pixel_mask is None else torch.split(pixel_mask, size)
-    outputs = [
-        encode(some, pixel_mask=mask) for some, mask in zip(torch.split(pixel_values, size), masks, strict=False)
-    ]
-    states = torch.cat([output.states for output in outputs])
-    seen = [output.mask for output in outputs if output.mask is not None]
-    return replace(outputs[0], states=states, mask=torch.cat(seen) if seen else None)
-
-
-def _encoder_output(given: Any) -> EncoderOutput:
-    """What a caller passes for ``encoder_outputs``: ours, a tuple, or an object with ``last_hidden_state``."""
-    if isinstance(given, EncoderOutput):
-        return given
-    states = given[0] if isinstance(given, tuple | list) and given else getattr(given, "last_hidden_state", given)
-    if not isinstance(states, Tensor) or states.dim() != 3 or not len(states):
-        raise InputError(
-            "encoder_outputs must be an EncoderOutput, or hold the states (batch, tokens, hidden size) first"
-        )
-    return EncoderOutput(states)

@@ -1,0 +1,60 @@
+"""What a pass returns, and what a caller may give in the place of an encoder's output.
+
+Shapes: B images, R rows, T tokens, L keys, S encoder states, D hidden size, H heads, V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from torch import Tensor
+
+from vedcore.errors import InputError
+from vedcore.generation import PastKeyValues
+from vedcore.types import EncoderOutput
+
+
+@dataclass(slots=True)
+class VisionEncoderDecoderOutput:
+    """What a forward pass returns: the fields of transformers' Seq2SeqLMOutput, None where nothing was asked for.
+
+    loss: (). logits: (R, T, V). past_key_values: four tensors a layer. decoder_hidden_states: a (R, T, D) each for the
+    embeddings and each block. decoder_attentions (R, H, T, L), cross_attentions (R, H, T, S): a layer each.
+    encoder_last_hidden_state: (B, S, D), before the bridge; encoder_hidden_states, encoder_attentions: as the decoder's.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    past_key_values: PastKeyValues | None = None
+    decoder_hidden_states: tuple[Tensor, ...] | None = None
+    decoder_attentions: tuple[Tensor, ...] | None = None
+    cross_attentions: tuple[Tensor, ...] | None = None
+    encoder_last_hidden_state: Tensor | None = None
+    encoder_hidden_states: tuple[Tensor, ...] | None = None
+    encoder_attentions: tuple[Tensor, ...] | None = None
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are there, in order."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return tuple(value for value in values if value is not None)
+
+    def __getitem__(self, key: int | str) -> Any:
+        """By position among the fields that are there, or by name."""
+        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.to_tuple())
+
+
+def encoder_output(given: Any) -> EncoderOutput:
+    """What a caller passes for ``encoder_outputs``: ours, a tuple, or an object with ``last_hidden_state``."""
+    if isinstance(given, EncoderOutput):
+        return given
+    states = given[0] if isinstance(given, tuple | list) and given else getattr(given, "last_hidden_state", given)
+    if not isinstance(states, Tensor) or states.dim() != 3 or not len(states):
+        raise InputError(
+            "encoder_outputs must be an EncoderOutput, or hold the states (batch, tokens, hidden size) first"
+        )
+    return EncoderOutput(states)
