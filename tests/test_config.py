@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedcore.config import (
+    MAX_LAYERS,
     Config,
     Size,
     TokenIds,
@@ -28,6 +29,7 @@ from vedcore.config import (
 )
 from vedcore.errors import CheckpointNotFound, ConfigError
 from vedcore.nn import ACTIVATIONS
+from vedcore.registry import registry
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
 
@@ -189,6 +191,24 @@ def test_a_config_is_read_from_its_folder(tmp_path):
 
 
 # Strictness.
+
+LAYERS = [
+    ("encoder", ("vit", "deit", "beit"), "num_hidden_layers"),
+    ("encoder", ("swin", "donut-swin"), "depths"),
+    ("decoder", ("bert", "roberta", "xlm-roberta"), "num_hidden_layers"),
+    ("decoder", ("distilbert",), "n_layers"),
+    ("decoder", ("gpt2",), "n_layer"),
+    ("decoder", ("bart", "mbart", "trocr"), "decoder_layers"),
+]
+LAYERS = [(name, role, field) for role, names, field in LAYERS for name in names]
+
+
+@pytest.mark.parametrize(("model_type", "role", "field"), LAYERS)
+def test_a_config_that_asks_for_a_billion_layers_is_refused_before_one_is_built(model_type, role, field):
+    count, config = 10**9, registry().backbone(model_type, role).model.config_class()
+    with pytest.raises(ConfigError, match=f"{field} .* from 1 to {MAX_LAYERS}"):
+        setattr(config, field, (count,) if field == "depths" else count)
+
 
 WRONG = [
     ("count", "3"),

@@ -30,6 +30,9 @@ TokenIds = int | tuple[int, ...] | None
 Heads = dict[int, tuple[int, ...]]
 """Attention heads, by the number of their layer."""
 
+MAX_LAYERS = 4096
+"""More layers than any model has: a config that asks for more is damaged."""
+
 C = TypeVar("C")
 
 
@@ -78,9 +81,22 @@ class Config:
 # Fields. Each returns an attrs field whose values are checked; None passes where the default is None.
 
 
-def integer(default: int | None, *, at_least: int = 1) -> Any:
-    """An int field, refused below ``at_least``; True is not an int."""
-    return _field(default, lambda v: type(v) is int and v >= at_least, f"an int of at least {at_least}")
+def integer(default: int | None, *, at_least: int = 1, at_most: int | None = None) -> Any:
+    """An int field, refused below ``at_least`` and above ``at_most``; True is not an int."""
+    return _field(default, _is_within(at_least, at_most), f"an int {_bounds(at_least, at_most)}")
+
+
+def layers(default: int) -> Any:
+    """An int field that counts layers: a config.json that wants a billion is refused before any of them is built."""
+    return integer(default, at_most=MAX_LAYERS)
+
+
+def _is_within(at_least: int, at_most: int | None) -> Callable[[Any], bool]:
+    return lambda v: type(v) is int and v >= at_least and (at_most is None or v <= at_most)
+
+
+def _bounds(at_least: int, at_most: int | None) -> str:
+    return f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
 
 
 def number(default: float | None, *, above: float = float("-inf"), at_most: float = float("inf")) -> Any:
@@ -110,13 +126,14 @@ def text(default: str | None, *, one_of: Collection[str] = ()) -> Any:
     return _field(default, lambda v: type(v) is str and (not one_of or v in one_of), wanted)
 
 
-def integers(default: tuple[int, ...] | None, *, at_least: int = 1) -> Any:
+def integers(default: tuple[int, ...] | None, *, at_least: int = 1, at_most: int | None = None) -> Any:
     """A field of several ints (a JSON list)."""
+    is_within = _is_within(at_least, at_most)
 
     def check(value: Any) -> bool:
-        return isinstance(value, tuple) and all(type(v) is int and v >= at_least for v in value)
+        return isinstance(value, tuple) and all(map(is_within, value))
 
-    return _field(default, check, f"a list of ints of at least {at_least}", converter=as_tuple)
+    return _field(default, check, f"a list of ints {_bounds(at_least, at_most)}", converter=as_tuple)
 
 
 def size(default: Size) -> Any:

@@ -6,7 +6,19 @@ The fields of the encoder that stands beside it in a seq2seq file (``encoder_lay
 
 from __future__ import annotations
 
-from vedcore.config import Config, TokenIds, flag, integer, model_config, number, rate, settings, text, token_ids
+from vedcore.config import (
+    Config,
+    TokenIds,
+    flag,
+    integer,
+    layers,
+    model_config,
+    number,
+    rate,
+    settings,
+    text,
+    token_ids,
+)
 from vedcore.nn import ACTIVATIONS
 
 
@@ -16,7 +28,7 @@ class DecoderConfig(Config):
 
     vocab_size: int = integer(50265)
     d_model: int = integer(1024)
-    decoder_layers: int = integer(12)
+    decoder_layers: int = layers(12)
     decoder_attention_heads: int = integer(16)
     decoder_ffn_dim: int = integer(4096)
     activation_function: str = text("gelu", one_of=ACTIVATIONS)

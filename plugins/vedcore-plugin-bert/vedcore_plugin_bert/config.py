@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vedcore.config import Config, TokenIds, flag, integer, model_config, number, rate, text, token_ids
+from vedcore.config import Config, TokenIds, flag, integer, layers, model_config, number, rate, text, token_ids
 from vedcore.nn import ACTIVATIONS
 
 
@@ -12,7 +12,7 @@ class BertConfig(Config):
 
     vocab_size: int = integer(30522)
     hidden_size: int = integer(768)
-    num_hidden_layers: int = integer(12)
+    num_hidden_layers: int = layers(12)
     num_attention_heads: int = integer(12)
     intermediate_size: int = integer(3072)
     hidden_act: str = text("gelu", one_of=ACTIVATIONS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vedcore.config import Config, TokenIds, flag, integer, model_config, number, rate, text, token_ids
+from vedcore.config import Config, TokenIds, flag, integer, layers, model_config, number, rate, text, token_ids
 from vedcore.nn import ACTIVATIONS
 
 
@@ -13,7 +13,7 @@ class DistilBertConfig(Config):
     vocab_size: int = integer(30522)
     max_position_embeddings: int = integer(512)
     sinusoidal_pos_embds: bool = flag(False)
-    n_layers: int = integer(6)
+    n_layers: int = layers(6)
     n_heads: int = integer(12)
     dim: int = integer(768)
     hidden_dim: int = integer(3072)

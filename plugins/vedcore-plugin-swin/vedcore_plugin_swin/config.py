@@ -6,7 +6,20 @@ is kept in ``extra`` and has no effect.
 
 from __future__ import annotations
 
-from vedcore.config import Config, Size, flag, integer, integers, model_config, number, rate, settings, size, text
+from vedcore.config import (
+    MAX_LAYERS,
+    Config,
+    Size,
+    flag,
+    integer,
+    integers,
+    model_config,
+    number,
+    rate,
+    settings,
+    size,
+    text,
+)
 from vedcore.nn import ACTIVATIONS
 
 
@@ -18,7 +31,7 @@ class SwinSizes(Config):
     patch_size: Size = size(4)
     num_channels: int = integer(3)
     embed_dim: int = integer(96)
-    depths: tuple[int, ...] = integers((2, 2, 6, 2))
+    depths: tuple[int, ...] = integers((2, 2, 6, 2), at_most=MAX_LAYERS)
     num_heads: tuple[int, ...] = integers((3, 6, 12, 24))
     window_size: int = integer(7)
     mlp_ratio: float = number(4.0, above=0.0)
