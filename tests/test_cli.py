@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -148,8 +149,8 @@ def test_jsonl_parses_back_to_the_readings():
     for row, path, line in zip(rows, PATHS, EXPECTED, strict=True):
         assert list(row) == ["file", "text", "confidence", "stop_reason", "token_ids", "token_logprobs", "pieces"]
         assert (row["file"], row["text"], row["stop_reason"]) == (path, line["transformers_greedy_text"], "eos")
-        assert row["token_ids"] == line["greedy"]
-        assert len(row["token_logprobs"]) == len(line["greedy"]) - 1
+        assert row["token_ids"] == line["greedy"][1:]
+        assert len(row["token_logprobs"]) == len(row["token_ids"])
         assert 0.5 < row["confidence"] <= 1
 
 
@@ -318,8 +319,19 @@ def test_ctrl_c_is_exit_code_130_and_no_traceback(monkeypatch):
 
     monkeypatch.setattr(Reader, "each", interrupted)
     result = read(PATHS[0])
-    assert (result.exit_code, result.stdout) == (130, "")
-    assert "Traceback" not in result.stderr
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "vedcore: interrupted\n")
+
+
+def test_a_warning_is_one_line_on_stderr(monkeypatch):
+    def warned(*_, **__):
+        warnings.warn("the weights are random; train the model first", stacklevel=1)
+        return iter(())
+
+    monkeypatch.setattr(Reader, "each", warned)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = read(PATHS[0])
+    assert result.stderr == "vedcore: the weights are random; train the model first\n"
 
 
 @pytest.mark.parametrize(

@@ -43,8 +43,9 @@ class Piece:
 class Reading:
     """What was read from one image.
 
-    confidence: exp(mean log-probability of the tokens, the end token included), 0 to 1. stop_reason: "eos", or why the
-    text ends before its end. source: what was given. pieces: of a line that was cut, else empty.
+    confidence: exp(mean log-probability of the tokens, the end token included), 0 to 1. token_ids, token_logprobs: what was
+    written behind the start token, the end token included, one for one. stop_reason: "eos", or why the text ends before its
+    end. source: what was given. pieces: of a line that was cut, else empty.
     """
 
     text: str
@@ -282,9 +283,10 @@ class Reader:
             strict=True,
         )
         for (job, index, _), ids, logprobs, length, confidence, reason in rows:
-            text = self.processor.tokenizer.decode(ids[prompt:length], skip_special_tokens=True)
+            written = tuple(ids[prompt:length])
+            text = self.processor.tokenizer.decode(written, skip_special_tokens=True)
             job.readings[index] = Reading(
-                text, confidence, tuple(ids[:length]), tuple(logprobs[: length - prompt]), reason, job.source
+                text, confidence, written, tuple(logprobs[: len(written)]), reason, job.source
             )
 
     def _finish(self, job: _Job) -> Reading | ImageError:

@@ -71,7 +71,10 @@ FAULTS = {
         r"0\.png: two labels \(labels\.jsonl has 2: 'a', 'b'\)",
     ),
     Fault.no_label: ('{"file": "1.png", "text": "two"}', r"0\.png: no label \(not in labels\.jsonl\)"),
-    Fault.bad_row: ('{"file": "0.png", "txt": "one"}', r"labels\.jsonl:1: bad row \(expected file and text"),
+    Fault.bad_row: (
+        '{"file": "1.png", "text": "two"}\n{"file": "0.png", "txt": "one"}',
+        r"labels\.jsonl:2: bad row \(expected file and text",
+    ),
     Fault.unwritable: (
         '{"file": "0.png", "text": "caf\u00e9 \u4e2d"}',
         r"0\.png: .*'\u00e9' \(U\+00E9\), '\u4e2d' \(U\+4E2D\) in",
@@ -92,6 +95,28 @@ def test_each_fault_of_a_label_file_is_found_before_training(fault, tmp_path, wr
     (found,) = [problem for problem in problems if problem.fault == fault]
     assert re.search(message, str(found)), str(found)
     assert not any("0.png" in Folder(folder)[index].source for index in good)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "named"),
+    [
+        (
+            "labels.jsonl",
+            '{"file_name": "0.png", "text": "one"}\n{"file_name": "1.png", "text": "two"}\n',
+            "'file_name', 'text'",
+        ),
+        ("labels.csv", "file;text\n0.png;one\n1.png;two\n", "'file;text'"),
+        ("labels.jsonl", "[1]\n", "none"),
+    ],
+)
+def test_a_label_file_of_other_columns_is_one_error(tmp_path, name, content, named):
+    folder = write_folder(tmp_path / "lines", texts=("one", "two"))
+    (folder / "labels.jsonl").unlink()
+    (folder / name).write_text(content)
+    with pytest.raises(
+        ConfigError, match=f"{re.escape(name)}: needs 'file' and 'text' in each row.*it has {re.escape(named)}"
+    ):
+        Folder(folder)
 
 
 def test_a_file_that_is_no_image_is_found_before_training(tmp_path, write):

@@ -87,7 +87,8 @@ def test_a_report_shows_its_curves_its_worst_lines_and_nothing_unescaped():
     assert page.count("data:image/png;base64,") == 1
     assert "left out: two labels" in page
     assert "&quot;seed&quot;: 77" in page
-    assert "50.00% at step 500" in page
+    assert "the model of step 1000, character error rate 50.00%" in page
+    assert "step 1000, all figures below" in page
     assert len(page) < 40_000
     assert all(mark not in page for mark in ("http:", "https:", "nan", 'src="/'))
 

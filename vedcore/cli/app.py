@@ -6,6 +6,7 @@ Exit codes: 0 all well, 1 some of what was asked could not be done, 2 the reques
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -30,15 +31,18 @@ AllowPickle = Annotated[
 
 @contextmanager
 def told(debug: bool) -> Iterator[None]:
-    """An error that vedcore foresees is one line on stderr and exit code 2; Ctrl-C is exit code 130."""
+    """A warning is one line on stderr, as is an error that vedcore foresees, with exit code 2; Ctrl-C is exit code 130."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_: typer.echo(f"vedcore: {message}", err=True)
+            yield
     except VedcoreError as error:
         if debug:
             raise
         typer.echo(f"vedcore: {error}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
+        typer.echo("vedcore: interrupted", err=True)
         raise typer.Exit(130) from error
 
 

@@ -90,8 +90,6 @@ def compose(
         from vedcore.vision import ImageProcessor
 
         sources = [locate(name, allow_pickle=allow_pickle) for name in (encoder, decoder)]
-        images = _of_folder(ImageProcessor, image_processor, sources[0], "--image-processor")
-        text = _of_folder(Tokenizer, tokenizer, sources[1], "--tokenizer")
         given = (start_id, bos_id, eos_id[0] if eos_id and len(eos_id) == 1 else eos_id or None, pad_id)
         ids: dict[str, Any] = {name: value for name, value in zip(ID_OPTIONS, given, strict=True) if value is not None}
         with _in_options():
@@ -103,6 +101,9 @@ def compose(
                 allow_pickle=allow_pickle,
                 **ids,
             )
+        model.generation_config = model.generation_config.filling(model.decoder.max_positions)
+        images = _of_folder(ImageProcessor, image_processor, sources[0], "--image-processor")
+        text = _of_folder(Tokenizer, tokenizer, sources[1], "--tokenizer")
         with staged(out, replaces=CHECKPOINT_FILES) as stage:
             for part in (model, images, text):
                 part.save_pretrained(stage)

@@ -62,7 +62,10 @@ def train(
         if result.skipped:
             typer.echo(f"{result.skipped} samples were left out; {out / 'report.html'} says which", err=True)
         if result.ended == "done":
-            typer.echo(f"{out}: {result.step} steps; read with: vedcore read --model {shlex.quote(str(out))} IMAGES")
+            best = "" if result.best_cer is None else f", the best at {result.best_step} (CER {result.best_cer:.2%})"
+            typer.echo(
+                f"{out}: {result.step} steps{best}; read with: vedcore read --model {shlex.quote(str(out))} IMAGES"
+            )
             return
         again = [*sys.argv[1:], *([] if resume else ["--resume"])]
         typer.echo(f"{out}: stopped after step {result.step}; go on with: vedcore {shlex.join(again)}", err=True)

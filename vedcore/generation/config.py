@@ -254,6 +254,12 @@ class GenerationConfig(Config):
         changed._refuse_contradictions()
         return changed
 
+    def filling(self, positions: int | None) -> Self:
+        """The same; where no length is set, texts that may fill the decoder's ``positions`` (None: no limit is known)."""
+        if positions is None or self.max_length is not None or self.max_new_tokens is not None:
+            return self
+        return self.replace(max_length=positions)
+
     def limit(self, prompt_length: int) -> int:
         """How long a row may become, its prompt of ``prompt_length`` ids (the start token is one) included."""
         if self.max_new_tokens is not None:

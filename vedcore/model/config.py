@@ -59,9 +59,11 @@ class VisionEncoderDecoderConfig(Config):
         """The config of a folder or a hub id."""
         path = resolve(name, revision=revision) / "config.json"
         if not path.is_file():
+            inside = sorted(found.parent.name for found in path.parent.glob("*/config.json"))
+            near = f"; {', '.join(inside)} in it has one: name that folder" if inside else ""
             raise CheckpointNotFound(
-                f"{path}: no such file; a checkpoint is a folder with config.json, model.safetensors and, to read images, "
-                "preprocessor_config.json and tokenizer.json"
+                f"{path}: no such file{near}; a checkpoint is a folder with config.json, model.safetensors and, to read "
+                "images, preprocessor_config.json and tokenizer.json"
             )
         return cls.from_dict(read_json(path), str(path))
 

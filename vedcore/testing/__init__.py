@@ -6,8 +6,16 @@
     class TestViT(BackboneContract):
         record = VIT
 
-or in one call, ``check_backbone(VIT)``, which returns a Report. Needs hypothesis; parity needs transformers too.
+or in one call, ``check_backbone(VIT)``, which returns a Report. Needs what ``pip install 'vedcore[test]'`` installs; parity
+needs transformers too.
 """
+
+from importlib.util import find_spec
+
+from vedcore.errors import PluginError
+
+if find_spec("hypothesis") is None:
+    raise PluginError("vedcore.testing needs hypothesis: pip install 'vedcore[test]'")
 
 from vedcore.testing.checks import CHECKS, Check
 from vedcore.testing.contract import BackboneContract, Outcome, Report, check_backbone

@@ -25,6 +25,7 @@ def build_reader(parts: Parts, seed: int) -> Reader:
     model = reader.model
     if parts.generation:
         model.generation_config = model.generation_config.with_fields(**parts.generation)
+    model.generation_config = model.generation_config.filling(model.decoder.max_positions)
     if parts.cut:
         reader.cut_rule = _cut_rule(parts.cut)
     if reader.processor.image_processor.output_size is None:
@@ -69,8 +70,6 @@ def _composed(parts: Parts, seed: int) -> Reader:
     for name, value in _ids_of(tokenizer).items():
         if getattr(model.config, name) is None:
             setattr(model.config, name, value)
-    if model.generation_config.max_length is None and model.decoder.max_positions is not None:
-        model.generation_config = model.generation_config.replace(max_length=model.decoder.max_positions)
     return Reader(model, Processor(_image_processor(parts.image_processor), tokenizer))
 
 

@@ -32,7 +32,8 @@ FOLDER, PREFIX = "checkpoints", "step-"
 class Position:
     """Where a run stands. step: steps done. stage, stage_step, stage_seconds: the stage it is in, and how far in that.
 
-    best_step, best_cer: the evaluation with the lowest error rate. skipped: samples that could not be used.
+    best_step, best_cer: the evaluation with the lowest error rate, the latest of equal ones. skipped: samples that could
+    not be used.
     """
 
     step: int = 0

@@ -143,7 +143,13 @@ class Folder:
         """The texts of a label file, by image."""
         rows = _jsonl_rows if path.suffix == ".jsonl" else _csv_rows
         texts: dict[str, list[str]] = {}
-        for number, row in rows(_read(path)):
+        found = list(rows(_read(path)))
+        if found and not any(row.keys() >= {"file", "text"} for _, row in found):
+            named = ", ".join(repr(name) for name in found[0][1]) or "none"
+            raise ConfigError(
+                f"{path}: needs 'file' and 'text' in each row, separated by commas in a CSV; it has {named}"
+            )
+        for number, row in found:
             file, text = row.get("file"), row.get("text")
             if not isinstance(file, str) or not isinstance(text, str):
                 self._refuse(Fault.bad_row, f"{path}:{number}", "expected file and text, both strings")

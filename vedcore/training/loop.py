@@ -55,13 +55,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a run ended: "done", "time" (max_minutes) or "interrupted"; after how many steps; its last evaluation."""
+    """How a run ended: "done", "time" (max_minutes) or "interrupted"; after how many steps; its last evaluation.
+
+    best_step, best_cer: the evaluation with the lowest error rate, the latest of equal ones, whose model ``folder`` holds;
+    None if there was none, and the folder holds that of the last step.
+    """
 
     folder: Path
     ended: Literal["done", "time", "interrupted"]
     step: int
     score: Score | None
     skipped: int
+    best_step: int | None = None
+    best_cer: float | None = None
 
 
 def train(
@@ -237,7 +243,8 @@ class _Run:
                     self._evaluate()
                 self._save()
                 self._publish()
-        return Result(self.folder, ended, self.position.step, self.score, self.position.skipped)
+        at = self.position
+        return Result(self.folder, ended, at.step, self.score, at.skipped, at.best_step, at.best_cer)
 
     def _stage(self, stage: Stage, asked: threading.Event) -> Literal["time", "interrupted"] | None:
         """The steps that are left of a stage; why they are not all, if so."""
@@ -421,7 +428,7 @@ class _Run:
                 worst=evaluation.worst,
             )
             self.objective.train()
-            improved = position.best_cer is None or score.cer < position.best_cer
+            improved = position.best_cer is None or score.cer <= position.best_cer
             if improved:
                 position.best_step, position.best_cer = position.step, score.cer
             self.score, self.evaluated = score, position.step

@@ -77,8 +77,9 @@ def _summary(
 ) -> str:
     rows = [("steps", str(steps[-1]["step"]) if steps else "none")]
     if evaluations:
-        best = min(evaluations, key=lambda record: record["cer"])
-        rows.append(("best character error rate", f"{best['cer']:.2%} at step {best['step']}"))
+        best = min(reversed(evaluations), key=lambda record: record["cer"])
+        rows.append(("in this folder", f"the model of step {best['step']}, character error rate {best['cer']:.2%}"))
+        rows.append(("last evaluation", f"step {evaluations[-1]['step']}, all figures below"))
     if score is not None:
         rows += [
             ("character error rate", f"{score.cer:.2%}"),
