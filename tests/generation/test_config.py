@@ -326,6 +326,13 @@ def test_a_length_that_another_overrides_is_refused_as_a_keyword():
     assert config.with_fields(max_length=9, max_new_tokens=None).limit(3) == 9
 
 
+def test_texts_fill_the_positions_where_no_length_is_set():
+    assert GenerationConfig().filling(9).limit(1) == 9
+    for stated in (GenerationConfig(max_length=5), GenerationConfig(max_new_tokens=5)):
+        assert stated.filling(9) == stated
+    assert GenerationConfig().filling(None).limit(1) == 21
+
+
 def test_none_unsets_a_field_under_any_strategy():
     assert GenerationConfig(temperature=0.5).with_fields(temperature=None).temperature is None
 
