@@ -282,6 +282,46 @@ def test_a_target_that_is_a_link_to_a_folder_stays_a_link(tmp_path, exchange):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "model"]
 
 
+@pytest.mark.parametrize("beneath", [".", "notes/deep"])
+def test_the_working_directory_and_what_holds_it_are_not_replaced(tmp_path, monkeypatch, beneath):
+    target = old_folder(tmp_path)
+    before = contents(target)
+    monkeypatch.chdir(target / beneath)
+    with pytest.raises(SaveError, match=r"model: is the working directory or holds it.*name a folder inside it"):
+        save(target)
+    assert contents(target) == before
+    save("inside")
+    assert_new(Path.cwd() / "inside", {})
+
+
+def test_a_folder_of_very_many_files_is_not_one_for_a_checkpoint(tmp_path, monkeypatch):
+    target = old_folder(tmp_path)
+    before = contents(target)
+    monkeypatch.setattr(files, "MAX_KEPT", 4)
+    with pytest.raises(SaveError, match="more than 4 other files; name a folder of the checkpoint's own"):
+        save(target)
+    assert contents(target) == before
+
+
+def test_what_others_write_into_the_folder_during_a_save_is_not_lost(tmp_path, exchange, monkeypatch):
+    target, usual = old_folder(tmp_path), files._exchange
+
+    def meanwhile(stage, place):
+        (place / "late.log").write_text("late")
+        (place / "README.tmp").write_text("rewritten")
+        (place / "README.tmp").replace(place / "README.md")
+        (place / "model-00009-of-00009.safetensors").write_text("an old shard")
+        return usual(stage, place)
+
+    monkeypatch.setattr(files, "_exchange", meanwhile)
+    save(target)
+    assert (target / "late.log").read_text() == "late"
+    assert (target / "README.md").read_text() == "rewritten"
+    assert (target / "config.json").read_text() == "new config"
+    assert not list(target.glob("model-*"))
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 class Stop(BaseException):
     pass
 

@@ -22,6 +22,8 @@ from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, Sav
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
 MAX_JSON_DEPTH = 64
+MAX_KEPT = 10_000
+"""More files than stand beside a checkpoint: a folder that holds as many is not one for it, but a home or a whole disk."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -108,26 +110,36 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
     """Yield an empty folder to write into; on leaving, its files become part of ``folder`` in one step.
 
     Files of ``folder`` that were not written anew stay, except those that match a pattern in ``replaces`` (old shards).
-    Raises SaveError, with ``folder`` untouched.
+    Raises SaveError, with ``folder`` untouched; so for the working directory and what holds it, which cannot be exchanged
+    under a process that stands in it.
     """
     target = Path(os.path.realpath(folder))  # what a link leads to is replaced, and not the link
     stage = target.parent / f".{target.name}.tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
         if target.exists() and not target.is_dir():
             raise SaveError(f"{target}: exists and is not a folder; a checkpoint is saved to a folder")
+        _refuse_shared(target)
         _sweep(target)
         stage.mkdir(parents=True)
         yield stage
         written = {path.name for path in stage.iterdir()}
         for path in sorted(stage.iterdir()):
             _flush(path)
+
+        def stays(old: Path) -> bool:
+            return old.name not in written and not any(old.match(pattern) for pattern in replaces)
+
         if target.is_dir():
             os.chmod(stage, target.stat().st_mode & 0o7777)
-            for old in target.iterdir():
-                if old.name not in written and not any(old.match(pattern) for pattern in replaces):
-                    _keep(old, stage / old.name)
+            for old in filter(stays, target.iterdir()):
+                _keep(old, stage / old.name)
         _flush(stage)
-        _exchange(stage, target)
+        replaced = _exchange(stage, target)
+        if replaced is not None:
+            with suppress(OSError):
+                for late in filter(stays, replaced.iterdir()):
+                    _bring(late, target / late.name)
+            shutil.rmtree(replaced, ignore_errors=True)
         with suppress(OSError):  # the save has happened; that it outlasts a power cut is all that is not certain
             _flush(target.parent)
     except VedcoreError:
@@ -136,6 +148,30 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
         raise SaveError(f"{target}: not saved, the folder is as it was ({cause})") from cause
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+
+
+def _refuse_shared(target: Path) -> None:
+    """SaveError for a folder that is more than a checkpoint's own."""
+    if not target.is_dir():
+        return
+    with suppress(FileNotFoundError):  # the working directory is gone: it is nobody's
+        if Path.cwd().is_relative_to(target):
+            raise SaveError(
+                f"{target}: is the working directory or holds it, and a save puts a new folder in its place; name a folder "
+                "inside it, or run from elsewhere"
+            )
+    count = 0
+    for _, _, files in os.walk(target):
+        count += len(files)
+        if count > MAX_KEPT:
+            raise SaveError(f"{target}: holds more than {MAX_KEPT} other files; name a folder of the checkpoint's own")
+
+
+def _bring(late: Path, new: Path) -> None:
+    """Take along what somebody else wrote into the old folder while the new one was made."""
+    is_new = not os.path.lexists(new)
+    if is_new or (late.is_file() and new.is_file() and not late.samefile(new)):
+        os.replace(late, new)
 
 
 def _keep(old: Path, new: Path) -> None:
@@ -179,18 +215,21 @@ def _is_alive(process: int) -> bool:
     return True
 
 
-def _exchange(stage: Path, target: Path) -> None:
+def _exchange(stage: Path, target: Path) -> Path | None:
+    """Put ``stage`` in the place of ``target``; where the old folder is now, if there was one."""
     if not target.exists():
         os.rename(stage, target)
-    elif not _exchange_in_one_step(stage, target):
-        aside = stage.with_name(stage.name + "-old")
-        os.rename(target, aside)
-        try:
-            os.rename(stage, target)
-        except BaseException:
-            os.rename(aside, target)
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
+        return None
+    if _exchange_in_one_step(stage, target):
+        return stage
+    aside = stage.with_name(stage.name + "-old")
+    os.rename(target, aside)
+    try:
+        os.rename(stage, target)
+    except BaseException:
+        os.rename(aside, target)
+        raise
+    return aside
 
 
 def _exchange_in_one_step(stage: Path, target: Path) -> bool:
