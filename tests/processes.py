@@ -51,4 +51,6 @@ def process(rank, folder):
     trained = torch.nn.parallel.DistributedDataParallel(model, find_unused_parameters=True)  # the pooler is not read
     trained(pixel_values=pixels, labels=labels[mine], num_items_in_batch=count / 2).loss.backward()
     torch.save(gradients(model), folder / f"{rank}.pt")
+    del trained  # its threads end before the group that they talk through, and neither process leaves the other talking
+    torch.distributed.barrier()
     torch.distributed.destroy_process_group()

@@ -441,7 +441,7 @@ def test_a_step_compiles_as_one_graph(kind):
     [
         ({"d_model": 15}, "must be a multiple of the number of heads"),
         ({"pad_token_id": 23}, r"pad_token_id \(23\) must be below vocab_size \(23\)"),
-        ({"decoder_layers": 0}, "decoder_layers must be an int of at least 1"),
+        ({"decoder_layers": 0}, "decoder_layers must be an int from 1 to"),
         ({"decoder_layerdrop": 1.5}, "decoder_layerdrop must be a number from 0 to 1"),
         ({"activation_function": "no"}, "activation_function must be one of"),
     ],
