@@ -141,7 +141,7 @@ def test_saving_over_the_folder_that_was_loaded_changes_no_bit(saved):
     assert same(type(part).from_pretrained(folder), part)
 
 
-@pytest.mark.parametrize("limit", ["0B", 0, "300B", "1KB", "1KiB"])
+@pytest.mark.parametrize("limit", ["1B", 1, "300B", "1KB", "1KiB"])
 def test_shards_hold_the_same_tensors_and_replace_the_single_file(saved, limit):
     part, folder = saved
     (folder / "model-00001-of-00099.safetensors").write_text("stray")
@@ -183,7 +183,10 @@ def test_a_shard_size_is_a_number_or_a_text_with_a_unit(text, size):
     assert byte_count(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "5", "GB", "5XB", "-1GB", "1.5GB", "5IB", "5 G B", 1.5, None])
+@pytest.mark.parametrize(
+    "text",
+    ["", "5", "GB", "5XB", "-1GB", "0GB", "1.5GB", "5IB", "5 G B", f"{'9' * 5000}B", 1.5, 0, -5, True, False, None],
+)
 def test_another_shard_size_is_a_config_error_and_nothing_is_saved(tmp_path, text):
     with pytest.raises(ConfigError, match="max_shard_size must be a number of bytes or like '5GB'") as error:
         vit().save_pretrained(tmp_path / "model", max_shard_size=text)
@@ -317,6 +320,37 @@ def test_each_tensor_beside_which_another_stands_is_told(saved):
 @pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
 def test_each_tensor_that_does_not_hold_floats_is_named(saved, dtype):
     each_tensor(saved, lambda name, tensor: ({name: tensor.to(dtype)}, (name, str(dtype), "expected torch.float32")))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64, torch.float8_e4m3fn])
+def test_each_tensor_of_another_floating_type_than_the_others_is_named(saved, dtype):
+    each_tensor(
+        saved,
+        lambda name, tensor: (
+            {name: tensor.to(dtype)},
+            (f"1 of {dtype} ({name} in {WEIGHTS})", "torch.float32 (", "dtype= "),
+        ),
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+def test_a_type_for_storage_alone_is_read_only_where_it_becomes_another(saved, dtype):
+    part, folder = saved
+    stored = {name: tensor.to(dtype) for name, tensor in pieces_of(folder).items()}
+    save_file(stored, folder / WEIGHTS)
+    refused(part, folder, f"{len(stored)} of {dtype}", "pass dtype= to bring all to one type", "Nothing was loaded")
+    with pytest.raises(ConfigError, match=f"dtype must be torch.float32.*got {dtype}"):
+        type(part).from_pretrained(folder, dtype=dtype)
+    back = type(part).from_pretrained(folder, dtype=torch.float32)
+    assert all(torch.equal(tensor, stored[name].float()) for name, tensor in save_sections(back.sections()).items())
+
+
+def test_types_that_differ_are_brought_to_the_one_that_is_asked_for(saved):
+    part, folder = saved
+    first = sorted(pieces_of(folder))[0]
+    edit(folder, **{first: pieces_of(folder)[first].half()})
+    back = type(part).from_pretrained(folder, dtype=torch.float32)
+    assert {parameter.dtype for parameter in back.parameters()} == {torch.float32}
 
 
 def test_all_that_is_wrong_is_told_at_once(tmp_path):

@@ -317,7 +317,7 @@ def test_a_built_part_is_taken_as_it_is_and_given_cross_attention_of_its_own(fol
     )
     assert plain.bridge.projection.weight.dtype == torch.bfloat16
     plain.save_pretrained(tmp_path / "plain")
-    assert VisionEncoderDecoderModel.from_pretrained(tmp_path / "plain").untrained == []
+    assert VisionEncoderDecoderModel.from_pretrained(tmp_path / "plain", dtype=torch.bfloat16).untrained == []
     with pytest.raises(ConfigError, match=r"encoder is torch.float32 .* decoder torch.bfloat16"):
         compose(folders / "ViTModel", decoder_model=GPT2LMHeadModel(GPT2Config(**GPT2)).bfloat16())
 

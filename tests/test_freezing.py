@@ -96,6 +96,16 @@ def test_a_pattern_that_matches_nothing_lists_what_is_near_and_freezes_nothing(m
     assert frozen(model) == []
 
 
+@pytest.mark.parametrize("pattern", [1, None, ["encoder"], b"encoder"])
+def test_a_pattern_that_is_no_text_freezes_nothing(model, pattern):
+    model.freeze("bridge.projection.bias")
+    for change in (model.freeze, model.unfreeze):
+        with pytest.raises(ConfigError, match="the name of a parameter or of a module, got ") as raised:
+            change("bridge", pattern)
+        assert repr(pattern) in str(raised.value)
+    assert frozen(model) == ["bridge.projection.bias"]
+
+
 def test_each_part_learns_at_its_pace_and_every_parameter_is_in_one_group(model):
     model.freeze("encoder.embeddings")
     parts = {"encoder.blocks.0": Pace(lr=1e-5), "encoder": Pace(lr=1e-4, weight_decay=0.5), "new": Pace(lr=1.0)}

@@ -31,7 +31,9 @@ def beyond(name):
         ({"decoder_input_ids": IDS.clone().fill_diagonal_(VOCABULARY)}, beyond("decoder_input_ids")),
         ({"decoder_input_ids": -IDS}, r"run from -5 to -5; allowed are 0 to 28"),
         ({"labels": IDS.float()}, "must be torch.int64, got torch.float32"),
-        ({"decoder_input_ids": IDS.float()}, r"whole numbers of shape \(2, 4\), got torch.float32"),
+        ({"decoder_input_ids": IDS.float()}, r"whole numbers \(torch.long\) of shape \(2, 4\), got torch.float32"),
+        ({"decoder_input_ids": IDS.bool()}, r"whole numbers .* got torch.bool"),
+        ({"decoder_input_ids": IDS + 0j}, r"whole numbers .* got torch.complex64"),
         # Shapes.
         ({"decoder_attention_mask": torch.ones(2, 5)}, r"shape \(2, 4\).*got \(2, 5\)"),
         ({"pixel_mask": torch.ones(2, 5, 5)}, r"shape \(2, 12, 12\).*got \(2, 5, 5\)"),
@@ -59,6 +61,18 @@ def beyond(name):
         # No tensor.
         ({"pixel_values": [PIXELS]}, "pixel_values must be a tensor, got list"),
         ({"decoder_input_ids": IDS.tolist()}, "decoder_input_ids must be a tensor, got list"),
+        # No dense tensor, or no batch.
+        ({"pixel_values": PIXELS.to_sparse()}, r"pixel_values is a tensor of torch.sparse_coo; .*\.to_dense\(\)"),
+        ({"pixel_mask": torch.ones(2, 12, 12).to_sparse()}, "pixel_mask is a tensor of torch.sparse_coo"),
+        ({"pixel_values": torch.tensor(1.0)}, r"pixel_values of shape .*got \(\)"),
+        ({"decoder_input_ids": IDS.to_sparse()}, "decoder_input_ids is a tensor of torch.sparse_coo"),
+        ({"labels": IDS.to_sparse()}, "labels is a tensor of torch.sparse_coo"),
+        ({"decoder_attention_mask": IDS.to_sparse()}, "decoder_attention_mask is a tensor of torch.sparse_coo"),
+        ({"encoder_outputs": STATES.to_sparse()}, "encoder_outputs is a tensor of torch.sparse_coo"),
+        # Another type than the weights'.
+        ({"encoder_outputs": STATES.half()}, r"states of torch.float16, but the decoder's weights are torch.float32"),
+        ({"encoder_outputs": STATES.long()}, r"floating-point numbers, .* got torch.int64 of \(2, 10, 32\)"),
+        ({"encoder_outputs": STATES[:, :0]}, r"one image and one token, got torch.float32 of \(2, 0, 32\)"),
     ],
 )
 def test_what_a_pass_cannot_take_is_named_with_what_it_can(model, given, message):
@@ -85,11 +99,25 @@ def test_all_that_is_allowed_is_taken(model):
         ({"pixel_values": PIXELS[:0]}, "no images"),
         ({"pixel_values": PIXELS, "decoder_input_ids": IDS + VOCABULARY}, "run from 34 to 34.* 29 tokens"),
         ({"pixel_values": PIXELS, "decoder_input_ids": IDS.repeat(1, 6)}, "24 tokens.*positions for"),
+        ({"pixel_values": PIXELS.to_sparse()}, "pixel_values is a tensor of torch.sparse_coo"),
+        ({"pixel_values": PIXELS.repeat(800, 1, 1, 1).to_sparse()}, "pixel_values is a tensor of torch.sparse_coo"),
+        (
+            {"pixel_values": PIXELS, "decoder_input_ids": IDS.to_sparse()},
+            "decoder_input_ids is a tensor of torch.sparse_coo",
+        ),
+        ({"encoder_outputs": STATES.half()}, "states of torch.float16, but the decoder's weights are torch.float32"),
     ],
 )
 def test_generation_refuses_the_same(model, given, message):
     with pytest.raises(InputError, match=message):
         model.generate(**given)
+
+
+def test_under_autocast_states_may_be_of_another_type_than_the_weights():
+    model = small("vit", "gpt2", 24)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(encoder_outputs=STATES.bfloat16(), decoder_input_ids=IDS)
+        model(pixel_values=PIXELS, decoder_input_ids=IDS)
 
 
 def test_parts_on_two_devices_are_refused():

@@ -251,7 +251,20 @@ def test_encoder_outputs_in_any_form_equal_pixels(model, pixels, ids):
             assert torch.equal(model.generate(encoder_outputs=form), model.generate(pixels))
 
 
-@pytest.mark.parametrize("form", [None, 5, (), torch.zeros(2, 16), torch.zeros(0, 5, 16), ("x",), SimpleNamespace()])
+STATES = torch.zeros(2, 5, 16)
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        None, 5, (), ("x",), SimpleNamespace(), torch.zeros(2, 16),
+        torch.zeros(0, 5, 16), torch.zeros(2, 0, 16), STATES.long(), STATES.bool(), STATES.half(), STATES.double(),
+        STATES.to(torch.complex64), STATES.to_sparse(),
+        EncoderOutput(None), EncoderOutput(torch.zeros(2, 16)), EncoderOutput(STATES[:, :0]), EncoderOutput(STATES.long()),
+        EncoderOutput(STATES, torch.ones(2, 5)), EncoderOutput(STATES, torch.ones(2, 4).bool()), EncoderOutput(STATES, "all"),
+    ],
+    ids=lambda value: str(value)[:20].replace("\n", "") if not hasattr(value, "dtype") else f"{value.dtype}-{value.layout}",
+)  # fmt: skip
 def test_what_is_no_encoder_output_is_refused(model, ids, form):
     with pytest.raises(InputError):
         model(encoder_outputs=form, decoder_input_ids=ids)
@@ -449,6 +462,15 @@ def test_a_keyword_that_the_strategy_does_not_read_is_refused(model, pixels):
     model.generate(pixels)
 
 
+@pytest.mark.parametrize("given", [{}, {"num_beams": 2}, "beams", 5])
+def test_what_is_no_generation_config_is_named_with_how_to_make_one(model, pixels, given):
+    for write in (model.generate, model.stream):
+        with pytest.raises(
+            ConfigError, match=rf"must be a GenerationConfig, got {type(given).__name__}: .*num_beams=4"
+        ):
+            write(pixels, generation_config=given)
+
+
 def test_generate_needs_an_image(model):
     with pytest.raises(InputError, match="needs pixel_values or encoder_outputs"):
         model.generate()
@@ -515,6 +537,60 @@ def test_half_precision_loads_and_generates(saved, pixels):
         found = model.generate(pixels, return_dict_in_generate=True, max_new_tokens=4, **options)
         assert found.token_logprobs.dtype == torch.float32
         assert bool(((found.confidences > 0) & (found.confidences <= 1)).all())
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(
+            {"dtype": value}
+            for value in ("float32", torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn, float, 5)
+        ),
+        *({"device": value} for value in ("no-such", "meta:x", -1, True, [], 1.5)),
+    ],
+    ids=str,
+)
+def test_a_type_or_a_place_that_no_model_can_have_is_refused_before_anything_is_read(saved, given):
+    [(name, value)] = given.items()
+    (saved / "config.json").write_text("{")
+    with pytest.raises(ConfigError, match=f"{name}.*") as raised:
+        VisionEncoderDecoderModel.from_pretrained(saved, **given)
+    assert repr(value) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(ConfigError, match=f"{name}.*"):
+        VisionEncoderDecoderModel.from_encoder_decoder_pretrained(saved, saved, **given)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_gpu_that_is_not_there_is_refused(saved):
+    with pytest.raises(ConfigError, match="device='cuda' cannot be used here; pass device='cpu'"):
+        VisionEncoderDecoderModel.from_pretrained(saved, device="cuda")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800", None, 5], ids=["long", "zero", "surrogate", "None", "5"])
+def test_a_name_that_no_folder_has_is_neither_saved_to_nor_found(model, tmp_path, name):
+    folder = tmp_path / name if isinstance(name, str) else name
+    for saves in (model, model.decoder, model.config):
+        with pytest.raises(SaveError, match="not saved"):
+            saves.save_pretrained(folder)
+    for loads in (type(model), type(model.decoder), type(model.config)):
+        with pytest.raises(CheckpointNotFound):
+            loads.from_pretrained(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_parts_of_two_types_in_one_file_are_refused_unless_brought_to_one(model, tmp_path, pixels, part):
+    getattr(model, part).half()
+    model.save_pretrained(tmp_path)
+    with pytest.raises(
+        CheckpointError, match=rf"of torch.float16 \({part}\.|of torch.float32 \(.*pass dtype= "
+    ) as raised:
+        VisionEncoderDecoderModel.from_pretrained(tmp_path)
+    assert "torch.float16" in str(raised.value)
+    again = VisionEncoderDecoderModel.from_pretrained(tmp_path, dtype=torch.float32)
+    assert {p.dtype for p in again.parameters()} == {torch.float32}
+    again.generate(pixels)
 
 
 def test_a_config_given_stands_in_for_the_files(saved):

@@ -1,6 +1,7 @@
 """Heads that are pruned: the model is that with those heads masked, it is smaller, and it loads as it was saved."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -192,6 +193,23 @@ def test_a_new_vocabulary_leaves_pruned_heads_pruned():
         ({0: [1]}, {5: [0]}, "2 layers of cross-attention, none with the number 5"),
         ({0: [1, 4]}, {}, "heads 1, 4 cannot be pruned: the heads are 0 to 3"),
         ({0: [1]}, {0: [0, 1, 2, 3]}, "one has to stay"),
+        *(
+            (*pair, f"{name} must be lists of heads by layer, like .*, got {re.escape(str(odd))}")
+            for odd in (
+                {0: [1.0]},
+                {0: [True]},
+                {0: ["1"]},
+                {0: "1"},
+                {0: 0},
+                {"0": [0]},
+                {True: [0]},
+                {(1,): [0]},
+                [1],
+                5,
+            )
+            for name, pair in (("heads", (odd, {})), ("cross", ({0: [1]}, odd)))
+        ),
+        (None, {}, "heads must be lists of heads by layer, like .*, got None"),
     ],
 )
 def test_heads_that_are_not_there_change_nothing(heads, cross, message):
@@ -201,6 +219,7 @@ def test_heads_that_are_not_there_change_nothing(heads, cross, message):
         model.decoder.prune_heads(heads, cross=cross)
     assert torch.equal(outputs(model)[1], before)
     assert model.config.decoder.pruned_heads == model.config.decoder.pruned_cross_heads == {}
+    assert model.decoder.config is model.config.decoder
 
 
 @pytest.mark.parametrize("value", [{"a": [1]}, {"0": 1}, [1], {"0": [-1]}, {"0": ["1"]}, {"0": [True]}])

@@ -290,6 +290,48 @@ def test_tokenizers_that_do_not_fit_change_nothing(old, new, message):
     assert model.config.decoder_start_token_id == 2
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (None, NEW, "the old tokenizer must be a vedcore.Tokenizer.*got NoneType"),
+        (OLD, "bert", "the new tokenizer must be a vedcore.Tokenizer.*got str"),
+    ],
+)
+def test_what_is_no_tokenizer_is_named(old, new, message):
+    with pytest.raises(ConfigError, match=message):
+        bert(9).replace_tokenizer(old, new)
+
+
+@pytest.mark.parametrize("size", ["10", None, 10.0, True, 0, -1, [10]])
+def test_a_vocabulary_is_a_whole_number_of_tokens(size):
+    model = bert(9)
+    model.config.decoder_start_token_id = model.config.eos_token_id = model.config.pad_token_id = None
+    with pytest.raises(ConfigError, match="a whole number of tokens, at least 1, got") as raised:
+        model.resize_token_embeddings(size)
+    assert repr(size) in str(raised.value)
+    assert model.decoder.vocab_size == 9
+
+
+@pytest.mark.parametrize("size", [10**14, 10**19, 10**30])
+def test_a_vocabulary_that_no_memory_holds_is_refused_before_it_is_made(size):
+    with pytest.raises(
+        ConfigError, match=rf"{size} tokens of 16 numbers takes \d+ GiB.*this machine has \d+: ask for fewer"
+    ):
+        NINE.resize_token_embeddings(size)
+
+
+def test_tables_for_which_memory_runs_out_leave_the_model_as_it_was(monkeypatch):
+    def full(*_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    model = bert(9)
+    monkeypatch.setattr("vedcore.vocabulary._with_rows", full)
+    with pytest.raises(ConfigError, match=r"a decoder of 12 tokens: .*can't allocate"):
+        model.resize_token_embeddings(12)
+    assert model.decoder.vocab_size == model.config.vocab_size == 9
+    assert len(model.decoder.token_embedding.weight) == 9
+
+
 # A sample of text.
 
 

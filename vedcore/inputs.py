@@ -28,8 +28,10 @@ def check_tensors(device: torch.device, **given: Any) -> None:
 
 def check_ids(name: str, ids: Tensor, shape: tuple[int, ...], bound: int | None, of: str) -> None:
     """InputError unless ``ids`` are whole numbers of ``shape`` (R, T) or (1, T), from 0 and below ``bound``."""
-    if ids.is_floating_point() or tuple(ids.shape) not in (shape, (1, *shape[1:])):
-        raise InputError(f"{name} must be whole numbers of shape {shape}, got {ids.dtype} of {tuple(ids.shape)}")
+    if ids.dtype not in (torch.long, torch.int) or tuple(ids.shape) not in (shape, (1, *shape[1:])):
+        raise InputError(
+            f"{name} must be whole numbers (torch.long) of shape {shape}, got {ids.dtype} of {tuple(ids.shape)}"
+        )
     if torch.compiler.is_compiling():  # to look at values would cut the graph
         return
     low, high = torch.stack(torch.aminmax(ids)).tolist()  # one wait for the device

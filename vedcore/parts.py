@@ -32,11 +32,16 @@ class Pace:
 def matching(model: nn.Module, patterns: Iterable[str]) -> list[str]:
     """The names of the parameters that any pattern matches, in the model's order.
 
-    Raises ConfigError for a pattern that matches none, with the names that are near.
+    Raises ConfigError for a pattern that matches none, with the names that are near, and for one that is no text.
     """
     names = [name for name, _ in model.named_parameters()]
     found: set[str] = set()
     for pattern in patterns:
+        if not isinstance(pattern, str):
+            raise ConfigError(
+                f"a pattern is the name of a parameter or of a module, got {pattern!r}: pass each name by itself, as text "
+                "('encoder', 'bridge')"
+            )
         matched = {name for name in names if matches(name, pattern)}
         if not matched:
             raise ConfigError(f"no parameter matches {pattern!r}; near are {', '.join(_near(names, pattern))}")

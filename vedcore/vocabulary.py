@@ -6,6 +6,7 @@ Shapes: V vocabulary size, D hidden size.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vedcore.compose import ID_NAMES, checksums, seeded
-from vedcore.errors import ConfigError
+from vedcore.errors import ConfigError, foreign
 from vedcore.nn import without_storage
 
 if TYPE_CHECKING:
@@ -92,8 +93,10 @@ def tokenizer_report(tokenizer: Tokenizer, lines: Iterable[str]) -> TokenizerRep
 def resize(model: Any, size: int, seed: int | torch.Generator | None) -> None:
     """Give the decoder ``size`` tokens: the first stay, those behind the old end start random.
 
-    Raises ConfigError where an id of ``model.config`` has no place, or the decoder's config no ``vocab_size``.
+    Raises ConfigError where an id of ``model.config`` has no place, the machine no memory for so many, or the decoder's
+    config no ``vocab_size``.
     """
+    _check_size(model.decoder, size)
     for name in ID_NAMES:
         for token in _tuple(getattr(model.config, name)):
             if token >= size:
@@ -106,7 +109,8 @@ def resize(model: Any, size: int, seed: int | torch.Generator | None) -> None:
 
 def replace_tokenizer(model: Any, old: Tokenizer, new: Tokenizer, seed: int | torch.Generator | None) -> Replacement:
     """Give the decoder the vocabulary of ``new`` in place of that of ``old``, as ``model.replace_tokenizer`` says."""
-    old_vocabulary, new_vocabulary = old.get_vocab(), new.get_vocab()
+    old_vocabulary, new_vocabulary = _vocabulary_of("old", old), _vocabulary_of("new", new)
+    _check_size(model.decoder, max(new_vocabulary.values()) + 1)
     if max(old_vocabulary.values()) >= model.decoder.vocab_size:
         raise ConfigError(
             f"the old tokenizer has ids up to {max(old_vocabulary.values())}, the decoder a vocabulary of "
@@ -134,6 +138,40 @@ def replace_tokenizer(model: Any, old: Tokenizer, new: Tokenizer, seed: int | to
     kept = int((source >= 0).sum())
     dropped = len(set(old_vocabulary.values()) - set(source.tolist()))
     return Replacement(kept=kept, new=len(new_vocabulary) - kept, dropped=dropped, unset=tuple(unset))
+
+
+def _check_size(decoder: Any, size: int) -> None:
+    """ConfigError unless there can be ``size`` tokens: one that asks for more memory than there is may be ended for it."""
+    if type(size) is not int or size < 1:
+        raise ConfigError(f"a vocabulary is a whole number of tokens, at least 1, got {size!r}")
+    width = next(decoder.token_embedding.parameters()).shape[-1]
+    needed, there = size * (4 * width + 8), _memory()  # a float32 row, and the number of the row that it was
+    if needed > there:
+        raise ConfigError(
+            f"a vocabulary of {size} tokens of {width} numbers takes {needed / 2**30:.0f} GiB of memory or more, and this "
+            f"machine has {there / 2**30:.0f}: ask for fewer tokens (the decoder has {decoder.vocab_size})"
+        )
+
+
+def _memory() -> int:
+    """Bytes of memory that the machine has; more than any has where the system does not say."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 2**50
+    return found if found > 0 else 2**50
+
+
+def _vocabulary_of(which: str, tokenizer: Any) -> dict[str, int]:
+    """The ids of the pieces of a tokenizer. ConfigError if it is none."""
+    from vedcore.text import Tokenizer  # not needed to load a model
+
+    if not isinstance(tokenizer, Tokenizer):
+        raise ConfigError(
+            f"the {which} tokenizer must be a vedcore.Tokenizer (Tokenizer.from_pretrained(folder)), got "
+            f"{type(tokenizer).__name__}"
+        )
+    return tokenizer.get_vocab()
 
 
 def _of_role(tokenizer: Tokenizer, role: str) -> int | None:
@@ -197,7 +235,8 @@ def _refit(model: Any, source: Tensor, ids: Mapping[str, Any], seed: int | torch
         )
     shapes = {name: p.shape for name, p in larger.named_parameters(remove_duplicate=False)}
     refitted: dict[int, nn.Parameter] = {}
-    with seeded(seed):
+    # No memory for the new tables is an error of torch's; the model is still as it was.
+    with foreign(ConfigError, f"a decoder of {len(source)} tokens"), seeded(seed):
         for name, old in list(decoder.named_parameters(remove_duplicate=False)):
             if name in shapes and shapes[name] != old.shape and id(old) not in refitted:
                 refitted[id(old)] = _with_rows(old, source, decoder.seam.initializer_range)

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from vedcore.checkpoint.store import StoredTensor, listed, stored_tensors
-from vedcore.errors import CheckpointError
+from vedcore.errors import CheckpointError, ConfigError, foreign
 from vedcore.keymap import KeyMap, Place
+
+COMPUTED = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+"""The types in which torch computes; those of 8 bits and fewer are for storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,17 +116,20 @@ def load_sections(
 ) -> list[str]:
     """Fill the modules of ``sections`` with the weights in ``folder``, or raise CheckpointError and fill none.
 
-    dtype: of the loaded floating-point tensors; None keeps each as it is stored.
+    dtype: of the loaded floating-point tensors, as ``check_dtype`` has it; None keeps the type in which they are stored,
+        which has to be one for all parameters, and one in which torch computes.
     missing_ok: prefixes of our names (behind the section's prefix); the file may lack all that is under one, but not a part
         of it. Returned are the names on disk that it did lack.
     only: prefixes on disk; the file may hold what else it will, and it is not read. None: it holds the sections alone.
     """
+    check_dtype(dtype)
     with stored_tensors(folder, allow_pickle=allow_pickle) as everything:
         stored = {name: tensor for name, tensor in everything.items() if only is None or name.startswith(only)}
         plan = _plan(sections, stored, missing_ok)
         plan.misfit.raise_if_any(folder)
         values = _read(plan.filled, dtype, plan.misfit)
         plan.misfit.raise_if_any(folder)
+    _check_types(folder, plan, values)
     for section, path in plan.absent_parts:
         setattr(section.module, path, None)
     for (section, slot, _, _), tensor in zip(plan.filled, values, strict=True):
@@ -131,6 +137,12 @@ def load_sections(
     for section in sections:
         _check_buffers(section)
     return plan.absent
+
+
+def check_dtype(dtype: torch.dtype | None) -> None:
+    """ConfigError unless ``dtype`` is a type in which torch computes, or None."""
+    if dtype is not None and dtype not in COMPUTED:
+        raise ConfigError(f"dtype must be {_or(COMPUTED)}, or None for the type that is stored, got {dtype!r}")
 
 
 def _plan(sections: Sequence[Section], stored: Mapping[str, StoredTensor], missing_ok: Sequence[str] = ()) -> _Plan:
@@ -285,10 +297,31 @@ def _read(
             tensor = tensor.tensor_split(place.count, dim=_outputs(place, tensor))[place.index]
         tensor = tensor.t() if place.transposed and tensor.dim() == 2 else tensor
         if dtype is not None and tensor.is_floating_point():
-            tensor = tensor.to(dtype)
+            with foreign(CheckpointError, f"{stored.file}: {stored.name} is {tensor.dtype}, not made {dtype}"):
+                tensor = tensor.to(dtype)
         found[i] = tensor.contiguous()
     problems.other = list(dict.fromkeys(problems.other))
     return [found[i] for i in range(len(plan))]
+
+
+def _check_types(folder: Path, plan: _Plan, values: Sequence[Tensor]) -> None:
+    """Parameters of two types, or of one for storage, would be an error of torch's in the middle of a pass."""
+    names: dict[torch.dtype, set[str]] = {}
+    for (_, slot, stored, _), tensor in zip(plan.filled, values, strict=True):
+        if isinstance(slot.tensor, nn.Parameter) and tensor.is_floating_point():
+            names.setdefault(tensor.dtype, set()).add(f"{stored.name} in {stored.file}")
+    if len(names) > 1 or not names.keys() <= set(COMPUTED):
+        fewest_first = sorted(names.items(), key=lambda item: (len(item[1]), str(item[0])))
+        told = "; ".join(f"{len(some)} of {dtype} ({listed(sorted(some), 4)})" for dtype, some in fewest_first)
+        raise CheckpointError(
+            f"{folder}: tensors of types that are not computed with as they are: {told}. Nothing was loaded; pass dtype= "
+            f"to bring all to one type ({_or(COMPUTED)})"
+        )
+
+
+def _or(types: Sequence[torch.dtype]) -> str:
+    *most, last = map(str, types)
+    return f"{', '.join(most)} or {last}"
 
 
 def _put(module: nn.Module, names: list[str], tensor: Tensor) -> None:

@@ -183,14 +183,13 @@ def _write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def byte_count(text: int | str) -> int:
-    """Bytes, from an int or from "5GB", "300MB", "1GiB". ConfigError if it is neither."""
-    if isinstance(text, int):
-        return text
+    """Bytes, at least one, from an int or from "5GB", "300MB", "1GiB". ConfigError if it is neither."""
     units = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
-    match = re.fullmatch(r"\s*(\d+)\s*([KMG]I?|)B\s*", text.upper()) if isinstance(text, str) else None
-    if match is None:
-        raise ConfigError(f"max_shard_size must be a number of bytes or like '5GB', got {text!r}")
-    return int(match[1]) * units[match[2]]
+    match = re.fullmatch(r"\s*(\d{1,30})\s*([KMG]I?|)B\s*", text.upper()) if isinstance(text, str) else None
+    count = text if type(text) is int else int(match[1]) * units[match[2]] if match else 0
+    if count < 1:
+        raise ConfigError(f"max_shard_size must be a number of bytes or like '5GB', at least 1, got {text!r}")
+    return count
 
 
 def listed(names: list[str], limit: int = 8) -> str:

@@ -10,7 +10,7 @@ import attrs
 
 from vedcore.compose import MODEL_TYPE, OWN_MODEL_TYPE, part_config
 from vedcore.config import Config, TokenIds, settings, text, to_dict, token_ids
-from vedcore.errors import CheckpointNotFound, ConfigError
+from vedcore.errors import CheckpointNotFound, ConfigError, SaveError, foreign
 from vedcore.files import read_json, staged, write_json
 from vedcore.hub import resolve
 from vedcore.registry import registry
@@ -79,8 +79,8 @@ class VisionEncoderDecoderConfig(Config):
         return ours_alone(data) if pruned or self.adapter != "linear" else data
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json to ``folder``."""
-        with staged(folder) as stage:
+        """Write config.json to ``folder``. SaveError leaves it as it was."""
+        with foreign(SaveError, f"{str(folder)!r}: not saved"), staged(folder) as stage:
             write_json(stage / "config.json", self.to_dict())
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vedcore.adapters import Inserted, join
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
+from vedcore.checkpoint.load import check_dtype
 from vedcore.compose import (
     ID_NAMES,
     OWN_FILE,
@@ -33,7 +34,7 @@ from vedcore.compose import (
     split,
     stored_checksums,
 )
-from vedcore.errors import ConfigError, InputError, foreign
+from vedcore.errors import ConfigError, InputError, SaveError, foreign
 from vedcore.files import staged, write_json
 from vedcore.generation import (
     OUTPUTS,
@@ -70,6 +71,21 @@ class UntrainedWarning(UserWarning):
 
 
 _BRIDGE = KeyMap(rules=(Rule("enc_to_dec_proj", "projection"),))
+
+
+def _check_place(dtype: torch.dtype | None, device: torch.device | str | None) -> None:
+    """ConfigError unless a model can be of ``dtype`` and on ``device`` here."""
+    check_dtype(dtype)
+    with foreign(ConfigError, f"device={device!r} cannot be used here; pass device='cpu', or leave it out"):
+        torch.empty(0, device=device)
+
+
+def _check_dense(device: torch.device, **given: Any) -> None:
+    """InputError unless all that is ``given`` (None is not) are dense tensors on ``device``."""
+    check_tensors(device, **given)
+    for name, tensor in given.items():
+        if tensor is not None and tensor.layout != torch.strided:
+            raise InputError(f"{name} is a tensor of {tensor.layout}; pass a dense one: .to_dense()")
 
 
 class VisionEncoderDecoderModel(nn.Module):
@@ -208,8 +224,11 @@ class VisionEncoderDecoderModel(nn.Module):
     ) -> Self:
         """The model of a folder or a hub id, in eval mode, its weights in the type in which they are stored.
 
-        Every tensor that the config asks for is there with its shape, and no other, or CheckpointError names them all.
+        Every tensor that the config asks for is there with its shape, and no other, or CheckpointError names them all. All
+        parameters are of one type in which torch computes; ``dtype`` brings them to one where they are not.
+        Raises ConfigError for a ``dtype`` or a ``device`` that cannot be used, before anything is read.
         """
+        _check_place(dtype, device)
         folder = resolve(name, revision=revision, allow_pickle=allow_pickle)
         config = VisionEncoderDecoderConfig.from_pretrained(folder) if config is None else config
         generation_config = GenerationConfig.from_pretrained(folder)
@@ -254,6 +273,7 @@ class VisionEncoderDecoderModel(nn.Module):
         CheckpointError, PluginNotFound.
         """
         encoder_fields, decoder_fields, ids = split(config_fields)
+        _check_place(dtype, device)
         first = Asked(
             role="encoder",
             name=encoder_pretrained_model_name_or_path,
@@ -305,9 +325,13 @@ class VisionEncoderDecoderModel(nn.Module):
             config = ours_alone(config)
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(self.generation_config, name) is None}
         untrained = {name: self._first_values[name] for name in self.untrained}
-        ours = {name: value for name, value in own_settings(Path(folder)).items() if name != "untrained"}
-        ours |= {"untrained": untrained} if untrained else {}
-        with staged(folder, replaces=(*WEIGHT_FILES, OWN_FILE)) as stage:
+        # Names that no file system takes (None, a zero byte) are no OSError.
+        with (
+            foreign(SaveError, f"{str(folder)!r}: not saved"),
+            staged(folder, replaces=(*WEIGHT_FILES, OWN_FILE)) as stage,
+        ):
+            ours = {name: value for name, value in own_settings(Path(folder)).items() if name != "untrained"}
+            ours |= {"untrained": untrained} if untrained else {}
             if ours:
                 write_json(stage / OWN_FILE, ours)
             write_json(stage / "config.json", {**config, "architectures": ["VisionEncoderDecoderModel"]})
@@ -334,8 +358,8 @@ class VisionEncoderDecoderModel(nn.Module):
         trace: Any = None,
     ) -> EncoderOutput:
         """(B, C, height, width) -> the encoder's states (B, S, D), before the bridge."""
-        check_tensors(self.device, pixel_values=pixel_values, pixel_mask=pixel_mask)
-        if not len(pixel_values):
+        _check_dense(self.device, pixel_values=pixel_values, pixel_mask=pixel_mask)
+        if pixel_values.shape[:1] == (0,):
             raise InputError("pixel_values holds no images")
         output: EncoderOutput = self.encoder(
             pixel_values,
@@ -347,7 +371,14 @@ class VisionEncoderDecoderModel(nn.Module):
 
     def remember(self, output: EncoderOutput) -> Memory:
         """The keys and values of all cross-attentions, computed once an image."""
-        check_tensors(next(self.decoder.parameters()).device, encoder_outputs=output.states)
+        weight = next(self.decoder.parameters())
+        _check_dense(weight.device, encoder_outputs=output.states, **{"the mask of encoder_outputs": output.mask})
+        differ = weight.is_floating_point() and output.states.dtype != weight.dtype
+        if differ and not torch.is_autocast_enabled(weight.device.type):
+            raise InputError(
+                f"encoder_outputs hold states of {output.states.dtype}, but the decoder's weights are {weight.dtype}; bring "
+                "both to one type with .to(...)"
+            )
         if output.states.shape[2] != self.encoder.hidden_size:
             raise InputError(
                 f"encoder_outputs hold states of width {output.states.shape[2]}, but the encoder's hidden size is "
@@ -392,7 +423,7 @@ class VisionEncoderDecoderModel(nn.Module):
             *(("self", "cross") if output_attentions else ()),
         )
         encoder_trace, decoder_trace = (Recorder(*kinds) if kinds else None for _ in range(2))
-        check_tensors(
+        _check_dense(
             self.device,
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
@@ -558,6 +589,11 @@ class VisionEncoderDecoderModel(nn.Module):
 
     def _asked(self, generation_config: GenerationConfig | None, fields: dict[str, Any]) -> GenerationConfig:
         """How to write: what is given, the model's own where nothing is, and the ids that both leave unset."""
+        if generation_config is not None and not isinstance(generation_config, GenerationConfig):
+            raise ConfigError(
+                f"generation_config must be a GenerationConfig, got {type(generation_config).__name__}: make one of fields "
+                "with GenerationConfig(num_beams=4, ...), or pass them by themselves (num_beams=4)"
+            )
         config = (self.generation_config if generation_config is None else generation_config).with_fields(**fields)
         return config.replace(
             **{name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
@@ -575,7 +611,7 @@ class VisionEncoderDecoderModel(nn.Module):
         **given: Any,
     ) -> tuple[Task, Recorder | None]:
         """What is to be written of these images, encoded by ``of_pixels`` too or already, and what the encoder showed."""
-        check_tensors(self.device, decoder_input_ids=decoder_input_ids, decoder_attention_mask=decoder_attention_mask)
+        _check_dense(self.device, decoder_input_ids=decoder_input_ids, decoder_attention_mask=decoder_attention_mask)
         self._warn_if_untrained()
         kinds = (
             *(("hidden",) if config.output_hidden_states else ()),
@@ -587,6 +623,7 @@ class VisionEncoderDecoderModel(nn.Module):
             if encoder_outputs is not None:
                 encoded = encoder_output(encoder_outputs)
             elif pixel_values is not None:
+                _check_dense(self.device, pixel_values=pixel_values, pixel_mask=of_pixels["pixel_mask"])
                 encoded = encode_in_pieces(model.encode, pixel_values, trace=trace, **of_pixels)
             else:
                 raise InputError("generation needs pixel_values or encoder_outputs")

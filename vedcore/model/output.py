@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vedcore.errors import InputError
@@ -49,12 +50,23 @@ class VisionEncoderDecoderOutput:
 
 
 def encoder_output(given: Any) -> EncoderOutput:
-    """What a caller passes for ``encoder_outputs``: ours, a tuple, or an object with ``last_hidden_state``."""
-    if isinstance(given, EncoderOutput):
-        return given
-    states = given[0] if isinstance(given, tuple | list) and given else getattr(given, "last_hidden_state", given)
-    if not isinstance(states, Tensor) or states.dim() != 3 or not len(states):
+    """What a caller passes for ``encoder_outputs``: ours, a tuple, or an object with ``last_hidden_state``.
+
+    Raises InputError unless it holds states (B, S, D), at least one, and a mask (B, S) of bools if any.
+    """
+    first = given[0] if isinstance(given, tuple | list) and given else getattr(given, "last_hidden_state", given)
+    output = given if isinstance(given, EncoderOutput) else EncoderOutput(first)
+    states, mask = output.states, output.mask
+    if not isinstance(states, Tensor) or states.dim() != 3 or 0 in states.shape[:2] or not states.is_floating_point():
         raise InputError(
-            "encoder_outputs must be an EncoderOutput, or hold the states (batch, tokens, hidden size) first"
+            "encoder_outputs must be an EncoderOutput, or hold the states (batch, tokens, hidden size) first: floating-point "
+            f"numbers, at least one image and one token, got {_told(states)}"
         )
-    return EncoderOutput(states)
+    is_mask = isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == states.shape[:2]
+    if mask is not None and not is_mask:
+        raise InputError(f"the mask of encoder_outputs must be bools of {tuple(states.shape[:2])}, got {_told(mask)}")
+    return output
+
+
+def _told(value: Any) -> str:
+    return f"{value.dtype} of {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

@@ -13,7 +13,7 @@ from torch import nn
 
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
 from vedcore.config import Config, Heads
-from vedcore.errors import ConfigError, foreign
+from vedcore.errors import CheckpointNotFound, ConfigError, SaveError, foreign
 from vedcore.files import staged, write_json
 from vedcore.keymap import KeyMap
 from vedcore.nn.attention import CrossAttention, SelfAttention, heads_without
@@ -69,9 +69,12 @@ class Part(nn.Module, Generic[C], metaclass=_Whole):
         optimiser afterwards. ConfigError, with the part as it was: no such layer or head, or no head would be left.
         """
         config = self.config
-        pruned = _both(config.pruned_heads, heads), _both(config.pruned_cross_heads, cross or {})
+        asked = _by_layer("heads", heads), _by_layer("cross", {} if cross is None else cross)
+        pruned = _both(config.pruned_heads, asked[0]), _both(config.pruned_cross_heads, asked[1])
         self._checked(pruned)
-        config.pruned_heads, config.pruned_cross_heads = pruned
+        # Both pass the config's own checks before either is set.
+        checked = config.replace(pruned_heads=pruned[0], pruned_cross_heads=pruned[1])
+        config.pruned_heads, config.pruned_cross_heads = checked.pruned_heads, checked.pruned_cross_heads
         self.prune_as_configured()
 
     def prune_as_configured(self) -> None:
@@ -109,7 +112,8 @@ class Part(nn.Module, Generic[C], metaclass=_Whole):
     def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "50GB") -> None:
         """Write config.json and the weights to ``folder``, which transformers reads. SaveError leaves it as it was."""
         tensors = save_sections(self.sections())
-        with staged(folder, replaces=WEIGHT_FILES) as stage:
+        # Names that no file system takes (None, a zero byte) are no OSError.
+        with foreign(SaveError, f"{str(folder)!r}: not saved"), staged(folder, replaces=WEIGHT_FILES) as stage:
             dtype = str(self.dtype).removeprefix("torch.")
             architectures = [type(self).__name__]
             write_json(
@@ -123,7 +127,8 @@ class Part(nn.Module, Generic[C], metaclass=_Whole):
         cls, folder: str | os.PathLike[str], *, allow_pickle: bool = False, dtype: torch.dtype | None = None
     ) -> Self:
         """The part of the checkpoint in ``folder``, in eval mode. CheckpointError names all that does not fit."""
-        config = cls.config_class.from_pretrained(folder)
+        with foreign(CheckpointNotFound, f"{str(folder)[:200]}: no such folder"):  # a name that is too long, or none
+            config = cls.config_class.from_pretrained(folder)
         # Sizes that no tensor can have are an error of torch's, and that no memory has are a shape that no file has.
         with foreign(ConfigError, f"{folder}: no {cls.__name__} can be built from config.json"), without_storage():
             part = cls(config)
@@ -138,7 +143,18 @@ def without_storage() -> Iterator[None]:
         yield
 
 
-def _both(pruned: Heads, heads: Mapping[int, Iterable[int]]) -> Heads:
+def _by_layer(argument: str, heads: Any) -> Heads:
+    """``heads`` as a config has them. ConfigError unless they are whole numbers by whole numbers."""
+    try:
+        found = {layer: tuple(numbers) for layer, numbers in heads.items()}
+    except (AttributeError, TypeError):
+        found = {None: ()}
+    if any(type(number) is not int for layer, numbers in found.items() for number in (layer, *numbers)):
+        raise ConfigError(f"{argument} must be lists of heads by layer, like {{0: [1, 2]}}, got {str(heads)[:80]}")
+    return found
+
+
+def _both(pruned: Heads, heads: Heads) -> Heads:
     """What was pruned and what is to be, by layer."""
     layers = sorted({*pruned, *heads})
     return {layer: tuple(sorted({*pruned.get(layer, ()), *heads.get(layer, ())})) for layer in layers}
