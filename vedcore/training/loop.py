@@ -27,13 +27,26 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vedcore.checkpoint import WEIGHT_FILES
-from vedcore.errors import ConfigError, TrainingError, foreign
+from vedcore.checkpoint.store import listed
+from vedcore.errors import CheckpointError, ConfigError, TrainingError, foreign
 from vedcore.files import read_json, staged, write_json
 from vedcore.loss import count_labels
 from vedcore.parts import Pace, parameter_groups
 from vedcore.reader import Reader
 from vedcore.training.build import build_reader, label_writer
-from vedcore.training.checkpoints import Checkpoints, Position, State, load_state, read_state
+from vedcore.training.checkpoints import (
+    Checkpoints,
+    Group,
+    Position,
+    State,
+    check_state,
+    check_weights,
+    load_scaler,
+    load_state,
+    not_finite,
+    read_state,
+    resuming,
+)
 from vedcore.training.data import Dataset, Examples, Minibatch, Places, Problem, collate
 from vedcore.training.evaluate import Score, evaluate
 from vedcore.training.log import Log
@@ -50,6 +63,7 @@ Watch = Callable[[str, Mapping[str, Any]], None]
 _PRECISIONS = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 _NO_INFLUENCE = {"recipe.batch.workers", "recipe.log", "recipe.max_minutes"}
 """What may differ when a run is resumed."""
+_CALMER = "A smaller learning rate, more warm-up, a smaller optimizer.clip or precision = 'float32' may help"
 T = TypeVar("T")
 
 
@@ -85,7 +99,8 @@ def train(
     data: the data set named "train", a folder or anything with ``len`` and indices. beside: where the recipe's relative paths
     start. resume: go on from the last checkpoint in ``out``. skip_bad: leave out samples that cannot be used, and count them.
     Ctrl-C and SIGTERM end the run after its step, with a checkpoint; a second one at once.
-    Raises ConfigError, TrainingError (bad data, a loss that is not finite), SaveError (the last checkpoint is as it was).
+    Raises ConfigError, TrainingError (bad data, a loss or weights not finite), CheckpointError (of a checkpoint
+    that is damaged), SaveError (the last checkpoint is as it was).
     """
     folder = Path(out)
     datasets = open_data(recipe, data, Path(beside))
@@ -184,13 +199,8 @@ class _Run:
         self.watch: Watch = watch if self.is_main else lambda event, fields: None
         self.checkpoints = Checkpoints(folder, recipe.checkpoints.keep)
         newest = self.checkpoints.newest()
-        state = None if newest is None else read_state(newest)
+        state, self.reader = _resumed(newest) if newest is not None else (None, build_reader(recipe.model, recipe.seed))
         self.position = Position() if state is None else state.position
-        self.reader = (
-            build_reader(recipe.model, recipe.seed)
-            if newest is None
-            else Reader.load(newest / "model", dtype=torch.float32)
-        )
         usable, self.problems = usable_data(datasets, self.reader, skip_bad)
         self.data, self.held_out = split_data(recipe, usable)
 
@@ -202,12 +212,16 @@ class _Run:
         torch.manual_seed(recipe.seed)
         self.objective = Objective(model, label_smoothing=recipe.loss.label_smoothing, ctc=recipe.loss.ctc > 0)
         self.objective.to(self.accelerator.device).train()
-        self.groups = _groups(recipe, self.objective) if state is None else state.groups
-        self.raw_optimizer = _optimizer(recipe, self.objective, self.groups)
-        if newest is not None and state is not None:
-            load_state(newest, self.objective, self.raw_optimizer)
-            if self.accelerator.scaler is not None:
-                self.accelerator.scaler.load_state_dict(state.scaler)
+        if newest is None or state is None:
+            self.groups = _groups(recipe, self.objective)
+            self.raw_optimizer = _optimizer(recipe, self.objective, self.groups)
+        else:
+            with resuming(newest):
+                check_state(newest, state, recipe.stages, self.objective)
+                self.groups = state.groups
+                self.raw_optimizer = _optimizer(recipe, self.objective, self.groups)
+                load_state(newest, state.position.step, self.objective, self.raw_optimizer)
+                load_scaler(newest, state, self.accelerator.scaler)
         self.module, self.optimizer = self.accelerator.prepare(self.objective, self.raw_optimizer)
         self.trained = [parameter for group in self.raw_optimizer.param_groups for parameter in group["params"]]
         self.weights = torch.tensor([1.0, recipe.loss.ctc], device=self.accelerator.device)
@@ -239,6 +253,7 @@ class _Run:
                 self.position.stage_step, self.position.stage_seconds = 0, 0.0
             self._flush()
             if self.position.step:
+                self._check_weights()
                 if ended != "interrupted":
                     self._evaluate()
                 self._save()
@@ -342,6 +357,8 @@ class _Run:
             self._flush()
         if step % recipe.log == 0:
             self._tell_progress()
+        if evaluates or saves:
+            self._check_weights()
         improved = self._evaluate() if evaluates else False
         if saves or improved:
             self._save()
@@ -374,9 +391,17 @@ class _Run:
     def _refuse(self, step: _Taken, loss: float, norm: float) -> None:
         raise TrainingError(
             f"step {step.step}: the loss is {loss}, the norm of its gradient {norm}; the images of this step are "
-            f"{', '.join(step.sources[:16])}{', ...' if len(step.sources) > 16 else ''}; {self._last_good()}. A smaller "
-            "learning rate, more warm-up, a smaller optimizer.clip or precision = 'float32' may help"
+            f"{', '.join(step.sources[:16])}{', ...' if len(step.sources) > 16 else ''}; {self._last_good()}. {_CALMER}"
         )
+
+    def _check_weights(self) -> None:
+        """TrainingError if the last step left weights that are not finite: they are neither read with nor saved."""
+        parameters = dict(self.objective.named_parameters())
+        if bad := not_finite(parameters):
+            raise TrainingError(
+                f"step {self.position.step}: {len(bad)} of {len(parameters)} weights are not finite after it, "
+                f"{listed(bad, 3)}; {self._last_good()}. {_CALMER}"
+            )
 
     def _last_good(self) -> str:
         newest = self.checkpoints.newest()
@@ -452,7 +477,7 @@ class _Run:
         """A checkpoint of this step, if there is none."""
         if self.is_main and self.saved != self.position.step:
             scaler = {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()
-            state = State(self.position, self.groups, scaler)
+            state = State(position=self.position, groups=self.groups, scaler=scaler)
             path = self.checkpoints.save(state, self.reader, self.objective, self.raw_optimizer)
             self.saved = self.position.step
             self.watch("checkpoint", {"step": self.position.step, "path": str(path)})
@@ -461,6 +486,8 @@ class _Run:
         """Make the folder of the run a checkpoint for reading: that of the best evaluation, or else the last."""
         source = self.checkpoints.model(self.position.best_step)
         if self.is_main and source is not None:
+            with resuming(source.parent):
+                check_weights(source)
             with staged(self.folder, replaces=WEIGHT_FILES) as stage:
                 shutil.copytree(source, stage, dirs_exist_ok=True)
             self._report(self.folder)
@@ -481,44 +508,55 @@ class _Run:
         self.watch("skipped", fields)
 
 
-def _groups(recipe: Recipe, objective: Objective) -> list[dict[str, Any]]:
-    """The parameters by name, with the factor of their learning rate and their weight decay."""
+def _resumed(path: Path) -> tuple[State, Reader]:
+    """Where the run stood at the checkpoint ``path``, and what it had learned. CheckpointError if that is damaged."""
+    with resuming(path):
+        state, reader = read_state(path), Reader.load(path / "model", dtype=torch.float32)
+        if bad := not_finite(dict(reader.model.named_parameters())):
+            raise CheckpointError(f"{path / 'model'}: not finite are {listed(bad)}")
+    return state, reader
+
+
+def _groups(recipe: Recipe, objective: Objective) -> tuple[Group, ...]:
+    """The groups of the optimiser at the start of a run."""
 
     def pace(factor: float) -> Pace:
         return Pace(lr=factor, weight_decay=recipe.optimizer.weight_decay)
 
     parts = {part: pace(factor) for part, factor in recipe.optimizer.pace.items()}
     groups = [
-        {
-            "names": [f"model.{name}" for name in group["names"]],
-            "factor": group["lr"],
-            "weight_decay": group["weight_decay"],
-        }
+        Group(
+            names=tuple(f"model.{name}" for name in group["names"]),
+            factor=group["lr"],
+            weight_decay=group["weight_decay"],
+        )
         for group in parameter_groups(objective.model, pace(1.0), parts)
     ]
     if not groups:
         raise ConfigError(f"freeze = {list(recipe.freeze)} leaves nothing to learn")
-    own = [f"ctc.{name}" for name, _ in objective.ctc.named_parameters()] if objective.ctc is not None else []
-    return [*groups, *([{"names": own, "factor": 1.0, "weight_decay": 0.0}] if own else [])]
+    if objective.ctc is not None:
+        groups.append(Group(names=tuple(f"ctc.{name}" for name, _ in objective.ctc.named_parameters())))
+    return tuple(groups)
 
 
-def _optimizer(recipe: Recipe, objective: Objective, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+def _optimizer(recipe: Recipe, objective: Objective, groups: tuple[Group, ...]) -> torch.optim.Optimizer:
     parameters = dict(objective.named_parameters())
     settings = recipe.optimizer
     device = next(objective.parameters()).device.type
-    return torch.optim.AdamW(
-        [
-            {
-                "params": [parameters[name] for name in group["names"]],
-                "factor": group["factor"],
-                "weight_decay": group["weight_decay"],
-            }
-            for group in groups
-        ],
-        betas=(settings.beta1, settings.beta2),
-        eps=settings.eps,
-        fused=device in ("cpu", "cuda"),
-    )
+    with foreign(ConfigError, "recipe.optimizer"):
+        return torch.optim.AdamW(
+            [
+                {
+                    "params": [parameters[name] for name in group.names],
+                    "factor": group.factor,
+                    "weight_decay": group.weight_decay,
+                }
+                for group in groups
+            ],
+            betas=(settings.beta1, settings.beta2),
+            eps=settings.eps,
+            fused=device in ("cpu", "cuda"),
+        )
 
 
 def _dropout_seed(*parts: int) -> int:

@@ -37,7 +37,7 @@ def write_report(folder: Path, recipe: Recipe, score: Score | None, pictures: Ma
     page = render(read_log(folder), recipe, score, pictures)
     aside = folder / f".{FILE}.tmp-{os.getpid()}"
     try:
-        aside.write_text(page, encoding="utf-8")
+        aside.write_text(page, encoding="utf-8", errors="backslashreplace")  # a lone surrogate in a name
         os.replace(aside, folder / FILE)
     except OSError as cause:
         aside.unlink(missing_ok=True)
