@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -206,6 +207,83 @@ def test_output_goes_to_a_file_and_not_to_stdout(tmp_path, form):
     result = read(*PATHS, "--output", tmp_path / "out", form=form)
     assert (result.exit_code, result.stdout) == (0, "")
     assert (tmp_path / "out").read_text(encoding="utf-8") == shown.stdout
+
+
+@pytest.fixture
+def unspeakable(tmp_path):
+    """A folder with an image and a file that is none, whose names are not UTF-8; skipped where no such name can be."""
+    folder = tmp_path / os.fsdecode(b"d\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("the file system takes UTF-8 alone")
+    shutil.copy(PATHS[0], folder / os.fsdecode(b"\xe9 .png"))
+    (folder / os.fsdecode(b"\xfe.png")).write_bytes(b"no image")
+    return folder
+
+
+@pytest.mark.parametrize("form", ["text", "jsonl", "csv", "table"])
+def test_a_name_that_is_not_utf8_is_told_and_written_with_escapes(unspeakable, tmp_path, form):
+    printed = read(unspeakable, form=form)
+    written = read(unspeakable, "--output", tmp_path / "out", form=form)
+    assert printed.stdout == (tmp_path / "out").read_text(encoding="utf-8")
+    assert TEXTS[0] in printed.stdout
+    assert (r"d\udcff/\udce9 .png" in printed.stdout) == (form != "text")
+    for result in (printed, written):
+        assert result.exit_code == 1
+        assert_one_line(result.stderr, r"d\udcff/\udcfe.png")
+
+
+def test_a_name_that_is_not_utf8_reads_back_from_jsonl_as_it_is(unspeakable, tmp_path):
+    read(unspeakable, "--output", tmp_path / "out", form="jsonl")
+    assert Path(json.loads((tmp_path / "out").read_text())["file"]).is_file()
+
+
+def test_a_model_whose_name_is_not_utf8_is_loaded_or_told(unspeakable):
+    shutil.copytree(SHIPPED, unspeakable / "model")
+    assert read(PATHS[0], "--model", unspeakable / "model").stdout.splitlines() == TEXTS[:1]
+    for command in (["read", PATHS[0], "--model"], ["inspect"], ["doctor"]):
+        result = run(*command, unspeakable / "none")
+        assert result.exit_code == 2
+        assert_one_line(result.stderr, r"d\udcff/none: no such folder")
+
+
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["read", "IMAGE", "--model", LONG],
+        ["read", "IMAGE", "--output", LONG],
+        ["inspect", LONG],
+        ["doctor", LONG],
+        ["eval", LONG, "."],
+        ["eval", "line-reader", LONG],
+        ["compose", SHIPPED, SHIPPED, "--out", LONG],
+        ["compose", LONG, SHIPPED, "--out", "out"],
+        ["compose", SHIPPED, SHIPPED, "--tokenizer", LONG, "--out", "out"],
+        ["train", "FOLDER", "--out", LONG],
+        ["train", "FOLDER", "--out", "out", "--recipe", LONG],
+        ["new-plugin", "mine", "--role", "encoder", "--into", LONG],
+    ],
+    ids=lambda arguments: " ".join("LONG" if word == LONG else Path(word).name for word in map(str, arguments)),
+)
+def test_a_name_that_is_too_long_is_one_line_and_exit_code_2(arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(PATHS[0], tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text(TEXTS[0])
+    named = {"IMAGE": PATHS[0], "FOLDER": tmp_path}
+    result = run(*(named.get(str(argument), argument) for argument in arguments))
+    assert result.exit_code == 2
+    assert_one_line(result.stderr, LONG[:100])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.txt"]
+
+
+def test_more_beams_than_any_search_has_use_for_are_refused_in_one_line():
+    result = read(PATHS[0], "--beams", 10**6)
+    assert result.exit_code == 2
+    assert_one_line(result.stderr, "num_beams must be an int from 1 to 1024, got 1000000")
 
 
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path):

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from typing import Any
 
 import attrs
 import pytest
@@ -11,11 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedcore.config import (
+    MAX_HEADS,
     MAX_LAYERS,
+    MAX_WIDTH,
     Config,
     Size,
     TokenIds,
     flag,
+    from_dict,
     integer,
     integers,
     model_config,
@@ -24,11 +28,12 @@ from vedcore.config import (
     rate,
     settings,
     size,
+    strict,
     text,
     token_ids,
 )
 from vedcore.errors import CheckpointNotFound, ConfigError
-from vedcore.nn import ACTIVATIONS
+from vedcore.nn import ACTIVATIONS, CrossAttention, SelfAttention
 from vedcore.registry import registry
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
@@ -210,6 +215,48 @@ def test_a_config_that_asks_for_a_billion_layers_is_refused_before_one_is_built(
         setattr(config, field, (count,) if field == "depths" else count)
 
 
+HEADS = [
+    ("encoder", ("vit", "deit", "beit"), "num_attention_heads"),
+    ("encoder", ("swin", "donut-swin"), "num_heads"),
+    ("decoder", ("bert", "roberta", "xlm-roberta"), "num_attention_heads"),
+    ("decoder", ("distilbert",), "n_heads"),
+    ("decoder", ("gpt2",), "n_head"),
+    ("decoder", ("bart", "mbart", "trocr"), "decoder_attention_heads"),
+]
+HEADS = [(name, role, field) for role, names, field in HEADS for name in names]
+
+
+@pytest.mark.parametrize(("model_type", "role", "field"), HEADS)
+def test_a_config_that_asks_for_a_billion_heads_is_refused_before_they_are_counted(model_type, role, field):
+    count, config = 10**9, registry().backbone(model_type, role).model.config_class()
+    with pytest.raises(ConfigError, match=f"{field} .* from 1 to {MAX_HEADS}"):
+        setattr(config, field, (count,) if field == "num_heads" else count)
+
+
+WIDTHS = [
+    ("encoder", ("vit", "deit", "beit"), "hidden_size"),
+    ("encoder", ("swin", "donut-swin"), "embed_dim"),
+    ("decoder", ("bert", "roberta", "xlm-roberta"), "hidden_size"),
+    ("decoder", ("distilbert",), "dim"),
+    ("decoder", ("gpt2",), "n_embd"),
+    ("decoder", ("bart", "mbart", "trocr"), "d_model"),
+]
+WIDTHS = [(name, role, field) for role, names, field in WIDTHS for name in names]
+
+
+@pytest.mark.parametrize(("model_type", "role", "field"), WIDTHS)
+def test_a_config_that_asks_for_states_of_a_billion_numbers_is_refused(model_type, role, field):
+    config = registry().backbone(model_type, role).model.config_class()
+    with pytest.raises(ConfigError, match=f"{field} .* from 1 to {MAX_WIDTH}"):
+        setattr(config, field, 10**9)
+
+
+@pytest.mark.parametrize("attention", [SelfAttention, CrossAttention])
+def test_an_attention_refuses_more_heads_than_it_has_places_before_they_are_counted(attention):
+    with pytest.raises(ConfigError, match=r"hidden size \(8\) must be a multiple of the number of heads"):
+        attention(8, 10**18)  # so many numbers would fill any memory
+
+
 WRONG = [
     ("count", "3"),
     ("count", 3.0),
@@ -337,6 +384,64 @@ def test_every_wrong_field_is_told_at_once():
         GPT2Config.from_dict({"n_layer": "2", "n_embd": 12.9, "scale_attn_weights": "false"})
     for told in ("n_layer", "'2'", "n_embd", "12.9", "scale_attn_weights", "'false'", "GPT2Config"):
         assert told in str(error.value)
+
+
+@strict
+class Leaf:
+    word: str = text("a")
+
+
+@strict
+class Tree:
+    leaf: Leaf
+    leaves: tuple[Leaf, ...] = ()
+    words: tuple[str, ...] = ()
+    rates: dict[str, float] = attrs.field(factory=dict)
+    options: dict[str, Any] = attrs.field(factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [
+        ("leaf", "abc", "a table of fields"),
+        ("leaf", [], "a table of fields"),
+        ("leaf", None, "a table of fields"),
+        ("leaves", "abc", "a list of tables"),
+        ("leaves", {"word": "a"}, "a list of tables"),
+        ("words", "abc", "a list"),
+        ("words", {"a": 1}, "a list"),
+        ("words", 3, "a list"),
+        ("rates", "abc", "a table"),
+        ("rates", [1.0], "a table"),
+        ("options", "ab", "a table"),
+        ("options", [["a", 1]], "a table"),
+    ],
+    ids=short,
+)
+def test_a_list_or_a_table_of_another_form_is_told_with_the_form_that_is_wanted(field, value, wanted):
+    with pytest.raises(ConfigError) as error:
+        from_dict(Tree, {"leaf": {}, field: value}, "here")
+    assert str(error.value) == f"here: expected {wanted}, got {value!r} in Tree.{field}"
+
+
+def test_what_has_the_right_form_is_taken_with_its_parts_checked():
+    fields = {"leaf": {"word": "x"}, "leaves": [{}, {"word": "y"}], "words": ["ab"], "rates": {"a": 1}}
+    assert from_dict(Tree, fields) == Tree(
+        leaf=Leaf(word="x"), leaves=(Leaf(), Leaf(word="y")), words=("ab",), rates={"a": 1.0}
+    )
+    with pytest.raises(ConfigError, match=r"expected str, got 3 in Tree\.leaves\[1\]\.word"):
+        from_dict(Tree, {"leaf": {}, "leaves": [{}, {"word": 3}]})
+
+
+def test_a_missing_field_is_told_as_missing():
+    with pytest.raises(ConfigError, match=r"^here: the field is missing and has no default in Tree\.leaf$"):
+        from_dict(Tree, {}, "here")
+
+
+@pytest.mark.parametrize("data", [3, "abc", None, []])
+def test_a_config_is_read_from_a_table_alone(data):
+    with pytest.raises(ConfigError, match="here: expected a table of fields, got"):
+        GPT2Config.from_dict(data, "here")
 
 
 @pytest.mark.parametrize("cls", CONFIGS)

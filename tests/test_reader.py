@@ -16,6 +16,7 @@ from vedcore import (
     ConfigError,
     ImageError,
     ImageProcessor,
+    InputError,
     Processor,
     Reader,
     Reading,
@@ -143,12 +144,6 @@ def test_one_text_an_image_is_read_whatever_the_checkpoint_says(reader):
         reader.model.generation_config.num_beams = reader.model.generation_config.num_return_sequences = None
 
 
-@pytest.mark.parametrize("size", [0, -1])
-def test_a_batch_of_nothing_is_refused(reader, size):
-    with pytest.raises(ConfigError, match=f"batch_size must be at least 1, got {size}"):
-        reader.read(PATHS, batch_size=size)
-
-
 # Long lines.
 
 
@@ -215,6 +210,60 @@ def test_a_rule_that_cannot_be_followed_is_refused_with_its_file(tmp_path, conte
         Reader.load(folder)
 
 
+# Images of a size that the encoder does not take.
+
+
+def with_size(reader, height, width):
+    fields = {**reader.processor.image_processor.to_dict(), "size": {"height": height, "width": width}}
+    return Reader(reader.model, Processor(ImageProcessor.from_dict(fields), reader.processor.tokenizer))
+
+
+@pytest.mark.parametrize("call", ["read", "each", "stream"])
+def test_a_size_that_the_encoder_does_not_take_is_refused_before_an_image_is_made(reader, call, monkeypatch):
+    wrong = with_size(reader, 8000, 8000)
+    monkeypatch.setattr(ImageProcessor, "__call__", lambda *_, **__: pytest.fail("an image was made"))
+    message = r"makes images of 8000 x 8000 pixels, but the encoder is made for 32 x 256 .*preprocessor_config\.json"
+    with pytest.raises(ConfigError, match=message):
+        list(getattr(wrong, call)(PATHS[:1]))
+
+
+def test_another_size_is_read_where_the_encoder_takes_it(reader, monkeypatch):
+    other = with_size(reader, 32, 128)
+    embed = type(other.model.encoder.embeddings).forward
+    monkeypatch.setattr(
+        type(other.model.encoder.embeddings),
+        "forward",
+        lambda self, pixels, *tokens, **_: embed(self, pixels, *tokens, interpolate_pos_encoding=True),
+    )
+    assert len(other.read(PATHS[:1])) == 1
+
+
+def test_an_encoder_that_cannot_be_asked_without_weights_is_asked_with_the_first_image(reader, monkeypatch):
+    other = with_size(reader, 32, 128)
+    with monkeypatch.context() as patch:
+        patch.setattr("copy.deepcopy", lambda *_: 1 / 0)
+        with pytest.raises(InputError, match="expected images of 32 x 256 pixels"):
+            other.read(PATHS[:1])
+
+
+# What is no name and no number.
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 300, "x" * 5000, "x" * 300 + "/y", "owner/" + "x" * 300, Path("x" * 300), "", None, 3]
+)
+def test_what_can_be_no_name_of_a_checkpoint_is_not_found(name):
+    with pytest.raises(CheckpointNotFound) as error:
+        Reader.load(name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("batch_size", ["x", 1.5, None, 0, -1])
+def test_a_batch_size_is_a_count(reader, batch_size):
+    with pytest.raises(ConfigError, match=f"batch_size must be an int of at least 1, got {batch_size!r}"):
+        reader.read(PATHS[:1], batch_size=batch_size)
+
+
 # Text as it comes.
 
 
@@ -272,7 +321,7 @@ def test_a_stream_refuses_what_read_refuses(reader):
         ({"num_beam": 4}, TypeError, "num_beam"),
         ({"temperature": 0.5}, ConfigError, "temperature"),
         ({"num_return_sequences": 2, "num_beams": 2}, ConfigError, "best text of its image"),
-        ({"batch_size": 0}, ConfigError, "batch_size must be at least 1"),
+        ({"batch_size": 0}, ConfigError, "batch_size must be an int of at least 1"),
     ):
         with pytest.raises(error, match=message):
             next(reader.stream(PATHS[:1], **options))

@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform, get_args, get_origin
 
 import attrs
 from cattrs import Converter, ForbiddenExtraKeysError, transform_error
-from cattrs.gen import make_dict_structure_fn
+from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
 
 from vedcore.errors import ConfigError
 from vedcore.files import read_json
@@ -32,6 +32,12 @@ Heads = dict[int, tuple[int, ...]]
 
 MAX_LAYERS = 4096
 """More layers than any model has: a config that asks for more is damaged."""
+
+MAX_HEADS = 4096
+"""More heads than any attention has."""
+
+MAX_WIDTH = 2**17
+"""A wider state than any model has."""
 
 C = TypeVar("C")
 
@@ -89,6 +95,16 @@ def integer(default: int | None, *, at_least: int = 1, at_most: int | None = Non
 def layers(default: int) -> Any:
     """An int field that counts layers: a config.json that wants a billion is refused before any of them is built."""
     return integer(default, at_most=MAX_LAYERS)
+
+
+def heads(default: int) -> Any:
+    """An int field that counts the heads of an attention, refused like ``layers`` before any of them is."""
+    return integer(default, at_most=MAX_HEADS)
+
+
+def width(default: int) -> Any:
+    """An int field of the numbers in a state: of a billion, the vectors alone would fill a memory before a matrix fails."""
+    return integer(default, at_most=MAX_WIDTH)
 
 
 def _is_within(at_least: int, at_most: int | None) -> Callable[[Any], bool]:
@@ -257,20 +273,55 @@ def _as_it_is(value: Any, _: Any) -> Any:
     return as_tuple(value)
 
 
+def _formed(form: Any, wanted: str, structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """``structure`` for what has the ``form``: a string would pass for a list of its letters, a table for its names."""
+
+    def checked(value: Any, kind: Any) -> Any:
+        if not isinstance(value, form):
+            raise ConfigError(f"expected {wanted}, got {value!r}")
+        return structure(value, kind)
+
+    return checked
+
+
+def _dict_hook(kind: Any) -> Callable[[Any, Any], Any]:
+    return _formed(Mapping, "a table", make_mapping_structure_fn(kind, converter))
+
+
+def _tuple_hook(kind: Any) -> Callable[[Any, Any], Any]:
+    item = get_args(kind)[0]
+    several: Any = list[item]  # type: ignore[valid-type]
+    wanted = "a list of tables" if attrs.has(item) else "a list"
+    return _formed((list, tuple), wanted, lambda value, _: tuple(converter.structure(value, several)))
+
+
+def _is_dict(kind: Any) -> bool:
+    return isinstance(get_origin(kind), type) and issubclass(get_origin(kind), dict)
+
+
+def _is_several(kind: Any) -> bool:
+    return get_args(kind)[1:] == (...,)
+
+
 for _kind in (bool, int, float, str):
     converter.register_structure_hook(_kind, _exact)
+converter.register_structure_hook_factory(_is_dict, _dict_hook)
+converter.register_structure_hook_factory(_is_several, _tuple_hook)
 # The fields' own checks say what these unions may hold.
 for _union in (Size, TokenIds, Size | None, int | float | None, tuple[int, ...] | None):
     converter.register_structure_hook(_union, _as_it_is)
 converter.register_structure_hook_func(lambda kind: kind in (tuple[int, ...], Heads), _as_it_is)
-converter.register_structure_hook_func(lambda kind: kind == dict[str, Any], lambda value, _: dict(value))
+converter.register_structure_hook_func(
+    lambda kind: kind == dict[str, Any], _formed(Mapping, "a table", lambda value, _: dict(value))
+)
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
 def strict(cls: type[C]) -> type[C]:
     """Make a class of annotated fields a group of checked settings in which an unknown field is an error."""
     made = attrs.define(kw_only=True)(cls)
-    converter.register_structure_hook(made, make_dict_structure_fn(made, converter, _cattrs_forbid_extra_keys=True))
+    structure = make_dict_structure_fn(made, converter, _cattrs_forbid_extra_keys=True)
+    converter.register_structure_hook(made, _formed(Mapping, "a table of fields", structure))
     return made
 
 
@@ -279,6 +330,8 @@ def from_dict(cls: type[C], data: Mapping[str, Any], where: str = "config") -> C
 
     Raises ConfigError: each wrong field, what it must be and what was found; ``where`` stands in front.
     """
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: expected a table of fields, got {data!r}")
     model_type = getattr(cls, "model_type", None)
     if model_type is not None and data.get("model_type", model_type) != model_type:
         raise ConfigError(f"{where}: model_type is {data['model_type']!r}, but {cls.__name__} is for {model_type!r}")
@@ -297,6 +350,8 @@ def _lines(cause: Exception, name: str) -> list[str]:
     def told(error: BaseException, _: Any) -> str:
         if isinstance(error, ForbiddenExtraKeysError):
             return "; ".join(_unknown(field, error.cl) for field in sorted(error.extra_fields))
+        if isinstance(error, KeyError):  # cattrs looks each field without a default up
+            return "the field is missing and has no default"
         return str(error) or type(error).__name__
 
     lines = transform_error(cause, format_exception=told)

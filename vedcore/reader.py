@@ -7,6 +7,7 @@ for reading in reader.read(["a.png", "b.png"]):
 
 from __future__ import annotations
 
+import copy
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ import attrs
 import numpy as np
 import torch
 
+from vedcore.config import pair
 from vedcore.errors import CheckpointNotFound, ConfigError, ImageError, InputError, TokenizerError
 from vedcore.files import read_json
 from vedcore.generation import StreamedTokens
@@ -240,11 +242,37 @@ class Reader:
             yield from self._tell(waiting, generation_fields)
 
     def _check(self, batch_size: int, generation_fields: dict[str, Any]) -> None:
-        if batch_size < 1:
-            raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ConfigError(f"batch_size must be an int of at least 1, got {batch_size!r}")
+        self._check_size()
         self.model.generation_config.with_fields(**generation_fields)
         if generation_fields.get("num_return_sequences") not in (None, 1):
             raise ConfigError("a reading is the best text of its image; for several call model.generate")
+
+    def _check_size(self) -> None:
+        """ConfigError where the encoder does not take the size that the image processor makes, before images are made.
+
+        Only where it is not the encoder's own is the encoder asked, without its weights: many take any.
+        """
+        encoder, made = self.model.encoder, self.processor.image_processor.output_size
+        size = getattr(getattr(encoder, "config", None), "image_size", None)
+        if size is None or made is None or pair(size) == made:
+            return
+        weights: dict[int, Any] = {
+            id(tensor): torch.empty_like(tensor, device="meta")
+            for tensor in (*encoder.parameters(), *encoder.buffers())
+        }
+        try:
+            with torch.inference_mode():
+                copy.deepcopy(encoder, weights)(torch.empty(1, 3, *made, device="meta"))
+        except InputError as error:
+            raise ConfigError(
+                f"the image processor makes images of {made[0]} x {made[1]} pixels, but the encoder is made for "
+                f"{' x '.join(map(str, pair(size)))} (height x width) and does not take them; set size, and crop_size where "
+                "that is used, in preprocessor_config.json to the encoder's"
+            ) from error
+        except Exception:  # it cannot be asked so: the first image will tell
+            return
 
     def _tell(
         self, batch: list[tuple[_Telling, int, np.ndarray]], generation_fields: dict[str, Any]
@@ -309,8 +337,10 @@ class Reader:
 
 def locate(name: str | os.PathLike[str], *, revision: str | None = None, allow_pickle: bool = False) -> Path:
     """The folder of a checkpoint: a path, the name of one that a plugin ships, or a hub id "owner/name"."""
-    text = os.fspath(name)
-    if Path(text).is_dir():
+    if not isinstance(name, str | os.PathLike):
+        raise CheckpointNotFound(f"{name!r} is not the name of a checkpoint; name a folder, or a repository on the hub")
+    text = os.fsdecode(name)
+    if os.path.isdir(text):  # unlike Path.is_dir, no error for a name that is too long
         return Path(text)
     if registry().offers(text):
         return registry().checkpoint(text).folder

@@ -177,6 +177,7 @@ def test_a_bad_file_is_named_with_its_field(tmp_path):
         ("min_length", -1),
         ("num_beams", 0),
         ("num_beams", True),
+        ("num_beams", 10**9),
         ("do_sample", 1),
         ("temperature", 0.0),
         ("temperature", float("nan")),
@@ -201,6 +202,7 @@ def test_a_bad_file_is_named_with_its_field(tmp_path):
         ("eos_token_id", [1, -1]),
         ("forced_bos_token_id", -1),
         ("num_return_sequences", 0),
+        ("num_return_sequences", 10**9),
     ],
 )
 def test_a_value_out_of_range_is_refused_when_given_and_when_assigned(name, value):

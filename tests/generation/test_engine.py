@@ -442,15 +442,115 @@ def test_one_image_that_is_not_numbers_is_enough(model, options):
         model.generate(pixels, **options)
 
 
-@pytest.mark.parametrize("options", [{}, {"num_beams": 2}], ids=["sampling", "beam sampling"])
-def test_nothing_left_to_draw_from_is_an_error(model, options):
-    with pytest.raises(GenerationError, match="token 1"):
-        model.generate(
-            images(model, 2),
-            do_sample=True,
-            logits_processor=[lambda _, scores: torch.full_like(scores, float("-inf"))],
-            **options,
-        )
+LEAVES_NOTHING = {
+    "never": {"logits_processor": [lambda _, scores: torch.full_like(scores, float("-inf"))]},
+    "not numbers": {"logits_processor": [lambda _, scores: torch.full_like(scores, float("nan"))]},
+    "one no number": {"logits_processor": [lambda _, scores: scores.index_fill(1, torch.tensor([3]), float("nan"))]},
+    "suppressed": {"suppress_tokens": list(range(GPT2["vocab_size"]))},
+}
+
+
+@pytest.mark.parametrize("asked", LEAVES_NOTHING.values(), ids=LEAVES_NOTHING)
+@pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
+@pytest.mark.parametrize("padded", [False, True], ids=["alike", "mixed"])
+def test_nothing_left_to_choose_is_an_error(model, options, asked, padded):
+    mixed = {
+        "decoder_input_ids": torch.tensor([[1, 4], [0, 1]]),
+        "decoder_attention_mask": torch.tensor([[1, 1], [0, 1]]),
+    }
+    with pytest.raises(GenerationError, match=r"token \d are not finite.* or a processor leaves no token"):
+        model.generate(images(model, 2), **options, **asked, **(mixed if padded else {}))
+
+
+@pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
+def test_one_image_with_nothing_left_is_enough(model, options):
+    def second(ids, scores):
+        return torch.where(torch.arange(len(ids))[:, None] >= len(ids) // 2, float("-inf"), scores)
+
+    with pytest.raises(GenerationError, match="token 1 are not finite"):
+        model.generate(images(model, 2), logits_processor=[second], **options)
+
+
+@pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
+def test_nothing_left_behind_some_tokens_is_an_error_with_the_step(model, options):
+    def end(ids, scores):
+        return scores - (float("inf") if ids.shape[1] == 4 else 0.0)
+
+    with pytest.raises(GenerationError, match="token 4 are not finite"):
+        model.generate(images(model, 2), logits_processor=[never_end, end], **options)
+
+
+def test_a_beam_may_be_left_without_a_token_while_another_goes_on(model):
+    def one_of_four(ids, scores):
+        return torch.where(torch.arange(len(ids))[:, None] % 4 > 0, float("-inf"), scores)
+
+    found = told(model, images(model, 3), num_beams=4, max_new_tokens=5, logits_processor=[never_end, one_of_four])
+    assert found.lengths.tolist() == [6] * 3
+    assert (found.sequences_scores > -1e8).all()
+
+
+def test_beams_may_all_be_left_without_a_token_behind_a_finished_text(model):
+    def two_or_nothing(ids, scores):
+        kept = torch.full_like(scores, float("-inf"))
+        kept[:, [2, 5]] = scores[:, [2, 5]] if ids.shape[1] == 1 else kept[:, [2, 5]]
+        return kept
+
+    found = told(model, images(model, 3), num_beams=3, max_new_tokens=5, logits_processor=[two_or_nothing])
+    assert found.sequences.tolist() == [[1, 2]] * 3
+    assert (found.sequences_scores > -1e8).all()
+
+
+def test_an_infinite_score_is_the_best_of_its_row(model):
+    def nine(ids, scores):
+        return scores.index_fill(1, torch.tensor([9]), float("inf"))
+
+    assert model.generate(images(model, 2), logits_processor=[nine], max_new_tokens=2)[:, 1:].tolist() == [[9, 9]] * 2
+
+
+def no_scores(ids, scores):
+    return None
+
+
+def few_scores(ids, scores):
+    return scores[:, :5]
+
+
+def one_row(ids, scores):
+    return scores[:1]
+
+
+def whole_scores(ids, scores):
+    return scores.long()
+
+
+@pytest.mark.parametrize("processor", [no_scores, few_scores, one_row, whole_scores])
+@pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
+def test_a_processor_that_returns_other_than_scores_is_named(model, options, processor):
+    with pytest.raises(InputError, match=rf"processor {processor.__name__} returned .* scores of shape \(\d, 13\)"):
+        model.generate(images(model, 2), logits_processor=[processor], **options)
+
+
+# What no memory and no float holds.
+
+
+@pytest.mark.parametrize("penalty", [1e308, -1e308, 100.0])
+def test_a_length_penalty_that_no_score_can_be_divided_by_is_refused(model, penalty):
+    with pytest.raises(ConfigError, match="length_penalty is "):
+        model.generate(images(model, 2), num_beams=2, length_penalty=penalty, max_new_tokens=9)
+    assert model.generate(images(model, 2), num_beams=2, length_penalty=9.0, max_new_tokens=9).shape[0] == 2
+
+
+@pytest.mark.parametrize("seed", ["x", 1.5, 10**30, -(10**30)])
+def test_a_seed_that_nothing_can_be_drawn_from_is_refused(model, seed):
+    with pytest.raises(
+        ConfigError, match=r"seed must be an int from -9223372036854775808 to 18446744073709551615, got"
+    ):
+        model.generate(images(model, 2), do_sample=True, seed=seed)
+
+
+def test_a_generator_of_another_kind_is_refused(model):
+    with pytest.raises(ConfigError, match=r"generator must be a torch\.Generator, got 3"):
+        model.generate(images(model, 2), do_sample=True, generator=3)
 
 
 # The cache.

@@ -1,6 +1,7 @@
 """The commands train and eval."""
 
 import json
+import os
 import re
 
 import pytest
@@ -104,6 +105,27 @@ def test_a_request_that_cannot_be_followed_is_one_line_and_exit_code_2(arguments
     assert found.exit_code == 2
     assert message in found.stderr
     assert found.stderr.count("\n") == 1
+
+
+def test_a_score_with_a_name_that_is_not_utf8_is_printed_and_written_with_escapes(tmp_path):
+    folder = tmp_path / os.fsdecode(b"d\xff")
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("the file system takes UTF-8 alone")
+    lines = write_folder(folder / "lines")
+    for form in ("table", "json"):
+        printed = vedcore("eval", "line-reader", lines, "--format", form)
+        written = vedcore("eval", "line-reader", lines, "--format", form, "--output", tmp_path / "score")
+        assert (printed.exit_code, written.exit_code) == (0, 0), printed.output + written.output
+        for text in (printed.stdout, (tmp_path / "score").read_text(encoding="utf-8")):
+            assert "udcff/lines" in text
+    (lines / "2.png").unlink()
+    partly = vedcore("eval", "line-reader", lines)
+    assert (partly.exit_code, partly.stderr.count("\n")) == (1, 1)
+    assert r"d\udcff/lines/2.png" in partly.stderr
+    checked = vedcore("train", lines, "--check")
+    assert (checked.exit_code, r"d\udcff/lines/2.png" in checked.stdout) == (1, True)
 
 
 def test_eval_prints_a_score_as_a_table_or_as_json(folders, tmp_path):

@@ -29,20 +29,35 @@ AllowPickle = Annotated[
 ]
 
 
+def writable(text: str, encoding: str | None = "utf-8") -> str:
+    r"""``text`` with an escape for whatever ``encoding`` lacks, in every output and every file that a command writes.
+
+    UTF-8 lacks lone surrogates alone: each is a byte of a file's name that is not UTF-8, and becomes ``\udcff``. From JSON
+    that reads back as the very name; elsewhere it shows the byte, as a line must not be lost for it.
+    """
+    encoding = encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line."""
+    typer.echo(writable(text, (sys.stderr if err else sys.stdout).encoding), err=err)
+
+
 @contextmanager
 def told(debug: bool) -> Iterator[None]:
     """A warning is one line on stderr, as is an error that vedcore foresees, with exit code 2; Ctrl-C is exit code 130."""
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_: typer.echo(f"vedcore: {message}", err=True)
+            warnings.showwarning = lambda message, *_: say(f"vedcore: {message}", err=True)
             yield
-    except VedcoreError as error:
-        if debug:
+    except (VedcoreError, OSError) as error:  # the latter: a name that is too long, a folder that may not be entered
+        if debug or isinstance(error, BrokenPipeError):
             raise
-        typer.echo(f"vedcore: {error}", err=True)
+        say(f"vedcore: {error}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
-        typer.echo("vedcore: interrupted", err=True)
+        say("vedcore: interrupted", err=True)
         raise typer.Exit(130) from error
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from vedcore.cli.app import AllowPickle, Debug, app, told
+from vedcore.cli.app import AllowPickle, Debug, app, say, told
 from vedcore.cli.inspect import show
 from vedcore.errors import ConfigError, SaveError, VedcoreError
 
@@ -78,7 +79,7 @@ def compose(
     What neither holds (cross-attention, a head, a bridge between their widths) starts random and is named as untrained.
     """
     with told(debug):
-        if not force and out.is_dir() and any(out.iterdir()):
+        if not force and os.path.isdir(out) and any(out.iterdir()):  # unlike Path.is_dir, no error for a long name
             raise SaveError(f"{out}: is not empty; name another folder, or replace the checkpoint in it with --force")
         import torch
 
@@ -108,7 +109,7 @@ def compose(
             for part in (model, images, text):
                 part.save_pretrained(stage)
         show(inspect(out))
-        typer.echo(f"{out} is written. Next: vedcore doctor {out}")
+        say(f"{out} is written. Next: vedcore doctor {out}")
 
 
 def _of_folder(kind: Any, asked: str | None, source: Path, option: str) -> Any:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from vedcore.cli.app import AllowPickle, Debug, app, told
-from vedcore.cli.report import say, say_json
+from vedcore.cli.app import AllowPickle, Debug, app, say, told
+from vedcore.cli.report import say_json
 
 
 class Format(StrEnum):
@@ -40,7 +40,8 @@ def doctor(
             say_json(findings)
         else:
             for finding in findings:
-                say(f"{finding.severity} ({finding.concern}): {finding.problem}\n  fix: {finding.fix}\n")
-            say("" if findings else f"{checkpoint}: nothing found\n")
+                say(f"{finding.severity} ({finding.concern}): {finding.problem}\n  fix: {finding.fix}")
+            if not findings:
+                say(f"{checkpoint}: nothing found")
         if findings:
             raise typer.Exit(1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vedcore.cli.app import Debug, app, told
+from vedcore.cli.app import Debug, app, say, told, writable
 from vedcore.errors import VedcoreError
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def evaluate(
         score = score_of(reader, Folder(data), beams=beams, batch_size=batch_size, cut=not no_cut, worst=worst)
         text = json.dumps(score.to_dict(), indent=2, ensure_ascii=False) if form == Form.json else _table(score)
         if output is None:
-            typer.echo(text)
+            say(text)
         else:
             try:
-                output.write_text(text + "\n", encoding="utf-8")
+                output.write_text(writable(text) + "\n", encoding="utf-8")
             except OSError as cause:
                 raise VedcoreError(f"{output}: not written ({cause})") from cause
         for problem in score.problems:
-            typer.echo(f"vedcore: {problem}", err=True)
+            say(f"vedcore: {problem}", err=True)
         if score.problems:
             raise typer.Exit(1)
 

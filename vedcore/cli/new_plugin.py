@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from vedcore.cli.app import Debug, app, told
+from vedcore.cli.app import Debug, app, say, told
 
 
 class Role(StrEnum):
@@ -31,7 +31,7 @@ def new_plugin(
         from vedcore import scaffold
 
         folder = scaffold.new_plugin(name, role, into)
-        typer.echo(f"{folder} is written. Next:")
-        typer.echo(f"  pip install -e '{folder}[test]'")
-        typer.echo(f"  python -m pytest {folder}")
-        typer.echo(f"  grep -rn 'Replace this' {folder}")
+        say(f"{folder} is written. Next:")
+        say(f"  pip install -e '{folder}[test]'")
+        say(f"  python -m pytest {folder}")
+        say(f"  grep -rn 'Replace this' {folder}")

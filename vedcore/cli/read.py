@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vedcore.cli.app import Debug, app, progress, told
+from vedcore.cli.app import Debug, app, progress, say, told, writable
 from vedcore.errors import ImageError, VedcoreError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def read(
             for name, result in zip(names, results, strict=True):
                 if isinstance(result, ImageError):
                     failed += 1
-                    typer.echo(f"vedcore: {result}", err=True)
+                    say(f"vedcore: {result}", err=True)
                 else:
                     readings.append((name, result))
                 advance()
@@ -80,7 +80,7 @@ def _sources(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
         elif os.path.isdir(text):  # unlike Path.is_dir, no error for a name that is too long
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
             if not found:
-                typer.echo(f"vedcore: {path}: no images in this folder", err=True)
+                say(f"vedcore: {path}: no images in this folder", err=True)
             yield from ((str(file), file) for file in found)
         else:
             yield text, path
@@ -90,11 +90,10 @@ def _print(readings: list[tuple[str, Reading]], form: Format, output: Path | Non
     writer = {Format.table: _table, Format.text: _text, Format.jsonl: _jsonl, Format.csv: _csv}[form]
     if output is None:
         told = writer(readings, sys.stdout.isatty())
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(told.encode(encoding, "backslashreplace").decode(encoding))  # a terminal may lack a letter
+        sys.stdout.write(writable(told, sys.stdout.encoding))  # a terminal may lack a letter
         return
     try:
-        output.write_text(writer(readings, False), encoding="utf-8", newline="")
+        output.write_text(writable(writer(readings, False)), encoding="utf-8", newline="")
     except OSError as cause:
         raise VedcoreError(f"{output}: not written ({cause})") from cause
 

@@ -9,13 +9,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import typer
+from vedcore.cli.app import say
 
 
 def say_json(report: Any) -> None:
     """Print a dataclass, or a list of them, as JSON."""
     plain = [dataclasses.asdict(item) for item in report] if isinstance(report, list) else dataclasses.asdict(report)
-    typer.echo(json.dumps(plain, indent=2))
+    say(json.dumps(plain, indent=2))
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -31,10 +31,4 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_row(*map(Text, row))
     stream, terminal = io.StringIO(), sys.stdout.isatty()
     Console(file=stream, force_terminal=terminal, width=None if terminal else 160).print(table)
-    say(stream.getvalue())
-
-
-def say(text: str) -> None:
-    """Print ``text``; a letter that the terminal lacks becomes its escape."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    say(stream.getvalue().removesuffix("\n"))

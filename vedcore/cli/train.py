@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vedcore.cli.app import Debug, app, told
+from vedcore.cli.app import Debug, app, say, told, writable
 from vedcore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -60,15 +60,13 @@ def train(
         with _progress() as watch:
             result = run(plan, out, data, beside=beside, resume=resume, skip_bad=skip_bad, watch=watch)
         if result.skipped:
-            typer.echo(f"{result.skipped} samples were left out; {out / 'report.html'} says which", err=True)
+            say(f"{result.skipped} samples were left out; {out / 'report.html'} says which", err=True)
         if result.ended == "done":
             best = "" if result.best_cer is None else f", the best at {result.best_step} (CER {result.best_cer:.2%})"
-            typer.echo(
-                f"{out}: {result.step} steps{best}; read with: vedcore read --model {shlex.quote(str(out))} IMAGES"
-            )
+            say(f"{out}: {result.step} steps{best}; read with: vedcore read --model {shlex.quote(str(out))} IMAGES")
             return
         again = [*sys.argv[1:], *([] if resume else ["--resume"])]
-        typer.echo(f"{out}: stopped after step {result.step}; go on with: vedcore {shlex.join(again)}", err=True)
+        say(f"{out}: stopped after step {result.step}; go on with: vedcore {shlex.join(again)}", err=True)
         if result.ended == "interrupted":
             raise typer.Exit(130)
 
@@ -94,8 +92,8 @@ def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
     found = check_data(recipe, datasets)
     for name, problems in found.items():
         for problem in problems:
-            typer.echo(str(problem))
-        typer.echo(f"{name}: {len(datasets[name])} samples, {len(problems)} problems", err=True)
+            say(str(problem))
+        say(f"{name}: {len(datasets[name])} samples, {len(problems)} problems", err=True)
     if any(found.values()):
         raise typer.Exit(1)
 
@@ -104,7 +102,7 @@ def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
 def _progress() -> Iterator[Watch]:
     """What to call with the events of a run: a bar on stderr where that is a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
-        yield lambda event, fields: typer.echo(_line(event, fields), err=True)
+        yield lambda event, fields: say(_line(event, fields), err=True)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -117,7 +115,7 @@ def _progress() -> Iterator[Watch]:
             if event == "progress":
                 bar.update(task, description=_line(event, fields), completed=fields["step"], total=fields["steps"])
             else:
-                bar.console.print(_line(event, fields), highlight=False, markup=False)
+                bar.console.print(writable(_line(event, fields)), highlight=False, markup=False)
 
         yield watch
 

@@ -23,6 +23,12 @@ FILE = "generation_config.json"
 DEFAULT_NEW_TOKENS = 20
 """How many tokens are written where no length is set."""
 
+MAX_BEAMS = 2**10
+"""More beams than any search has use for: what asks for more would fill any memory."""
+
+MAX_RETURNED = 2**16
+"""More texts of one image than fit a memory at once."""
+
 EarlyStopping = bool | str | None
 Sequences = tuple[tuple[int, ...], ...] | None
 Biases = tuple[tuple[tuple[int, ...], float], ...] | None
@@ -161,7 +167,7 @@ class GenerationConfig(Config):
     min_length: int | None = integer(None, at_least=0)
     min_new_tokens: int | None = integer(None, at_least=0)
     early_stopping: EarlyStopping = _checked(lambda v: type(v) is bool or v == "never", "true, false or 'never'")
-    num_beams: int | None = integer(None)
+    num_beams: int | None = integer(None, at_most=MAX_BEAMS)
     do_sample: bool | None = flag(None)
     use_cache: bool | None = flag(None)
     temperature: float | None = number(None, above=0.0)
@@ -183,7 +189,7 @@ class GenerationConfig(Config):
     suppress_tokens: tuple[int, ...] | None = integers(None, at_least=0)
     begin_suppress_tokens: tuple[int, ...] | None = integers(None, at_least=0)
     exponential_decay_length_penalty: Decay = _checked(_is_decay, "a pair [start, factor above 0]", _decay)
-    num_return_sequences: int | None = integer(None)
+    num_return_sequences: int | None = integer(None, at_most=MAX_RETURNED)
     output_scores: bool | None = flag(None)
     output_logits: bool | None = flag(None)
     output_attentions: bool | None = flag(None)

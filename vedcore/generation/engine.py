@@ -51,6 +51,13 @@ def drawable(ids: Tensor, scores: Tensor) -> Tensor:
     return scores
 
 
+def choosable(ids: Tensor, scores: Tensor) -> Tensor:
+    """A last processor before ``best``, where others have been: the same, though an infinite score may be the best."""
+    if not bool((scores.amax(dim=-1) > float("-inf")).all()):  # False for NaN too
+        raise _not_finite(ids.shape[1])
+    return scores
+
+
 class Draw:
     """Draw ``count`` of each row without putting back, by the softmax of its scores."""
 
@@ -256,7 +263,7 @@ def beam_search(
             watch((images[:, None] * num_beams + beam).flatten(), flat, raw, processed)
         scores = processed.view(len(images), num_beams, -1)
         extended = beams.extend(scores, logprobs.view_as(scores), candidates, choose)
-        _finite(extended.logprobs[:, :, -1], length)
+        _check_candidates(extended, pool, rules, length)
         ended = _ended(extended, rules, eos, scores)
         new_tokens = length + 1 - prompt_length
         pool = pool.merge(extended, ended, new_tokens**length_penalty, early_stopping)
@@ -296,6 +303,9 @@ def last(steps: Generator[Standing, None, Hypotheses]) -> Hypotheses:
 
 _NEVER = -1.0e9
 """Added to the score of what must not be chosen; finite, so that a sum with it stays a number."""
+
+_LOST = _NEVER / 10
+"""A score below it is that of what must not be chosen, divided by a length maybe."""
 
 
 @dataclass(slots=True)
@@ -427,6 +437,19 @@ def _ended(found: _Beams, rules: Rules | MixedRules, eos: Tensor, scores: Tensor
         stopped = rules.stopped(found.ids.flatten(0, 1), scores[image, found.parents].flatten(0, 1))
         ended |= stopped.view_as(ended)
     return ended
+
+
+def _check_candidates(found: _Beams, pool: _Pool, rules: Rules | MixedRules, length: int) -> None:
+    """GenerationError for log-probabilities that are no numbers, and where processors have left an image nothing.
+
+    One beam may be without a token while others go on, and all where a hypothesis is finished.
+    """
+    _finite(found.logprobs[:, :, -1], length)
+    if not rules.processors:
+        return
+    going_on = found.scores.amax(dim=1) > _LOST  # False for NaN too
+    if not bool((going_on | (pool.scores[:, 0] > _LOST)).all()):
+        raise _not_finite(length)
 
 
 def _survivors(ended: list[bool]) -> list[int]:

@@ -9,17 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vedcore.errors import ConfigError
+from vedcore.errors import ConfigError, InputError
 from vedcore.generation.config import GenerationConfig, id_tuple
 
 Processor = Callable[[Tensor, Tensor], Tensor]
 """(R, T) long ids, (R, V) float32 scores -> (R, V) scores. It changes neither of what it is given."""
 
 NEVER = float("-inf")
+
+
+def checked(processor: Processor) -> Processor:
+    """A caller's ``processor``. InputError where it returns anything but scores of the shape that it was given."""
+
+    def process(ids: Tensor, scores: Tensor) -> Tensor:
+        answer: Any = processor(ids, scores)
+        if not isinstance(answer, Tensor) or answer.shape != scores.shape or not answer.is_floating_point():
+            name = getattr(processor, "__name__", type(processor).__name__)
+            found = f"{answer.dtype} {tuple(answer.shape)}" if isinstance(answer, Tensor) else type(answer).__name__
+            raise InputError(
+                f"the logits processor {name} returned {found} for scores of shape {tuple(scores.shape)} (rows, vocabulary); "
+                "return floating-point scores of that shape"
+            )
+        return answer
+
+    return process
 
 
 def score_processors(

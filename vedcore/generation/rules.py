@@ -61,6 +61,7 @@ class MixedRules:
         """rules: by the length of the prompt. width: P, the prompts with the UNSEEN ids in front of the shorter ones."""
         self._rules, self._width = rules, width
         self.eos = next(iter(rules.values())).eos
+        self.processors = tuple(processor for one in rules.values() for processor in one.processors)
         self.max_length = max(width - length + one.max_length for length, one in rules.items())
         self.stops = (self.stopped,)
 

@@ -5,19 +5,23 @@ Shapes: B images, P ids of the prompt.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vedcore.errors import ConfigError, InputError
+from vedcore.errors import ConfigError, InputError, foreign
 from vedcore.generation.config import GenerationConfig, id_tuple
-from vedcore.generation.engine import Choose, Draw, Hypotheses, Standing, Watch, beam_search, best, drawable
-from vedcore.generation.processors import Processor, sampling_processors, score_processors
+from vedcore.generation.engine import Choose, Draw, Hypotheses, Standing, Watch, beam_search, best, choosable, drawable
+from vedcore.generation.processors import Processor, checked, sampling_processors, score_processors
 from vedcore.generation.rules import UNSEEN, MixedRules, Rules, StopRule
 from vedcore.protocols import Decoder
 from vedcore.types import Memory
+
+MAX_EXPONENT = 80.0
+"""exp of it, and a little more, is a float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +156,24 @@ def _rules(
             "raise max_new_tokens or max_length, or shorten the prompt"
         )
     about = {"prompt_length": length, "max_length": max_length, "vocab_size": decoder.vocab_size}
-    processors = (*score_processors(settings, **about), *custom, *sampling_processors(settings, **about))
-    checked = (drawable,) if settings.do_sample else ()
-    return Rules(frozenset(id_tuple(settings.eos_token_id)), max_length, (*processors, *checked), tuple(stops))
+    callers = map(checked, custom)
+    processors = (*score_processors(settings, **about), *callers, *sampling_processors(settings, **about))
+    if settings.do_sample:
+        processors += (drawable,)
+    elif processors and settings.num_beams in (None, 1):  # a beam search looks at all beams of an image together
+        processors += (choosable,)
+    if settings.num_beams not in (None, 1):
+        _check_penalty(settings.length_penalty or 0.0, max_length)
+    return Rules(frozenset(id_tuple(settings.eos_token_id)), max_length, processors, tuple(stops))
+
+
+def _check_penalty(penalty: float, longest: int) -> None:
+    """ConfigError where the number of tokens to the power of ``length_penalty`` is none that scores can be divided by."""
+    if abs(penalty) * math.log(longest) > MAX_EXPONENT:
+        raise ConfigError(
+            f"length_penalty is {penalty}, and a score is divided by the number of its tokens, here up to {longest}, to that "
+            "power, which no float holds; take one nearer to 1"
+        )
 
 
 def _start(settings: GenerationConfig, images: int, decoder: Decoder, device: torch.device) -> Tensor:
@@ -212,9 +231,15 @@ def _source(generator: torch.Generator | None, seed: int | None, device: torch.d
     """What sampling draws from; None is torch's own state."""
     if generator is not None and seed is not None:
         raise ConfigError(f"seed={seed} and a generator are both given, and each says what to draw: leave one out")
+    if generator is not None and not hasattr(generator, "device"):
+        raise ConfigError(f"generator must be a torch.Generator, got {generator!r}")
     if generator is not None and generator.device.type != device.type:
         raise InputError(
             f"the generator is on {generator.device}, the model on {device}: make it with "
             f"torch.Generator({str(device)!r})"
         )
-    return generator if seed is None else torch.Generator(device).manual_seed(seed)
+    if seed is None:
+        return generator
+    source = torch.Generator(device)
+    with foreign(ConfigError, f"seed must be an int from {-(2**63)} to {2**64 - 1}, got {seed!r}"):
+        return source.manual_seed(seed)

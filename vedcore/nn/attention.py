@@ -72,9 +72,9 @@ class SelfAttention(nn.Module):
     ) -> None:
         """bias: of query, key and value; key_bias where the key's differs. scale: of the scores, 1/sqrt(d) if None."""
         super().__init__()
+        width = head_width(hidden_size, num_heads)  # first, for it refuses more heads than there are places
         self.num_heads = self.whole = num_heads
         self.heads = tuple(range(num_heads))
-        width = head_width(hidden_size, num_heads)
         self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
         self.query = nn.Linear(hidden_size, hidden_size, bias=bias)
@@ -149,9 +149,9 @@ class CrossAttention(nn.Module):
         """memory_size: the width of the states that are looked at, ``hidden_size`` if None."""
         super().__init__()
         memory_size = hidden_size if memory_size is None else memory_size
+        width = head_width(hidden_size, num_heads)  # first, for it refuses more heads than there are places
         self.num_heads = self.whole = num_heads
         self.heads = tuple(range(num_heads))
-        width = head_width(hidden_size, num_heads)
         self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
         self.query = nn.Linear(hidden_size, hidden_size, bias=bias)

@@ -10,6 +10,7 @@ from vedcore.config import (
     Config,
     TokenIds,
     flag,
+    heads,
     integer,
     layers,
     model_config,
@@ -18,6 +19,7 @@ from vedcore.config import (
     settings,
     text,
     token_ids,
+    width,
 )
 from vedcore.nn import ACTIVATIONS
 
@@ -27,9 +29,9 @@ class DecoderConfig(Config):
     """What a BART and an MBart decoder have in common."""
 
     vocab_size: int = integer(50265)
-    d_model: int = integer(1024)
+    d_model: int = width(1024)
     decoder_layers: int = layers(12)
-    decoder_attention_heads: int = integer(16)
+    decoder_attention_heads: int = heads(16)
     decoder_ffn_dim: int = integer(4096)
     activation_function: str = text("gelu", one_of=ACTIVATIONS)
     max_position_embeddings: int = integer(1024)

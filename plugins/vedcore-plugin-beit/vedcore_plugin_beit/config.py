@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vedcore.config import Config, Size, flag, integer, layers, model_config, number, rate, size, text
+from vedcore.config import Config, Size, flag, heads, integer, layers, model_config, number, rate, size, text, width
 from vedcore.nn import ACTIVATIONS
 
 
@@ -13,9 +13,9 @@ class BeitConfig(Config):
     The relative biases may both be set: they add up. ``layer_scale_init_value`` of 0 or less: no layer scale.
     """
 
-    hidden_size: int = integer(768)
+    hidden_size: int = width(768)
     num_hidden_layers: int = layers(12)
-    num_attention_heads: int = integer(12)
+    num_attention_heads: int = heads(12)
     intermediate_size: int = integer(3072)
     hidden_act: str = text("gelu", one_of=ACTIVATIONS)
     hidden_dropout_prob: float = rate(0.0)

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from vedcore.config import Config, TokenIds, flag, integer, layers, model_config, number, rate, text, token_ids
+from vedcore.config import (
+    Config,
+    TokenIds,
+    flag,
+    heads,
+    integer,
+    layers,
+    model_config,
+    number,
+    rate,
+    text,
+    token_ids,
+    width,
+)
 from vedcore.nn import ACTIVATIONS
 
 
@@ -11,9 +24,9 @@ class BertConfig(Config):
     """Sizes of a BERT decoder. The defaults are BERT-Base, uncased."""
 
     vocab_size: int = integer(30522)
-    hidden_size: int = integer(768)
+    hidden_size: int = width(768)
     num_hidden_layers: int = layers(12)
-    num_attention_heads: int = integer(12)
+    num_attention_heads: int = heads(12)
     intermediate_size: int = integer(3072)
     hidden_act: str = text("gelu", one_of=ACTIVATIONS)
     hidden_dropout_prob: float = rate(0.1)

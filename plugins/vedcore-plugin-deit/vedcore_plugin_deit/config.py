@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vedcore.config import Config, Size, flag, integer, layers, model_config, number, rate, size, text
+from vedcore.config import Config, Size, flag, heads, integer, layers, model_config, number, rate, size, text, width
 from vedcore.nn import ACTIVATIONS
 
 
@@ -10,9 +10,9 @@ from vedcore.nn import ACTIVATIONS
 class DeiTConfig(Config):
     """Sizes of a DeiT encoder. The defaults are DeiT-Base/16, distilled, at 224 pixels."""
 
-    hidden_size: int = integer(768)
+    hidden_size: int = width(768)
     num_hidden_layers: int = layers(12)
-    num_attention_heads: int = integer(12)
+    num_attention_heads: int = heads(12)
     intermediate_size: int = integer(3072)
     hidden_act: str = text("gelu", one_of=ACTIVATIONS)
     hidden_dropout_prob: float = rate(0.0)

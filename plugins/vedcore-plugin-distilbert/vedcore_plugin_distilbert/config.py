@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from vedcore.config import Config, TokenIds, flag, integer, layers, model_config, number, rate, text, token_ids
+from vedcore.config import (
+    Config,
+    TokenIds,
+    flag,
+    heads,
+    integer,
+    layers,
+    model_config,
+    number,
+    rate,
+    text,
+    token_ids,
+    width,
+)
 from vedcore.nn import ACTIVATIONS
 
 
@@ -14,8 +27,8 @@ class DistilBertConfig(Config):
     max_position_embeddings: int = integer(512)
     sinusoidal_pos_embds: bool = flag(False)
     n_layers: int = layers(6)
-    n_heads: int = integer(12)
-    dim: int = integer(768)
+    n_heads: int = heads(12)
+    dim: int = width(768)
     hidden_dim: int = integer(3072)
     dropout: float = rate(0.1)
     attention_dropout: float = rate(0.1)

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from vedcore.config import Config, TokenIds, flag, integer, layers, model_config, number, rate, text, token_ids
+from vedcore.config import (
+    Config,
+    TokenIds,
+    flag,
+    heads,
+    integer,
+    layers,
+    model_config,
+    number,
+    rate,
+    text,
+    token_ids,
+    width,
+)
 from vedcore.nn import ACTIVATIONS
 
 
@@ -12,9 +25,9 @@ class GPT2Config(Config):
 
     vocab_size: int = integer(50257)
     n_positions: int = integer(1024)
-    n_embd: int = integer(768)
+    n_embd: int = width(768)
     n_layer: int = layers(12)
-    n_head: int = integer(12)
+    n_head: int = heads(12)
     n_inner: int | None = integer(None)
     activation_function: str = text("gelu_new", one_of=ACTIVATIONS)
     resid_pdrop: float = rate(0.1)

@@ -7,6 +7,7 @@ from vedcore.config import (
     Config,
     TokenIds,
     flag,
+    heads,
     integer,
     layers,
     model_config,
@@ -15,6 +16,7 @@ from vedcore.config import (
     settings,
     text,
     token_ids,
+    width,
 )
 from vedcore.nn import ACTIVATIONS
 
@@ -24,9 +26,9 @@ class RobertaFields(Config):
     """The fields that both share: they are one architecture with two vocabularies."""
 
     vocab_size: int = integer(50265)
-    hidden_size: int = integer(768)
+    hidden_size: int = width(768)
     num_hidden_layers: int = layers(12)
-    num_attention_heads: int = integer(12)
+    num_attention_heads: int = heads(12)
     intermediate_size: int = integer(3072)
     hidden_act: str = text("gelu", one_of=ACTIVATIONS)
     hidden_dropout_prob: float = rate(0.1)

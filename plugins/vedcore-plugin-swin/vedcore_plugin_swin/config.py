@@ -7,6 +7,7 @@ is kept in ``extra`` and has no effect.
 from __future__ import annotations
 
 from vedcore.config import (
+    MAX_HEADS,
     MAX_LAYERS,
     Config,
     Size,
@@ -19,6 +20,7 @@ from vedcore.config import (
     settings,
     size,
     text,
+    width,
 )
 from vedcore.nn import ACTIVATIONS
 
@@ -30,9 +32,9 @@ class SwinSizes(Config):
     image_size: Size = size(224)
     patch_size: Size = size(4)
     num_channels: int = integer(3)
-    embed_dim: int = integer(96)
+    embed_dim: int = width(96)
     depths: tuple[int, ...] = integers((2, 2, 6, 2), at_most=MAX_LAYERS)
-    num_heads: tuple[int, ...] = integers((3, 6, 12, 24))
+    num_heads: tuple[int, ...] = integers((3, 6, 12, 24), at_most=MAX_HEADS)
     window_size: int = integer(7)
     mlp_ratio: float = number(4.0, above=0.0)
     qkv_bias: bool = flag(True)

@@ -5,7 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from vedcore.config import Config, TokenIds, flag, integer, layers, model_config, number, rate, text, token_ids
+from vedcore.config import (
+    Config,
+    TokenIds,
+    flag,
+    heads,
+    integer,
+    layers,
+    model_config,
+    number,
+    rate,
+    text,
+    token_ids,
+    width,
+)
 from vedcore.nn import ACTIVATIONS
 
 
@@ -18,9 +31,9 @@ class TrOCRConfig(Config):
     """
 
     vocab_size: int = integer(50265)
-    d_model: int = integer(1024)
+    d_model: int = width(1024)
     decoder_layers: int = layers(12)
-    decoder_attention_heads: int = integer(16)
+    decoder_attention_heads: int = heads(16)
     decoder_ffn_dim: int = integer(4096)
     activation_function: str = text("gelu", one_of=ACTIVATIONS)
     max_position_embeddings: int = integer(512)
