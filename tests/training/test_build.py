@@ -59,6 +59,20 @@ def test_generation_and_cutting_are_what_the_recipe_says():
         build_reader(changed(cut={"abov": 5.0}), 0)
 
 
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        ({"generation": {"foo": 1}}, r"^model\.generation: .*foo"),
+        ({"generation": {"max_length": -1}}, r"^model\.generation: .*max_length must be"),
+        ({"cut": {"above": "x"}}, r"^model\.cut: CutRule\.above must be"),
+        ({"cut": {"above": 10**400}}, r"^model\.cut: "),
+    ],
+)
+def test_what_is_wrong_with_a_table_of_the_model_begins_with_its_name(tables, message):
+    with pytest.raises(ConfigError, match=message):
+        build_reader(changed(**tables), 0)
+
+
 def test_the_weights_of_a_part_come_from_the_checkpoint_that_is_named(folder):
     source = build_reader(Parts(checkpoint=folder), 0)
     encoder = build_reader(changed(encoder=folder), 9)

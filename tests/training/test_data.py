@@ -2,6 +2,7 @@
 
 import pickle
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.training.tiny import TEXTS, Lines, draw, recipe, write_folder
-from vedcore.errors import ConfigError
-from vedcore.training import Fault, Folder, Problem, Sample, check_data
+from vedcore.errors import ConfigError, TrainingError
+from vedcore.training import Fault, Folder, Problem, Sample, check_data, open_data, train
 from vedcore.training.build import build_reader, label_writer
 from vedcore.training.data import (
     LARGEST_SHUFFLE,
@@ -23,6 +24,7 @@ from vedcore.training.data import (
     collate,
     order,
 )
+from vedcore.training.sets import CHECKED
 from vedcore.vision import Augmentation
 
 RECIPE = recipe()
@@ -106,7 +108,7 @@ def test_each_fault_of_a_label_file_is_found_before_training(fault, tmp_path, wr
             "'file_name', 'text'",
         ),
         ("labels.csv", "file;text\n0.png;one\n1.png;two\n", "'file;text'"),
-        ("labels.jsonl", "[1]\n", "none"),
+        ("labels.jsonl", "{}\n", "none"),
     ],
 )
 def test_a_label_file_of_other_columns_is_one_error(tmp_path, name, content, named):
@@ -117,6 +119,149 @@ def test_a_label_file_of_other_columns_is_one_error(tmp_path, name, content, nam
         ConfigError, match=f"{re.escape(name)}: needs 'file' and 'text' in each row.*it has {re.escape(named)}"
     ):
         Folder(folder)
+
+
+ROWS = {
+    "a loose comma": (
+        "csv",
+        "file,text\n0.png,Hello, world\n",
+        2,
+        "3 fields where the first line has 2; .*double quotes",
+    ),
+    "a missing field": ("csv", "file,text\n1.png,two\n\n0.png\n", 4, "1 fields where the first line has 2"),
+    "a quote without its end": ("csv", 'file,text\n1.png,two\n0.png,"one\n', 3, "unexpected end of data"),
+    "a quote that ends too early": ("csv", 'file,text\n0.png,"o"ne\n1.png,two\n', 2, "expected after"),
+    "a field of a megabyte": ("csv", f"file,text\n0.png,{'a' * 10**6}\n1.png,two\n", 2, "larger than field limit"),
+    "a key twice": ("jsonl", '{"file": "0.png", "text": "one", "text": "two"}\n', 1, "key 'text' appears twice"),
+    "depth": ("jsonl", '{"file": "0.png", "text": "one", "more": ' + "[" * 10**5 + "\n", 1, "not valid JSON"),
+    "no object": ("jsonl", "[1]\n", 1, "expected a JSON object, found list"),
+    "half a character in the text": ("jsonl", '{"file": "0.png", "text": "\\ud800"}\n', 1, r"'\\ud800' holds half of"),
+    "half a character in the name": ("jsonl", '{"file": "\\udc80", "text": "one"}\n', 1, r"'\\udc80' holds half of"),
+    "a name too long": ("jsonl", f'{{"file": "{"a" * 5000}", "text": "one"}}\n', 1, "File name too long"),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_a_row_that_can_be_taken_in_two_ways_or_in_none_is_a_bad_row(case, tmp_path):
+    form, content, line, message = ROWS[case]
+    folder = write_folder(tmp_path / "lines", texts=("one", "two"))
+    (folder / "labels.jsonl").unlink()
+    (folder / f"labels.{form}").write_text(content)
+    found = Folder(folder)
+    (bad,) = [problem for problem in found.problems if problem.fault == Fault.bad_row]
+    assert bad.source == f"{folder / 'labels'}.{form}:{line}"
+    assert re.search(message, bad.detail), bad.detail
+    assert len(str(bad).encode().splitlines()) == 1
+    assert [found[index].text for index in range(len(found))] == ["two"] * ("two\n" in content)
+
+
+@pytest.mark.parametrize("header", ["file,text,text", "file,file,text"])
+def test_a_csv_with_a_column_twice_is_one_error(header, tmp_path):
+    folder = write_folder(tmp_path / "lines", "csv", texts=("one",))
+    (folder / "labels.csv").write_text(f"{header}\n0.png,one,two\n")
+    with pytest.raises(ConfigError, match=r"labels\.csv: column '(file|text)' appears twice"):
+        Folder(folder)
+
+
+def test_columns_without_a_name_are_passed_over(tmp_path):
+    folder = write_folder(tmp_path / "lines", "csv", texts=("one",))
+    (folder / "labels.csv").write_text("file,text,,\n0.png,one,,\n")
+    assert Folder(folder)[0].text == "one"
+
+
+def test_a_problem_is_one_line_that_can_be_written_whatever_the_name_of_the_image(tmp_path):
+    folder = write_folder(tmp_path / "lines", "txt", texts=("one",))
+    (folder / "0.png").rename(folder / "a\nb\udce9.png")
+    (problem,) = Folder(folder).problems
+    assert str(problem).startswith(rf"{folder}/a\nb\udce9.png: no label (no a\nb\udce9.txt beside it)")
+
+
+def test_the_name_of_a_folder_that_is_too_long_is_a_config_error():
+    with pytest.raises(ConfigError, match=r"^a{200}: the folder cannot be read.*File name too long"):
+        Folder("a" * 5000)
+
+
+def test_a_text_that_the_tokenizer_cannot_take_is_a_problem(write):
+    problem = write("a\ud800", "x")
+    assert (problem.fault, str(problem).encode()[:1]) == (Fault.unwritable, b"x")
+
+
+class Broken(Lines):
+    """Eight lines, of which some are not what they should be."""
+
+    def __init__(self, *bad, problems=()):
+        self.bad = dict(enumerate(bad, 1))
+        self.problems = problems
+
+    def __getitem__(self, index):
+        bad = self.bad.get(index)
+        if isinstance(bad, BaseException):
+            raise bad
+        return bad or super().__getitem__(index)
+
+
+def test_an_index_of_a_data_set_without_a_sample_is_a_problem_that_names_both():
+    bad = Broken(
+        KeyError("gone"),
+        ConfigError("a folder is missing"),
+        ("image", "text"),
+        Sample(draw("x"), None, "line"),
+        Sample(draw("x"), "\ud800", "line"),
+        Sample(draw("x"), "x", 7),
+        SystemExit(0),
+    )
+    problems = check_data(RECIPE, open_data(RECIPE, bad, Path()))["train"]
+    assert {problem.fault for problem in problems} == {Fault.bad_sample}
+    assert [problem.source for problem in problems] == [f"data set 'train', index {index}" for index in range(1, 8)]
+    for problem, message in zip(
+        problems,
+        (
+            r"it raised: KeyError: 'gone', .*test_data\.py:\d+",
+            r"a folder is missing, .*test_data\.py:\d+",
+            "expected a Sample, found tuple",
+            "its text must be a string of whole characters, found 'None'",
+            r"its text must be .* found '\\ud800'",
+            "its source must be a string",
+            r"it ended the program: SystemExit\(0\)",
+        ),
+        strict=True,
+    ):
+        assert re.search(message, problem.detail), problem.detail
+    assert str(problems).encode()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sample_that_fails_while_training_stops_the_run_or_is_counted(workers, tmp_path):
+    class Late(Broken):
+        def __len__(self):
+            return CHECKED + 8
+
+        def __getitem__(self, index):
+            return super().__getitem__(index % 8) if index < CHECKED else {}[index]
+
+    plan = recipe(26, batch={"size": 8, "workers": workers}, evaluation={"data": "train", "lines": 208})
+    with pytest.raises(TrainingError, match=r"data set 'train', index 20\d: bad sample \(it raised: KeyError: 20\d"):
+        train(plan, tmp_path / "stopped", Late())
+    result = train(plan, tmp_path / "counted", Late(), skip_bad=True)
+    assert (result.ended, result.skipped, result.score.lines) == ("done", 8, CHECKED)
+    assert [problem.fault for problem in result.score.problems] == [Fault.bad_sample] * 8
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((line for line in ()), "object of type 'generator' has no len"),
+        (7, "object of type 'int' has no len"),
+        (type("Huge", (), {"__len__": lambda self: 10**30})(), "OverflowError"),
+        (type("Less", (), {"__len__": lambda self: -1})(), "should return >= 0"),
+        (type("Late", (), {"__len__": lambda self: 1 // 0})(), "ZeroDivisionError"),
+        (Broken(problems=7), "'int' object is not iterable"),
+        (Broken(problems=["x"]), "its problems must be a list of Problem"),
+    ],
+)
+def test_what_is_no_data_set_is_a_config_error(data, message):
+    with pytest.raises(ConfigError, match=f"^data set 'train': .*{message}"):
+        open_data(RECIPE, data, Path())
 
 
 def test_a_file_that_is_no_image_is_found_before_training(tmp_path, write):

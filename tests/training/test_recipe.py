@@ -1,12 +1,16 @@
 """Recipes: read strictly, and what each error says."""
 
 import json
+import sys
+from datetime import date
+from functools import reduce
 
 import pytest
 
 from tests.training.tiny import recipe
 from vedcore.errors import ConfigError
 from vedcore.training import Recipe
+from vedcore.training.recipe import Source
 from vedcore.training.schedule import learning_rate
 
 MODEL = {"checkpoint": "line-reader"}
@@ -33,6 +37,8 @@ def test_a_recipe_survives_json():
     assert Recipe.from_dict(json.loads(json.dumps(first.to_dict()))) == first
 
 
+NAN = float("nan")
+DEEP = {"a": reduce(lambda inner, _: [inner], range(100), 1)}
 WRONG = {
     "an unknown table": ({"optimiser": {}}, "Recipe has no field 'optimiser'; did you mean 'optimizer'"),
     "an unknown key": ({"batch": {"sise": 3}}, r"Batch has no field 'sise'; did you mean 'size'"),
@@ -53,6 +59,42 @@ WRONG = {
     "two models": ({"model": {**MODEL, "decoder": "b"}}, "takes no encoder and no decoder"),
     "a part that is a number": ({"model": {"encoder": 3}}, "encoder must be the name of a checkpoint or a table"),
     "data that is two things": ({"data": {"a": {"folder": "x", "source": "m:f"}}}, "either a folder or a source"),
+    "a pace that goes uphill": (
+        {"optimizer": {"pace": {"a": -1.0}}},
+        "Optimizer.pace must be finite numbers of at least 0",
+    ),
+    "a pace that is no number": ({"optimizer": {"pace": {"a": NAN}}}, "Optimizer.pace must be finite numbers"),
+    "a beta of one": ({"optimizer": {"beta2": 1.0}}, "Optimizer.beta2 must be a number of at least 0, below 1"),
+    "a cut that is no number": (
+        {"model": {**MODEL, "cut": {"above": NAN}}},
+        r"Parts\.cut\.above must be something that JSON can hold .*NaN",
+    ),
+    "a date": (
+        {"model": {"encoder": {"a": date(1, 1, 1)}}},
+        r"Parts\.encoder\.a must be something that JSON can hold .*date",
+    ),
+    "a depth": ({"model": {**MODEL, "generation": DEEP}}, r"Parts\.generation\.a must be something .*nested deeper"),
+    "options that are no number": (
+        {"data": {"a": {"source": "m:f", "options": {"a": NAN}}}},
+        r"Source\.options\.a must be something that JSON can hold",
+    ),
+    "a seed beyond 64 bits": ({"seed": 10**23}, "Recipe.seed must be an int from 0 to"),
+    "a batch for no memory": ({"batch": {"size": 10**7}}, "Batch.size must be an int from 1 to 65536"),
+    "passes without end": (
+        {"batch": {"accumulation": 10**12}},
+        "Batch.accumulation must be an int from 1",
+    ),
+    "workers without end": ({"batch": {"workers": 10**7}}, "Batch.workers must be an int from 0 to 1024"),
+    "lines without end": ({"evaluation": {"lines": 10**12}}, "Evaluation.lines must be an int from 0"),
+    "beams without end": (
+        {"evaluation": {"beams": 10**7}},
+        "beams times batch_size of an evaluation must be at most 65536",
+    ),
+    "readings without end": ({"evaluation": {"batch_size": 10**7}}, "Evaluation.batch_size must be an int from 1"),
+    "steps without end": ({"stages": [{"steps": 10**400}]}, "Stage.steps must be an int from 1"),
+    "minutes without end": ({"max_minutes": 1e308}, "Recipe.max_minutes must be a finite number above 0, at most"),
+    "a stage that is no list": ({"stages": {"steps": 3}}, "expected a list of tables"),
+    "a frozen part that is no list": ({"freeze": "encoder"}, "expected a list, got 'encoder' in Recipe.freeze"),
     "a source without a callable": ({"data": {"a": {"source": "module"}}}, "source must be module:callable"),
 }
 
@@ -67,9 +109,51 @@ def test_a_wrong_recipe_is_an_error_that_names_the_field(case):
 
 def test_a_file_that_is_no_toml_is_an_error(tmp_path):
     (tmp_path / "recipe.toml").write_text("a = = 3")
-    for name in ("recipe.toml", "absent.toml"):
+    (tmp_path / "deep.toml").write_text(f"a = {'[' * 10**5}")
+    for name in ("recipe.toml", "absent.toml", "deep.toml"):
         with pytest.raises(ConfigError, match=rf"{name}: not a recipe that can be read"):
             Recipe.from_toml(tmp_path / name)
+
+
+SOURCES = {
+    "a module that is not there": (
+        "absent_lines:f",
+        "",
+        "No module named 'absent_lines'; it must be importable, or lie",
+    ),
+    "a relative module": ("..:x", "", "TypeError: the 'package' argument is required"),
+    "a callable that is not there": ("MODULE:f", "", "has no attribute 'f'; it must be importable"),
+    "a module that cannot be parsed": ("MODULE:f", "def f(:", "it raised: SyntaxError"),
+    "a module that raises": ("MODULE:f", "1 / 0", "it raised: ZeroDivisionError: division by zero"),
+    "a module that is a script": ("MODULE:f", "import sys; sys.exit()", r"it ended the program: SystemExit\(\)"),
+    "what is not callable": ("MODULE:f", "f = 3", "it raised: TypeError: 'int' object is not callable"),
+    "other options": ("MODULE:f", "def f(size): ...", "it raised: TypeError: .*unexpected keyword argument 'length'"),
+    "a callable that raises": ("MODULE:f", "def f(length): raise OSError('a\\nb')", "it raised: OSError: a b$"),
+    "an error of ours": (
+        "MODULE:f",
+        "from vedcore.training import Folder\ndef f(length): return Folder('absent')",
+        "absent: no such folder",
+    ),
+    "what has no length": (
+        "MODULE:f",
+        "def f(length): yield",
+        "not a data set, .* object of type 'generator' has no len",
+    ),
+    "nothing": ("MODULE:f", "def f(length): ...", "object of type 'NoneType' has no len"),
+}
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_whatever_a_source_raises_is_a_config_error_that_names_it(case, tmp_path, monkeypatch):
+    name, code, message = SOURCES[case]
+    module = f"lines_{list(SOURCES).index(case)}"
+    (tmp_path / f"{module}.py").write_text(code)
+    monkeypatch.setattr("sys.path", [*sys.path])
+    source = Source(source=name.replace("MODULE", module), options={"length": 3})
+    with pytest.raises(ConfigError, match=message) as raised:
+        source.open(tmp_path)
+    assert str(raised.value).startswith(f"source {source.source!r}: ")
+    assert raised.value.__cause__ is not None
 
 
 def test_the_learning_rate_warms_up_then_falls():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,10 +26,12 @@ def build_reader(parts: Parts, seed: int) -> Reader:
     reader = _composed(parts, seed) if parts.checkpoint is None else _continued(parts, seed)
     model = reader.model
     if parts.generation:
-        model.generation_config = model.generation_config.with_fields(**parts.generation)
+        with _table("model.generation"):
+            model.generation_config = model.generation_config.with_fields(**parts.generation)
     model.generation_config = model.generation_config.filling(model.decoder.max_positions)
     if parts.cut:
-        reader.cut_rule = _cut_rule(parts.cut)
+        with _table("model.cut"):
+            reader.cut_rule = CutRule(**parts.cut)
     if reader.processor.image_processor.output_size is None:
         raise ConfigError(
             "the image processor gives images of unequal sizes, which make no batch: set its size to height and width"
@@ -95,8 +99,10 @@ def _image_processor(given: str | dict[str, Any]) -> ImageProcessor:
     return ImageProcessor.from_dict(given, "model.image_processor")
 
 
-def _cut_rule(fields: dict[str, Any]) -> CutRule:
+@contextmanager
+def _table(name: str) -> Iterator[None]:
+    """A table of the recipe becomes an object: its name stands in front of what is wrong with it."""
     try:
-        return CutRule(**fields)
-    except TypeError as cause:
-        raise ConfigError(f"model.cut: {cause}") from cause
+        yield
+    except (ConfigError, TypeError, OverflowError) as cause:  # a name that is no field; an int that is no float
+        raise ConfigError(f"{name}: {cause}") from cause

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Callable, Iterator, Sequence
+import re
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -22,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vedcore.errors import ConfigError, ImageError
+from vedcore.errors import ConfigError, ImageError, TokenizerError, TrainingError, VedcoreError, foreign
+from vedcore.files import parse_json
 from vedcore.loss import IGNORED
 from vedcore.vision import ImageSource, load_image
 
@@ -39,6 +42,10 @@ class Sample:
     image: ImageSource
     text: str
     source: str
+
+
+Row = dict[str, Any] | str
+"""A row of a label file by its columns, or what is wrong with it."""
 
 
 class Dataset(Protocol):
@@ -58,20 +65,37 @@ class Fault(StrEnum):
     empty_label = "empty label"
     two_labels = "two labels"
     bad_row = "bad row"
+    bad_sample = "bad sample"
     unwritable = "unwritable character"
     too_long = "label too long"
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is wrong with a sample. detail says what was found, and where."""
+    """What is wrong with a sample. detail says what was found, and where. As a string it is one line that can be written
+    anywhere: what has no glyph is escaped.
+    """
 
     fault: Fault
     source: str
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.source}: {self.fault} ({self.detail})"
+        return _printable(f"{self.source}: {self.fault} ({self.detail})")
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+_HALVES = re.compile("[\ud800-\udfff]")
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it is a string that can be written: JSON and file names have halves of characters (lone surrogates)."""
+    return isinstance(value, str) and not _HALVES.search(value)
 
 
 class Folder:
@@ -85,14 +109,9 @@ class Folder:
         self.path = Path(path)
         self.problems: list[Problem] = []
         self._rows: list[tuple[Path, str]] = []
-        if not self.path.is_dir():
-            raise ConfigError(f"{self.path}: no such folder; data is a folder of images with their labels")
-        found = [name for name in LABEL_FILES if (self.path / name).is_file()]
-        if len(found) > 1:
-            raise ConfigError(f"{self.path}: {' and '.join(found)} are both there; keep the one that is meant")
-        texts = self._listed(self.path / found[0]) if found else self._beside()
-        for file, text in texts.items():
-            self._add(file, text)
+        shown = _printable(str(path))[:200]  # of a name that may be longer than any name is
+        with foreign(ConfigError, f"{shown}: the folder cannot be read"):
+            self._look_through()
         if not self._rows and not self.problems:
             raise ConfigError(
                 f"{self.path}: no labelled images; expected {' or '.join(LABEL_FILES)}, or a .txt beside each image"
@@ -104,6 +123,16 @@ class Folder:
     def __getitem__(self, index: int) -> Sample:
         path, text = self._rows[index]
         return Sample(path, text, str(path))
+
+    def _look_through(self) -> None:
+        if not self.path.is_dir():
+            raise ConfigError(f"{self.path}: no such folder; data is a folder of images with their labels")
+        found = [name for name in LABEL_FILES if (self.path / name).is_file()]
+        if len(found) > 1:
+            raise ConfigError(f"{self.path}: {' and '.join(found)} are both there; keep the one that is meant")
+        texts = self._listed(self.path / found[0]) if found else self._beside()
+        for file, text in texts.items():
+            self._add(file, text)
 
     def _add(self, file: str, text: str) -> None:
         path = self.path / file
@@ -143,18 +172,12 @@ class Folder:
         """The texts of a label file, by image."""
         rows = _jsonl_rows if path.suffix == ".jsonl" else _csv_rows
         texts: dict[str, list[str]] = {}
-        found = list(rows(_read(path)))
-        if found and not any(row.keys() >= {"file", "text"} for _, row in found):
-            named = ", ".join(repr(name) for name in found[0][1]) or "none"
-            raise ConfigError(
-                f"{path}: needs 'file' and 'text' in each row, separated by commas in a CSV; it has {named}"
-            )
-        for number, row in found:
-            file, text = row.get("file"), row.get("text")
-            if not isinstance(file, str) or not isinstance(text, str):
-                self._refuse(Fault.bad_row, f"{path}:{number}", "expected file and text, both strings")
+        for number, row in rows(path):
+            wrong = self._wrong_with(row)
+            if wrong or isinstance(row, str):
+                self._refuse(Fault.bad_row, f"{path}:{number}", wrong)
             else:
-                texts.setdefault(Path(file).as_posix(), []).append(text)
+                texts.setdefault(Path(row["file"]).as_posix(), []).append(row["text"])
         for file, several in texts.items():
             if len(several) > 1:
                 shown = ", ".join(repr(text[:40]) for text in several[:3])
@@ -164,6 +187,21 @@ class Folder:
                 self._refuse(Fault.no_label, str(image), f"not in {path.name}")
         return {file: several[0] for file, several in texts.items() if len(several) == 1}
 
+    def _wrong_with(self, row: Row) -> str:
+        """Why a row is no label; an empty text if it is one."""
+        if isinstance(row, str):
+            return row
+        for value in (row.get("file"), row.get("text")):
+            if not isinstance(value, str):
+                return "expected file and text, both strings"
+            if not _is_text(value):
+                return f"{value[:40]!r} holds half of a character (a lone surrogate)"
+        try:
+            (self.path / row["file"]).is_file()
+        except OSError as cause:
+            return f"no file can be looked for by the name {row['file'][:40]!r} ({cause.strerror})"
+        return ""
+
 
 def _read(path: Path) -> str:
     try:
@@ -172,21 +210,142 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path}: labels must be text in UTF-8 ({cause})") from cause
 
 
-def _jsonl_rows(content: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(content.split("\n"), 1):
-        if not line.strip():
-            continue
+def _jsonl_rows(path: Path) -> list[tuple[int, Row]]:
+    lines = enumerate(_read(path).split("\n"), 1)
+    found = [(number, _jsonl_row(line)) for number, line in lines if line.strip()]
+    rows = [row for _, row in found if isinstance(row, dict)]
+    if rows and not any(row.keys() >= {"file", "text"} for row in rows):
+        raise _other_columns(path, rows[0])
+    return found
+
+
+def _jsonl_row(line: str) -> Row:
+    try:
+        return parse_json(line.encode(), "the line")
+    except ConfigError as error:
+        return str(error)
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, Row]]:
+    rows = _csv_fields(_read(path))
+    number, columns = next(rows, (1, []))
+    if isinstance(columns, str):
+        raise ConfigError(f"{path}:{number}: {columns}")
+    if columns and not {"file", "text"} <= set(columns):
+        raise _other_columns(path, columns)
+    if twice := [name for name in columns if name and columns.count(name) > 1]:
+        raise ConfigError(f"{path}: column {twice[0]!r} appears twice; keep the one that is meant")
+    for number, fields in rows:
+        if isinstance(fields, str):
+            yield number, fields
+        elif len(fields) != len(columns):
+            counts = f"{len(fields)} fields where the first line has {len(columns)}"
+            yield number, f"{counts}; a text with a comma is to stand in double quotes"
+        else:
+            yield number, dict(zip(columns, fields, strict=True))
+
+
+def _csv_fields(content: str) -> Iterator[tuple[int, list[str] | str]]:
+    """The rows that are not empty, each with the number of its first line; or why it is none."""
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    while True:
+        number = reader.line_num + 1
         try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        yield number, row if isinstance(row, dict) else {}
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as cause:  # the reader goes on with the line that follows
+            yield number, f"{cause}; a text in double quotes ends with one, and those inside it are doubled"
+            continue
+        if fields:
+            yield number, fields
 
 
-def _csv_rows(content: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(content, newline=""))
-    for row in reader:
-        yield reader.line_num, row
+def _other_columns(path: Path, names: Iterable[str]) -> ConfigError:
+    named = ", ".join(map(repr, names)) or "none"
+    return ConfigError(f"{path}: needs 'file' and 'text' in each row, separated by commas in a CSV; it has {named}")
+
+
+# Data that somebody's code makes.
+
+
+class BadSample(TrainingError):
+    """At an index there is no sample, but its ``problem``."""
+
+    @property
+    def problem(self) -> Problem:
+        """What is there."""
+        problem: Problem = self.args[0]
+        return problem
+
+
+class Guarded:
+    """A data set that is somebody's code, as one that raises nothing but what vedcore raises, and says who.
+
+    name: what to call it. Raises ConfigError where ``data`` has no usable length, BadSample at an index where it raises
+    or gives anything but a Sample.
+    """
+
+    def __init__(self, data: Any, name: str) -> None:
+        self.data, self.name = data, name
+        with named(name), foreign(ConfigError, "not a data set, which has len() and a Sample by each index"):
+            self._length = len(data)
+            self.problems = list(getattr(data, "problems", ()))
+        if not all(isinstance(problem, Problem) for problem in self.problems):
+            raise ConfigError(f"{name}: its problems must be a list of Problem, got {str(self.problems)[:80]}")
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, index: int) -> Sample:
+        try:
+            with _raised_as(TrainingError):
+                sample = self.data[index]
+        except VedcoreError as error:
+            raise self._bad(index, f"{error}, {_place(error)}") from error
+        if not isinstance(sample, Sample):
+            raise self._bad(index, f"expected a Sample, found {type(sample).__name__}")
+        for field in ("text", "source"):
+            if not _is_text(value := getattr(sample, field)):
+                raise self._bad(index, f"its {field} must be a string of whole characters, found {str(value)[:60]!r}")
+        return sample
+
+    def _bad(self, index: int, detail: str) -> BadSample:
+        return BadSample(Problem(Fault.bad_sample, f"{self.name}, index {index}", detail))
+
+
+@contextmanager
+def named(name: str) -> Iterator[None]:
+    """Turn whatever somebody's code raises into a ConfigError that begins with the ``name`` of that code."""
+    try:
+        with _raised_as(ConfigError):
+            yield
+    except VedcoreError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+@contextmanager
+def _raised_as(error: type[VedcoreError]) -> Iterator[None]:
+    """As ``foreign``; but a module that is a script as well must not end the run, as if all was done."""
+    try:
+        with foreign(error, "it raised"):
+            yield
+    except SystemExit as cause:
+        raise error(f"it ended the program: SystemExit({cause})") from cause
+
+
+def _place(error: BaseException) -> str:
+    """Where it was raised: of a worker process no more than this comes to be known."""
+    last = traceback.extract_tb((error.__cause__ or error).__traceback__)[-1]
+    return f"{last.filename}:{last.lineno}"
+
+
+def sample_at(data: Dataset, index: int) -> Sample | Problem:
+    """``data[index]``, or what is there instead."""
+    try:
+        return data[index]
+    except BadSample as error:
+        return error.problem
 
 
 # What is wrong.
@@ -207,6 +366,12 @@ class Writer:
 
     def __call__(self, text: str, source: str) -> list[int] | Problem:
         """The ids of ``text``."""
+        try:
+            return self._ids(text, source)
+        except TokenizerError as error:
+            return Problem(Fault.unwritable, source, str(error))
+
+    def _ids(self, text: str, source: str) -> list[int] | Problem:
         if not text.strip():
             return Problem(Fault.empty_label, source, "nothing to learn")
         if lost := sorted({character for character in text if self._lost(character)}):
@@ -234,15 +399,18 @@ def check(data: Dataset, write: Writer, *, most: int | None = None) -> tuple[lis
     problems = list(getattr(data, "problems", ()))
     good: list[int] = []
     for index in range(len(data) if most is None else min(most, len(data))):
-        sample = data[index]
-        found = write(sample.text, sample.source)
-        if not isinstance(found, Problem):
-            found = _image_problem(sample) or found
-        if isinstance(found, Problem):
-            problems.append(found)
-        else:
+        sample = sample_at(data, index)
+        problem = sample if isinstance(sample, Problem) else _problem_of(sample, write)
+        if problem is None:
             good.append(index)
+        else:
+            problems.append(problem)
     return problems, good
+
+
+def _problem_of(sample: Sample, write: Writer) -> Problem | None:
+    found = write(sample.text, sample.source)
+    return found if isinstance(found, Problem) else _image_problem(sample)
 
 
 def _image_problem(sample: Sample) -> Problem | None:
@@ -264,6 +432,32 @@ class Chosen:
 
     def __getitem__(self, index: int) -> Sample:
         return self.data[self.indices[index]]
+
+
+class Given:
+    """The samples that ``data`` gives when it is first asked; what it gives instead of others is in ``problems``.
+
+    So an evaluation counts them, as it does images that cannot be read, and goes on.
+    """
+
+    def __init__(self, data: Dataset) -> None:
+        self.data = data
+
+    @cached_property
+    def _indices(self) -> tuple[list[int], list[Problem]]:
+        problems = {i: found for i in range(len(self.data)) if isinstance(found := sample_at(self.data, i), Problem)}
+        return [index for index in range(len(self.data)) if index not in problems], list(problems.values())
+
+    @property
+    def problems(self) -> list[Problem]:
+        """One for each sample that is not given."""
+        return self._indices[1]
+
+    def __len__(self) -> int:
+        return len(self._indices[0])
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.data[self._indices[0][index]]
 
 
 # In what order, and as what a model takes.
@@ -341,7 +535,9 @@ class Examples:
 
     def __getitem__(self, key: tuple[int, int]) -> Example | Problem:
         index, place = key
-        sample = self.data[index]
+        sample = sample_at(self.data, index)
+        if isinstance(sample, Problem):
+            return sample
         ids = self.write(sample.text, sample.source)
         if isinstance(ids, Problem):
             return ids

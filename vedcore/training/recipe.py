@@ -7,22 +7,77 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import attrs
 
-from vedcore.config import flag, from_dict, integer, number, rate, strict, text
+from vedcore.config import as_float, as_tuple, flag, from_dict, integer, number, rate, strict, text
 from vedcore.errors import ConfigError
-from vedcore.training.data import Dataset, Folder
+from vedcore.files import parse_json
+from vedcore.training.data import Dataset, Folder, Guarded, named
 from vedcore.vision import Augmentation
 
 TRAIN = "train"
 """The name of the data set that a stage learns from where the recipe names none: DATA of the command."""
+
+# More than any run has; each would take memory, or days, before anything else refused it.
+MOST_IMAGES = 2**16
+MOST_WORKERS = 2**10
+MOST_LINES = 2**20
+MOST_STEPS = 2**40
+MOST_MINUTES = 1e9
+
+
+def _checked(accepts: Callable[[Any], bool], wanted: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if not accepts(value):
+            raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r}")
+
+    return check
+
+
+def _beta(default: float) -> Any:
+    """A float field from 0 to below 1: how much of a running mean a step keeps."""
+    check = _checked(lambda v: type(v) is float and 0 <= v < 1, "a number of at least 0, below 1")
+    return attrs.field(default=default, converter=as_float, validator=check)
+
+
+def _paces() -> Any:
+    def are_factors(value: Any) -> bool:
+        return isinstance(value, dict) and all(type(v) is float and 0 <= v < math.inf for v in value.values())
+
+    return attrs.field(
+        factory=dict, validator=_checked(are_factors, "finite numbers of at least 0 by part of the model")
+    )
+
+
+def _patterns() -> Any:
+    def are_names(value: Any) -> bool:
+        return isinstance(value, tuple) and all(type(pattern) is str for pattern in value)
+
+    return attrs.field(default=(), converter=as_tuple, validator=_checked(are_names, "a list of names of parameters"))
+
+
+def _writable(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """A table goes into the run's recipe.json: no date, no NaN, no depth that a file of JSON is refused for."""
+    where = f"{type(instance).__name__}.{attribute.name}"
+    if not isinstance(value, dict):
+        raise ConfigError(f"{where} must be a table, got {value!r}")
+    for name, item in value.items():
+        try:
+            parse_json(json.dumps({name: item}).encode(), "it")
+        except (ConfigError, TypeError, ValueError, RecursionError) as cause:
+            raise ConfigError(f"{where}.{name} must be something that JSON can hold ({cause})") from cause
+
+
+def _table() -> Any:
+    return attrs.field(factory=dict, validator=_writable)
 
 
 def _source(what: str) -> Any:
@@ -31,6 +86,8 @@ def _source(what: str) -> Any:
     def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value is not None and not isinstance(value, str | dict):
             raise ConfigError(f"{attribute.name} must be the name of a checkpoint or a table of {what}, got {value!r}")
+        if isinstance(value, dict):
+            _writable(instance, attribute, value)
 
     return attrs.field(default=None, validator=check)
 
@@ -51,8 +108,8 @@ class Parts:
     tokenizer: str | None = text(None)
     image_processor: Any = _source("the fields of its config")
     adapter: str = text("linear")
-    generation: dict[str, Any] = attrs.field(factory=dict)
-    cut: dict[str, Any] = attrs.field(factory=dict)
+    generation: dict[str, Any] = _table()
+    cut: dict[str, Any] = _table()
 
     def __attrs_post_init__(self) -> None:
         given = [n for n in ("encoder", "decoder", "tokenizer", "image_processor") if getattr(self, n) is not None]
@@ -74,7 +131,7 @@ class Source:
 
     folder: str | None = text(None)
     source: str | None = text(None)
-    options: dict[str, Any] = attrs.field(factory=dict)
+    options: dict[str, Any] = _table()
 
     def __attrs_post_init__(self) -> None:
         if (self.folder is None) == (self.source is None):
@@ -83,18 +140,22 @@ class Source:
             raise ConfigError(f"source must be module:callable, got {self.source!r}")
 
     def open(self, beside: Path) -> Dataset:
-        """The data set; ``beside`` is the folder of the recipe, from which relative paths start."""
+        """The data set; ``beside`` is the folder of the recipe, from which relative paths start.
+
+        ConfigError for what cannot be read, and for whatever the source raises.
+        """
         if self.folder is not None:
             return Folder(beside / self.folder)
         module_name, _, name = str(self.source).partition(":")
         if str(beside) not in sys.path:  # for worker processes too, so it stays
             sys.path.insert(0, str(beside))
-        try:
-            make = getattr(importlib.import_module(module_name), name)
-        except (ImportError, AttributeError) as cause:
-            raise ConfigError(f"source {self.source!r}: {cause}; it must be importable, or lie in {beside}") from cause
-        dataset: Dataset = make(**self.options)
-        return dataset
+        with named(f"source {self.source!r}"):
+            try:
+                make = getattr(importlib.import_module(module_name), name)
+            except (ImportError, AttributeError) as cause:
+                raise ConfigError(f"{cause}; it must be importable, or lie in {beside}") from cause
+            dataset = make(**self.options)
+        return dataset if isinstance(dataset, Folder) else Guarded(dataset, f"source {self.source!r}")
 
 
 @strict
@@ -106,10 +167,10 @@ class Stage:
     """
 
     data: str = text(TRAIN)
-    steps: int | None = integer(None)
-    minutes: float | None = number(None, above=0)
+    steps: int | None = integer(None, at_most=MOST_STEPS)
+    minutes: float | None = number(None, above=0, at_most=MOST_MINUTES)
     lr: float = number(1e-4, above=0)
-    warmup: int = integer(0, at_least=0)
+    warmup: int = integer(0, at_least=0, at_most=MOST_STEPS)
     schedule: str = text("cosine", one_of=("constant", "cosine", "linear"))
     end: float = rate(0.0)
 
@@ -124,9 +185,9 @@ class Batch:
     that prepare images, 0 for none. What is learned does not depend on their number.
     """
 
-    size: int = integer(32)
-    accumulation: int = integer(1)
-    workers: int = integer(2, at_least=0)
+    size: int = integer(32, at_most=MOST_IMAGES)
+    accumulation: int = integer(1, at_most=MOST_IMAGES)
+    workers: int = integer(2, at_least=0, at_most=MOST_WORKERS)
 
 
 @strict
@@ -135,12 +196,12 @@ class Optimizer:
     names, or ``new`` for what starts random), by how much its learning rate differs: ``{ "decoder.cross" = 10.0 }``.
     """
 
-    beta1: float = rate(0.9)
-    beta2: float = rate(0.999)
+    beta1: float = _beta(0.9)
+    beta2: float = _beta(0.999)
     eps: float = number(1e-8, above=0)
     weight_decay: float = number(0.01, above=-1e-9)
     clip: float = number(1.0, above=-1e-9)
-    pace: dict[str, float] = attrs.field(factory=dict)
+    pace: dict[str, float] = _paces()
 
 
 @strict
@@ -164,10 +225,17 @@ class Evaluation:
 
     data: str | None = text(None)
     every: int = integer(500)
-    lines: int = integer(200, at_least=0)
+    lines: int = integer(200, at_least=0, at_most=MOST_LINES)
     beams: int = integer(1)
-    batch_size: int = integer(64)
-    worst: int = integer(20, at_least=0)
+    batch_size: int = integer(64, at_most=MOST_IMAGES)
+    worst: int = integer(20, at_least=0, at_most=MOST_LINES)
+
+    def __attrs_post_init__(self) -> None:
+        if self.beams * self.batch_size > MOST_IMAGES:
+            raise ConfigError(
+                f"beams times batch_size of an evaluation must be at most {MOST_IMAGES}, got {self.beams} and "
+                f"{self.batch_size}"
+            )
 
 
 @strict
@@ -199,11 +267,11 @@ class Recipe:
     augmentation: Augmentation = attrs.field(factory=Augmentation)
     evaluation: Evaluation = attrs.field(factory=Evaluation)
     checkpoints: Checkpoints = attrs.field(factory=Checkpoints)
-    seed: int = integer(0, at_least=0)
+    seed: int = integer(0, at_least=0, at_most=2**63 - 1)
     precision: str = text("float32", one_of=("float32", "bfloat16", "float16"))
     gradient_checkpointing: bool = flag(False)
-    freeze: tuple[str, ...] = ()
-    max_minutes: float | None = number(None, above=0)
+    freeze: tuple[str, ...] = _patterns()
+    max_minutes: float | None = number(None, above=0, at_most=MOST_MINUTES)
     log: int = integer(10)
 
     def __attrs_post_init__(self) -> None:
@@ -224,7 +292,7 @@ class Recipe:
         """The recipe in a file. ConfigError: the file, the field, what it must be and what was found."""
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as cause:
+        except (OSError, ValueError, RecursionError) as cause:  # the last of tables within tables
             raise ConfigError(f"{path}: not a recipe that can be read ({cause})") from cause
         return cls.from_dict(data, str(path))
 

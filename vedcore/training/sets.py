@@ -9,7 +9,7 @@ from pathlib import Path
 from vedcore.errors import ConfigError, TrainingError
 from vedcore.reader import Reader
 from vedcore.training.build import build_reader, label_writer
-from vedcore.training.data import LARGEST_SHUFFLE, Chosen, Dataset, Folder, Problem, check, order
+from vedcore.training.data import LARGEST_SHUFFLE, Chosen, Dataset, Folder, Given, Guarded, Problem, check, order
 from vedcore.training.recipe import TRAIN, Recipe
 
 CHECKED = 200
@@ -19,10 +19,14 @@ _HELD_OUT = 2**32 - 1
 
 
 def open_data(recipe: Recipe, data: Dataset | str | os.PathLike[str] | None, beside: Path) -> dict[str, Dataset]:
-    """The data sets of a run by name. ConfigError for one that is named and not there, and for one that is empty."""
+    """The data sets of a run by name.
+
+    Raises ConfigError for one that is named and not there, for one that is empty, and for whatever a source raises.
+    """
     opened: dict[str, Dataset] = {name: source.open(beside) for name, source in recipe.data.items()}
     if data is not None:
-        opened[TRAIN] = Folder(os.fspath(data)) if isinstance(data, str | os.PathLike) else data
+        found = Folder(os.fspath(data)) if isinstance(data, str | os.PathLike) else data
+        opened[TRAIN] = found if isinstance(found, Folder) else Guarded(found, f"data set {TRAIN!r}")
     used = {stage.data for stage in recipe.stages} | {recipe.evaluation.data or recipe.stages[0].data}
     for name in sorted(used):
         if name not in opened:
@@ -61,10 +65,10 @@ def usable_data(
             "mend them (vedcore train --check lists all), or leave them out with --skip-bad (skip_bad=True)"
         )
     usable: dict[str, Dataset] = {}
-    for name, (_, good) in found.items():
+    for name, (several, good) in found.items():
         dataset = datasets[name]
         if not good:
-            raise TrainingError(f"data set {name!r}: none of its samples can be used, first {problems[0]}")
+            raise TrainingError(f"data set {name!r}: none of its samples can be used, first {several[0]}")
         usable[name] = Chosen(dataset, good) if isinstance(dataset, Folder) and len(good) < len(dataset) else dataset
     return usable, problems
 
@@ -77,7 +81,7 @@ def split_data(recipe: Recipe, datasets: dict[str, Dataset]) -> tuple[dict[str, 
     if name is not None:
         dataset = datasets[name]
         wanted = min(wanted, len(dataset))
-        return datasets, Chosen(dataset, order(len(dataset), (recipe.seed, _HELD_OUT), 0, wanted))
+        return datasets, Given(Chosen(dataset, order(len(dataset), (recipe.seed, _HELD_OUT), 0, wanted)))
     name = recipe.stages[0].data
     dataset = datasets[name]
     length, apart = len(dataset), min(wanted, len(dataset) // 10)
@@ -87,4 +91,4 @@ def split_data(recipe: Recipe, datasets: dict[str, Dataset]) -> tuple[dict[str, 
             "evaluation.lines = 0"
         )
     indices = range(length) if length > LARGEST_SHUFFLE else order(length, (recipe.seed, _HELD_OUT), 0, length)
-    return {**datasets, name: Chosen(dataset, indices[apart:])}, Chosen(dataset, indices[:apart])
+    return {**datasets, name: Chosen(dataset, indices[apart:])}, Given(Chosen(dataset, indices[:apart]))
