@@ -113,7 +113,9 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
     Raises SaveError, with ``folder`` untouched; so for the working directory and what holds it, which cannot be exchanged
     under a process that stands in it.
     """
-    target = Path(os.path.realpath(folder))  # what a link leads to is replaced, and not the link
+    # None, or a name with a zero byte in it, is no OSError.
+    with foreign(SaveError, f"{str(folder)[:200]!r}: not saved, for no folder can have that name"):
+        target = Path(os.path.realpath(folder))  # what a link leads to is replaced, and not the link
     stage = target.parent / f".{target.name}.tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}"
     try:
         if target.exists() and not target.is_dir():

@@ -14,12 +14,14 @@ from vedcore.errors import InputError
 
 
 def check_tensors(device: torch.device, **given: Any) -> None:
-    """InputError unless all that is ``given`` (None is not) are tensors on ``device``, the model's."""
+    """InputError unless all that is ``given`` (None is not) are dense tensors on ``device``, the model's."""
     for name, tensor in given.items():
         if tensor is None:
             continue
         if not isinstance(tensor, Tensor):
             raise InputError(f"{name} must be a tensor, got {type(tensor).__name__}")
+        if tensor.layout != torch.strided:
+            raise InputError(f"{name} is a tensor of {tensor.layout}; pass a dense one: .to_dense()")
         if tensor.device != device:
             raise InputError(
                 f"{name}: on {tensor.device}, but the model is on {device}; bring both to one device with .to(...)"

@@ -34,7 +34,7 @@ from vedcore.compose import (
     split,
     stored_checksums,
 )
-from vedcore.errors import ConfigError, InputError, SaveError, foreign
+from vedcore.errors import ConfigError, InputError, foreign
 from vedcore.files import staged, write_json
 from vedcore.generation import (
     OUTPUTS,
@@ -78,14 +78,6 @@ def _check_place(dtype: torch.dtype | None, device: torch.device | str | None) -
     check_dtype(dtype)
     with foreign(ConfigError, f"device={device!r} cannot be used here; pass device='cpu', or leave it out"):
         torch.empty(0, device=device)
-
-
-def _check_dense(device: torch.device, **given: Any) -> None:
-    """InputError unless all that is ``given`` (None is not) are dense tensors on ``device``."""
-    check_tensors(device, **given)
-    for name, tensor in given.items():
-        if tensor is not None and tensor.layout != torch.strided:
-            raise InputError(f"{name} is a tensor of {tensor.layout}; pass a dense one: .to_dense()")
 
 
 class VisionEncoderDecoderModel(nn.Module):
@@ -325,11 +317,7 @@ class VisionEncoderDecoderModel(nn.Module):
             config = ours_alone(config)
         ids = {name: getattr(self.config, name) for name in ID_NAMES if getattr(self.generation_config, name) is None}
         untrained = {name: self._first_values[name] for name in self.untrained}
-        # Names that no file system takes (None, a zero byte) are no OSError.
-        with (
-            foreign(SaveError, f"{str(folder)!r}: not saved"),
-            staged(folder, replaces=(*WEIGHT_FILES, OWN_FILE)) as stage,
-        ):
+        with staged(folder, replaces=(*WEIGHT_FILES, OWN_FILE)) as stage:
             ours = {name: value for name, value in own_settings(Path(folder)).items() if name != "untrained"}
             ours |= {"untrained": untrained} if untrained else {}
             if ours:
@@ -358,7 +346,7 @@ class VisionEncoderDecoderModel(nn.Module):
         trace: Any = None,
     ) -> EncoderOutput:
         """(B, C, height, width) -> the encoder's states (B, S, D), before the bridge."""
-        _check_dense(self.device, pixel_values=pixel_values, pixel_mask=pixel_mask)
+        check_tensors(self.device, pixel_values=pixel_values, pixel_mask=pixel_mask)
         if pixel_values.shape[:1] == (0,):
             raise InputError("pixel_values holds no images")
         output: EncoderOutput = self.encoder(
@@ -372,7 +360,7 @@ class VisionEncoderDecoderModel(nn.Module):
     def remember(self, output: EncoderOutput) -> Memory:
         """The keys and values of all cross-attentions, computed once an image."""
         weight = next(self.decoder.parameters())
-        _check_dense(weight.device, encoder_outputs=output.states, **{"the mask of encoder_outputs": output.mask})
+        check_tensors(weight.device, encoder_outputs=output.states, **{"the mask of encoder_outputs": output.mask})
         differ = weight.is_floating_point() and output.states.dtype != weight.dtype
         if differ and not torch.is_autocast_enabled(weight.device.type):
             raise InputError(
@@ -423,7 +411,7 @@ class VisionEncoderDecoderModel(nn.Module):
             *(("self", "cross") if output_attentions else ()),
         )
         encoder_trace, decoder_trace = (Recorder(*kinds) if kinds else None for _ in range(2))
-        _check_dense(
+        check_tensors(
             self.device,
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
@@ -611,7 +599,7 @@ class VisionEncoderDecoderModel(nn.Module):
         **given: Any,
     ) -> tuple[Task, Recorder | None]:
         """What is to be written of these images, encoded by ``of_pixels`` too or already, and what the encoder showed."""
-        _check_dense(self.device, decoder_input_ids=decoder_input_ids, decoder_attention_mask=decoder_attention_mask)
+        check_tensors(self.device, decoder_input_ids=decoder_input_ids, decoder_attention_mask=decoder_attention_mask)
         self._warn_if_untrained()
         kinds = (
             *(("hidden",) if config.output_hidden_states else ()),
@@ -623,7 +611,7 @@ class VisionEncoderDecoderModel(nn.Module):
             if encoder_outputs is not None:
                 encoded = encoder_output(encoder_outputs)
             elif pixel_values is not None:
-                _check_dense(self.device, pixel_values=pixel_values, pixel_mask=of_pixels["pixel_mask"])
+                check_tensors(self.device, pixel_values=pixel_values, pixel_mask=of_pixels["pixel_mask"])
                 encoded = encode_in_pieces(model.encode, pixel_values, trace=trace, **of_pixels)
             else:
                 raise InputError("generation needs pixel_values or encoder_outputs")

@@ -13,7 +13,7 @@ from torch import nn
 
 from vedcore.checkpoint import WEIGHT_FILES, Section, load_sections, save_sections, write_tensors
 from vedcore.config import Config, Heads
-from vedcore.errors import CheckpointNotFound, ConfigError, SaveError, foreign
+from vedcore.errors import CheckpointNotFound, ConfigError, foreign
 from vedcore.files import staged, write_json
 from vedcore.keymap import KeyMap
 from vedcore.nn.attention import CrossAttention, SelfAttention, heads_without
@@ -112,8 +112,7 @@ class Part(nn.Module, Generic[C], metaclass=_Whole):
     def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "50GB") -> None:
         """Write config.json and the weights to ``folder``, which transformers reads. SaveError leaves it as it was."""
         tensors = save_sections(self.sections())
-        # Names that no file system takes (None, a zero byte) are no OSError.
-        with foreign(SaveError, f"{str(folder)!r}: not saved"), staged(folder, replaces=WEIGHT_FILES) as stage:
+        with staged(folder, replaces=WEIGHT_FILES) as stage:
             dtype = str(self.dtype).removeprefix("torch.")
             architectures = [type(self).__name__]
             write_json(
