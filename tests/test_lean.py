@@ -2,17 +2,13 @@
 
 import copy
 import pickle
-import sys
 
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 
 from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
-from vedcore.nn import MLP, SelfAttention, Twin, lean
-from vedcore.nn.lean import LARGE, FewRowLinear, few_row_product, few_rows_pay
+from vedcore.nn import MLP, Linear, SelfAttention, Twin, lean
 from vedcore.types import Step
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
@@ -30,31 +26,6 @@ def model():
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))
     return model
-
-
-@given(st.integers(1, 8), st.integers(1, 40), st.integers(1, 40), st.booleans())
-def test_the_few_row_product_is_the_linear_product(rows, width, outputs, biased):
-    x, weight = torch.randn(rows, width), torch.randn(outputs, width)
-    bias = torch.randn(outputs) if biased else None
-    torch.testing.assert_close(few_row_product(x, weight, bias), F.linear(x, weight, bias), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 1), (2, 4), (3, 3), (0, 1)])
-def test_a_large_layer_takes_few_rows_the_transposed_way_and_many_as_ever(monkeypatch, shape):
-    monkeypatch.setattr(sys.modules["vedcore.nn.lean"], "few_rows_pay", bool)
-    layer = torch.nn.Sequential(torch.nn.Linear(512, LARGE // 512), torch.nn.Linear(LARGE // 512, 3, bias=False))
-    twin = lean(layer)
-    assert [type(part) is FewRowLinear for part in twin] == [True, False]
-    x = torch.randn(*shape, 512)
-    torch.testing.assert_close(twin(x), layer(x), atol=1e-5, rtol=1e-5)
-
-
-def test_whether_few_rows_pay_is_measured_once_and_only_where_there_is_a_large_layer(monkeypatch):
-    assert few_rows_pay([]) is False
-    layers = [torch.nn.Linear(512, 515)]
-    first = few_rows_pay(layers)
-    monkeypatch.setattr(sys.modules["vedcore.nn.lean"], "_gain", lambda *_: pytest.fail("measured again"))
-    assert few_rows_pay([torch.nn.Linear(512, 515)]) is first
 
 
 def test_query_key_and_value_in_one_product_are_what_three_give():
@@ -125,7 +96,7 @@ def test_a_twin_is_made_anew_when_the_model_changes(model, change):
     assert not torch.equal(after.token_logprobs, before.token_logprobs)
 
 
-@pytest.mark.parametrize("kind", [torch.nn.Linear, MLP])
+@pytest.mark.parametrize("kind", [Linear, MLP])
 def test_a_class_that_is_given_another_forward_is_followed(model, monkeypatch, kind):
     pixels = torch.randn(4, 3, 8, 8)
     before = model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True)

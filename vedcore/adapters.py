@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vedcore.hookspecs import Adapter, hookimpl
-from vedcore.nn import CrossAttention, PostNormCrossAttention, PreNormCrossAttention, initialize
+from vedcore.nn import CrossAttention, Linear, PostNormCrossAttention, PreNormCrossAttention, initialize
 from vedcore.protocols import CrossAttention as CrossAttentionProtocol
 from vedcore.protocols import CrossAttentionAdapter, Decoder, Seam
 from vedcore.types import EncoderOutput, Step
@@ -103,7 +103,7 @@ class Projection(nn.Module):
 
     def __init__(self, encoder_size: int, memory_size: int) -> None:
         super().__init__()
-        self.projection = nn.Linear(encoder_size, memory_size)
+        self.projection = Linear(encoder_size, memory_size)
 
     def forward(self, output: EncoderOutput) -> EncoderOutput:
         """States (B, S, D) -> (B, S, Dc); the mask and the grid stay."""

@@ -15,6 +15,7 @@ from vedcore.nn.drop import DropPath, drop
 from vedcore.nn.fairseq import LayerDrop, ScaledEmbedding
 from vedcore.nn.init import initialize
 from vedcore.nn.lean import Twin, lean
+from vedcore.nn.linear import Linear
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
 from vedcore.nn.names import FAIRSEQ_BLOCKS, TENSORFLOW_NORMS, VIT_BLOCK_ALIASES, VIT_BLOCKS, bert_blocks
 from vedcore.nn.part import Part, without_storage
@@ -34,6 +35,7 @@ __all__ = [
     "CrossAttention",
     "DropPath",
     "LayerDrop",
+    "Linear",
     "OffsetPositions",
     "Part",
     "PatchEmbeddings",

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from vedcore.errors import ConfigError
 from vedcore.nn.drop import drop
-from vedcore.nn.lean import LARGE, is_plain
+from vedcore.nn.lean import is_plain
+from vedcore.nn.linear import LARGE, Linear, linear
 from vedcore.types import Step
 
 SHORT = 2**14
@@ -77,10 +78,10 @@ class SelfAttention(nn.Module):
         self.heads = tuple(range(num_heads))
         self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
-        self.query = nn.Linear(hidden_size, hidden_size, bias=bias)
-        self.key = nn.Linear(hidden_size, hidden_size, bias=bias if key_bias is None else key_bias)
-        self.value = nn.Linear(hidden_size, hidden_size, bias=bias)
-        self.out = nn.Linear(hidden_size, hidden_size)
+        self.query = Linear(hidden_size, hidden_size, bias=bias)
+        self.key = Linear(hidden_size, hidden_size, bias=bias if key_bias is None else key_bias)
+        self.value = Linear(hidden_size, hidden_size, bias=bias)
+        self.out = Linear(hidden_size, hidden_size)
 
     def forward(self, x: Tensor, layer: int, step: Step, bias: Tensor | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``bias`` (R or 1, H, T, L) is added to the scores."""
@@ -109,7 +110,7 @@ class SelfAttention(nn.Module):
         if fused is None:
             return split_heads(self.query(x), heads), split_heads(self.key(x), heads), split_heads(self.value(x), heads)
         rows, tokens, _ = x.shape
-        three = F.linear(x, *fused)
+        three = linear(x, *fused)
         if tokens == 1:
             return three.view(rows, 3, heads, 1, -1).unbind(1)  # type: ignore[return-value]
         return three.view(rows, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind()  # type: ignore[return-value]
@@ -154,10 +155,10 @@ class CrossAttention(nn.Module):
         self.heads = tuple(range(num_heads))
         self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
-        self.query = nn.Linear(hidden_size, hidden_size, bias=bias)
-        self.key = nn.Linear(memory_size, hidden_size, bias=bias)
-        self.value = nn.Linear(memory_size, hidden_size, bias=bias)
-        self.out = nn.Linear(hidden_size, hidden_size)
+        self.query = Linear(hidden_size, hidden_size, bias=bias)
+        self.key = Linear(memory_size, hidden_size, bias=bias)
+        self.value = Linear(memory_size, hidden_size, bias=bias)
+        self.out = Linear(hidden_size, hidden_size)
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, Dc) -> keys and values (B, H, S, d)."""
@@ -212,11 +213,11 @@ def prune(attention: SelfAttention | CrossAttention, heads: Collection[int]) -> 
         return
     kept = torch.tensor([head in left for head in attention.heads], device="cpu")
     kept = kept.repeat_interleave(attention.query.out_features // attention.num_heads).nonzero().flatten()
-    for linear in (attention.query, attention.key, attention.value):
-        linear.out_features = len(kept)
-        linear.weight = cut(linear.weight, kept, dim=0)
-        if linear.bias is not None:
-            linear.bias = cut(linear.bias, kept, dim=0)
+    for layer in (attention.query, attention.key, attention.value):
+        layer.out_features = len(kept)
+        layer.weight = cut(layer.weight, kept, dim=0)
+        if layer.bias is not None:
+            layer.bias = cut(layer.bias, kept, dim=0)
     attention.out.in_features = len(kept)
     attention.out.weight = cut(attention.out.weight, kept, dim=1)
     attention.num_heads, attention.heads = len(left), left

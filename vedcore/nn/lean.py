@@ -1,33 +1,25 @@
-"""``lean``: a module without the overhead of ``nn.Module`` in Python, and with the products that few rows want.
+"""``lean``: a module without the overhead of ``nn.Module`` in Python.
 
 Finding a submodule or a parameter by its name and calling a module cost about a microsecond each, and a decoding step makes
 a hundred and fifty of them: a third of its time in a small model. A lean twin holds the same parameters and submodules as
 plain attributes, and to call it is to call its ``forward``. ``Twin`` keeps one from call to call, for as long as nothing
 that it was made from is another object: no module, parameter, buffer, attribute, hook or ``forward``.
-
-A decoding step multiplies few rows by large matrices, and ``F.linear`` is slow at that on many processors: the transposed
-product W x^T reads the same weights two to four times as fast. Whether it does here is measured once.
 """
 
 from __future__ import annotations
 
 import functools
 import operator
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vedcore.nn.linear import LARGE, MANY, Linear, linear
+
 M = TypeVar("M", bound=nn.Module)
-
-LARGE = 2**18
-"""Weights of a matrix from which the few-row product can pay for its two transpositions."""
-
-SAMPLE = 2**27
-"""Bytes of weights on which it is measured whether it does, of a model that has as many."""
 
 
 def lean(module: M) -> M:
@@ -37,20 +29,18 @@ def lean(module: M) -> M:
     """
     if nn.modules.module._has_any_global_hook():  # type: ignore[no-untyped-call]
         return module
-    large = [part for part in module.modules() if type(part) is nn.Linear and _is_large(part)]
-    return _twin(module, few_rows_pay(large))  # type: ignore[no-any-return]
+    return _twin(module)  # type: ignore[no-any-return]
 
 
-def _twin(module: Any, few_rows: bool) -> Any:
+def _twin(module: Any) -> Any:
     kind: Any = type(module)
     if kind.__call__ is not nn.Module.__call__ or "forward" in module.__dict__ or _is_watched(module):
         return module
     children = module._modules
     if children:
-        children = {name: child if child is None else _twin(child, few_rows) for name, child in children.items()}
-    few = few_rows and kind is nn.Linear and _is_large(module)
+        children = {name: child if child is None else _twin(child) for name, child in children.items()}
     leaf = _LEAVES.get(kind.forward)
-    twin = object.__new__(FewRowLinear if few else _lean_class(kind, leaf.call if leaf else kind.forward))
+    twin = object.__new__(_lean_class(kind, leaf.call(module) if leaf else kind.forward))
     twin.__dict__ = {**module.__dict__, **module._parameters, **module._buffers, **children, "_modules": children}
     if hasattr(kind, "make_lean"):
         twin.make_lean()
@@ -59,11 +49,9 @@ def _twin(module: Any, few_rows: bool) -> Any:
 
 def is_plain(layer: nn.Module) -> bool:
     """Whether ``layer`` is a linear layer of torch's and no more: its weight may be used without calling it."""
-    kind = type(layer)  # a lean twin's class has the forward of its parent
-    hooks = layer._backward_hooks or layer._backward_pre_hooks
-    return (
-        kind.forward is nn.Linear.forward and "forward" not in layer.__dict__ and not _is_watched(layer) and not hooks
-    )
+    kind: Any = type(layer)  # a lean twin's class has the forward of its parent
+    is_own = kind.forward in (Linear.forward, nn.Linear.forward) and "forward" not in layer.__dict__
+    return is_own and not (_is_watched(layer) or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 def _is_watched(module: nn.Module) -> bool:
@@ -136,75 +124,23 @@ class _Snapshot:
 _BOOKKEEPING = frozenset(nn.Module().__dict__) - {"training"}
 
 
-class FewRowLinear(nn.Linear):
-    """The lean twin of a large linear layer: up to eight rows go the transposed way."""
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out)."""
-        rows = x.numel() // self.in_features
-        if rows > 8 or rows == 0:
-            return F.linear(x, self.weight, self.bias)
-        return few_row_product(x.reshape(rows, self.in_features), self.weight, self.bias).view(*x.shape[:-1], -1)
-
-
-def few_row_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(M, in) for M up to 8, (out, in) -> (M, out): what ``F.linear`` computes."""
-    rows = x.shape[0]
-    if rows == 1:
-        x = torch.cat((x, x))  # a matrix product of two rows is faster than a matrix times a vector
-    parts = [_transposed_product(part, weight, bias) for part in ((x[:4], x[4:]) if rows > 6 else (x,))]
-    return parts[0][:rows].contiguous() if len(parts) == 1 else torch.cat(parts)
-
-
-def _transposed_product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return torch.mm(weight, x.t()).t() if bias is None else torch.addmm(bias[:, None], weight, x.t()).t()
-
-
-def _is_large(linear: nn.Linear) -> bool:
-    weight = linear.weight
-    return weight.numel() >= LARGE and weight.dtype == torch.float32 and weight.device.type == "cpu"
-
-
-_measured: dict[tuple[Any, ...], bool] = {}
-
-
-def few_rows_pay(linears: Sequence[Any]) -> bool:
-    """Whether one row and four rows go through these layers faster the transposed way, by a tenth at least.
-
-    Measured once for layers of these sizes in a process, on the layers themselves: 0.15 s for a base-sized model.
-    """
-    key = (torch.get_num_threads(), *sorted({(layer.in_features, layer.out_features) for layer in linears}))
-    if linears and key not in _measured:
-        # Together more than a cache holds, where the model is: from a cache the one is as fast as the other.
-        size = sum(4 * layer.weight.numel() for layer in linears)
-        sample = linears[:: max(1, size // SAMPLE)]
-        _measured[key] = all(_gain(sample, rows) > 1.1 for rows in (1, 4))
-    return bool(linears) and _measured[key]
-
-
-def _gain(linears: Sequence[Any], rows: int) -> float:
-    """The time of ``F.linear`` over that of the transposed product, each layer at its best of four in turn."""
-    products: tuple[Callable[..., Tensor], ...] = (F.linear, few_row_product)
-    best = [[float("inf")] * len(linears) for _ in products]
-    with torch.inference_mode():
-        for _ in range(4):
-            for product, times in zip(products, best, strict=True):
-                for index, layer in enumerate(linears):
-                    x = torch.ones(rows, layer.in_features)
-                    started = time.perf_counter()
-                    product(x, layer.weight, layer.bias)
-                    times[index] = min(times[index], time.perf_counter() - started)
-    usual, transposed = map(sum, best)
-    return usual / transposed
-
-
 @functools.cache
 def _lean_class(kind: Any, call: Any) -> Any:
     return type(kind.__name__, (kind,), {"__call__": call, "__module__": kind.__module__})
 
 
-def _linear(self: Any, x: Tensor) -> Tensor:
-    return F.linear(x, self.weight, self.bias)
+def _linear(module: Any) -> Any:
+    """What ``linear`` does, with the question of how many rows there are prepared."""
+    size = max(1, module.weight.numel())
+    return _linear_up_to(0 if size >= LARGE else -(-MANY // size) * module.weight.shape[-1])
+
+
+@functools.cache
+def _linear_up_to(few: int) -> Any:
+    def call(self: Any, x: Tensor) -> Tensor:
+        return (F.linear if x.numel() < few else linear)(x, self.weight, self.bias)
+
+    return call
 
 
 def _layer_norm(self: Any, x: Tensor) -> Tensor:
@@ -222,16 +158,17 @@ def _dropout(self: Any, x: Tensor) -> Tensor:
 class _Leaf(NamedTuple):
     """What takes the place of a ``forward`` of torch's own, which checks at each call what cannot change while a twin lives.
 
-    reads: the attributes, beside parameters, that it depends on.
+    call: of a module, its call. reads: the attributes, beside parameters, that it depends on.
     """
 
-    call: Callable[..., Tensor]
+    call: Callable[[Any], Any]
     reads: tuple[str, ...]
 
 
 _LEAVES: dict[Any, _Leaf] = {
     nn.Linear.forward: _Leaf(_linear, ()),
-    nn.LayerNorm.forward: _Leaf(_layer_norm, ("normalized_shape", "eps")),
-    nn.Embedding.forward: _Leaf(_embedding, ("max_norm",)),
-    nn.Dropout.forward: _Leaf(_dropout, ("p", "training")),
+    Linear.forward: _Leaf(_linear, ()),
+    nn.LayerNorm.forward: _Leaf(lambda _: _layer_norm, ("normalized_shape", "eps")),
+    nn.Embedding.forward: _Leaf(lambda _: _embedding, ("max_norm",)),
+    nn.Dropout.forward: _Leaf(lambda _: _dropout, ("p", "training")),
 }

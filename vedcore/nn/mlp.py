@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vedcore.errors import ConfigError
 from vedcore.nn.drop import drop
+from vedcore.nn.linear import Linear
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
@@ -55,9 +56,9 @@ class MLP(nn.Module):
     ) -> None:
         """inner_dropout: behind the activation (BART). dropout: behind the second linear (DistilBERT)."""
         super().__init__()
-        self.up = nn.Linear(hidden_size, intermediate_size)
+        self.up = Linear(hidden_size, intermediate_size)
         self.act = activation(act)
-        self.down = nn.Linear(intermediate_size, hidden_size)
+        self.down = Linear(intermediate_size, hidden_size)
         self.inner_dropout, self.dropout = inner_dropout, dropout
 
     def forward(self, x: Tensor) -> Tensor:

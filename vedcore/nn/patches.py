@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.errors import ConfigError, InputError
+from vedcore.nn.linear import Linear
 from vedcore.nn.mlp import activation
 from vedcore.nn.positions import resize_positions
 
@@ -81,7 +82,7 @@ class ClassPooler(nn.Module):
 
     def __init__(self, hidden_size: int, output_size: int, act: str) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, output_size)
+        self.dense = Linear(hidden_size, output_size)
         self.act = activation(act)
 
     def forward(self, states: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vedcore.nn.linear import Linear
 from vedcore.nn.mlp import activation
 
 
@@ -50,10 +51,10 @@ class TransformHead(nn.Module):
 
     def __init__(self, hidden_size: int, vocab_size: int, act: str, *, norm_eps: float) -> None:
         super().__init__()
-        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.dense = Linear(hidden_size, hidden_size)
         self.act = activation(act)
         self.norm = nn.LayerNorm(hidden_size, eps=norm_eps)
-        self.decoder = nn.Linear(hidden_size, vocab_size)
+        self.decoder = Linear(hidden_size, vocab_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D) -> (..., V)."""

@@ -25,7 +25,7 @@ from vedcore.checkpoint.store import write_tensors
 from vedcore.errors import CheckpointError, VedcoreError
 from vedcore.files import parse_json, write_json
 from vedcore.hookspecs import PROTOCOL
-from vedcore.nn import Part
+from vedcore.nn import Linear, Part
 from vedcore.protocols import Seam
 from vedcore.testing.subject import LawBroken, Subject, Wrapped, prepare, remember, require_close
 from vedcore.types import EncoderOutput, Step, causal_mask
@@ -512,7 +512,7 @@ def _swapped_linear(subject: Subject) -> None:
         for parameter in module._parameters.values():
             owners[id(parameter)] = owners.get(id(parameter), 0) + 1
     for name, linear in list(subject.model.named_modules()):
-        if type(linear) is not nn.Linear or owners[id(linear.weight)] > 1:
+        if type(linear) not in (nn.Linear, Linear) or owners[id(linear.weight)] > 1:
             continue
         path, _, leaf = name.rpartition(".")
         setattr(model.get_submodule(path), leaf, Wrapped(model.get_submodule(name)))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vedcore.labels import shift_right
 from vedcore.loss import IGNORED, token_loss
 from vedcore.model import VisionEncoderDecoderModel
+from vedcore.nn import Linear
 from vedcore.types import EncoderOutput
 
 
@@ -25,7 +26,7 @@ class Objective(nn.Module):
     def __init__(self, model: VisionEncoderDecoderModel, *, label_smoothing: float = 0.0, ctc: bool = False) -> None:
         super().__init__()
         self.model, self.label_smoothing = model, label_smoothing
-        self.ctc = nn.Linear(model.encoder.hidden_size, model.decoder.vocab_size) if ctc else None
+        self.ctc = Linear(model.encoder.hidden_size, model.decoder.vocab_size) if ctc else None
 
     def forward(self, pixel_values: Tensor, labels: Tensor) -> Tensor:
         """(B, C, height, width) pixels, (B, T) labels, the end token last and -100 behind it -> (2,) the two sums.

@@ -17,6 +17,7 @@ from vedcore.nn import (
     Blocks,
     CrossAttention,
     LayerDrop,
+    Linear,
     OffsetPositions,
     Part,
     PostNormBlock,
@@ -78,7 +79,7 @@ class BartForCausalLM(Part[BartConfig]):
             PostNormCrossAttention(cross_attention(config), norm_eps=NORM_EPS, dropout=config.dropout)
             for _ in range(config.decoder_layers)
         )
-        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         finish(self)
 
     def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
@@ -113,7 +114,7 @@ class MBartForCausalLM(Part[MBartConfig]):
             for _ in range(config.decoder_layers)
         )
         self.norm = nn.LayerNorm(config.d_model, eps=NORM_EPS)
-        self.lm_head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.d_model, config.vocab_size, bias=False)
         finish(self)
 
     def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from vedcore.nn import (
     MLP,
     Blocks,
     CrossAttention,
+    Linear,
     Part,
     PreNormBlock,
     PreNormCrossAttention,
@@ -95,7 +96,7 @@ class GPT2LMHeadModel(Part[GPT2Config]):
         layers = range(config.n_layer) if config.add_cross_attention else ()
         self.cross = nn.ModuleList(cross_attention(config, i) for i in layers) or None
         self.norm = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.lm_head = Linear(config.n_embd, config.vocab_size, bias=False)
         initialize(self, config.initializer_range)
         # The projections into the residual stream start smaller, by the root of their number (Radford et al., 2.3).
         for name, weight in self.named_parameters():

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vedcore import ConfigError, EncoderOutput, InputError, Step, Trace
 from vedcore.config import pair
-from vedcore.nn import MLP, Blocks, DropPath, Patches, SelfAttention, patch_grid, patch_mask, resize_positions
+from vedcore.nn import MLP, Blocks, DropPath, Linear, Patches, SelfAttention, patch_grid, patch_mask, resize_positions
 from vedcore_plugin_swin.config import SwinSizes
 from vedcore_plugin_swin.windows import WindowBias, Windows
 
@@ -154,7 +154,7 @@ class PatchMerging(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(4 * width)
-        self.reduction = nn.Linear(4 * width, 2 * width, bias=False)
+        self.reduction = Linear(4 * width, 2 * width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, ceil(h / 2), ceil(w / 2), 2 D)."""

@@ -16,6 +16,7 @@ from vedcore.nn import (
     Blocks,
     CrossAttention,
     LayerDrop,
+    Linear,
     Part,
     PostNormBlock,
     PostNormCrossAttention,
@@ -75,7 +76,7 @@ class TrOCRForCausalLM(Part[TrOCRConfig]):
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = Blocks(block(config) for _ in range(layers))
         self.cross = nn.ModuleList(cross_attention(config) for _ in range(layers))
-        self.lm_head = nn.Linear(width, config.vocab_size, bias=False)
+        self.lm_head = Linear(width, config.vocab_size, bias=False)
         initialize(self, config.init_std)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.token_embedding.weight

@@ -1,0 +1,242 @@
+"""The product of a linear layer by oneDNN: what F.linear computes, and only where nobody looks at F.linear."""
+
+import copy
+import sys
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from vedcore.nn import Linear, lean
+from vedcore.nn.linear import LARGE, MANY, linear, onednn_pays
+
+module = sys.modules["vedcore.nn.linear"]
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this build of torch has no oneDNN"
+)
+
+
+@pytest.fixture(autouse=True)
+def oneDNN(monkeypatch):  # noqa: N802 (its name)
+    """oneDNN pays, for products of any size; what is returned counts them."""
+    product, calls = module._onednn, []
+
+    def counted(*arguments):
+        calls.append(arguments)
+        return product(*arguments)
+
+    monkeypatch.setattr(module, "onednn_pays", lambda threads: True)
+    monkeypatch.setattr(module, "_onednn", counted)
+    monkeypatch.setattr(module, "MANY", 1)
+    return calls
+
+
+shapes = st.lists(st.integers(1, 5), min_size=0, max_size=3)
+views = st.sampled_from(["plain", "every other row", "transposed", "one row for all"])
+
+
+def arranged(x, view):
+    """The same numbers, or fewer, otherwise laid out."""
+    if view == "every other row":
+        return torch.cat([x, x])[::2] if x.dim() > 1 else x
+    if view == "transposed":
+        return x.transpose(0, -1).contiguous().transpose(0, -1)
+    return x[:1].expand(x.shape) if view == "one row for all" and x.dim() > 1 else x
+
+
+@given(shapes, st.integers(1, 20), st.integers(1, 20), st.booleans(), views, st.integers(0, 99))
+def test_product_and_gradients_are_those_of_f_linear(shape, width, outputs, biased, view, seed):
+    torch.manual_seed(seed)
+    x = arranged(torch.randn(*shape, width), view)
+    weight = arranged(torch.randn(outputs, width), view)
+    bias = torch.randn(outputs) if biased else None
+    direction = arranged(torch.randn(*shape, outputs), view)
+    results = []
+    for product in (linear, F.linear):
+        leaves = [t.detach().clone().requires_grad_() for t in (x, weight, bias) if t is not None]
+        y = product(*leaves)
+        results.append([y, *torch.autograd.grad(y, leaves, direction)])
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+    with torch.inference_mode():
+        torch.testing.assert_close(linear(x, weight, bias), F.linear(x, weight, bias), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("wanted", [(True, False, False), (False, True, False), (False, False, True)])
+def test_only_the_gradients_that_are_wanted_are_computed(oneDNN, wanted):  # noqa: N803
+    leaves = [torch.randn(3, 4), torch.randn(5, 4), torch.randn(5)]
+    for leaf, is_wanted in zip(leaves, wanted, strict=True):
+        leaf.requires_grad_(is_wanted)
+    linear(*leaves).sum().backward()
+    assert [leaf.grad is not None for leaf in leaves] == list(wanted)
+    assert len(oneDNN) == 1 + (not wanted[2])
+
+
+def test_a_gradient_of_a_gradient_is_that_of_f_linear():
+    results = []
+    for product in (linear, F.linear):
+        torch.manual_seed(0)
+        x, weight, bias = torch.randn(6, 4), torch.randn(5, 4, requires_grad=True), torch.randn(5, requires_grad=True)
+        x.requires_grad_()
+        slope = torch.autograd.grad(product(x, weight, bias).pow(3).sum(), x, create_graph=True)[0]
+        results.append(torch.autograd.grad(slope.pow(2).sum(), (x, weight, bias)))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
+
+
+def test_the_same_product_twice_is_the_same_bit_by_bit():
+    torch.manual_seed(0)
+    results = []
+    x, weight = torch.randn(500, 130), torch.randn(70, 130)
+    for _ in range(2):
+        leaf = weight.clone().requires_grad_()
+        y = linear(x, leaf)
+        y.square().sum().backward()
+        results.append((y, leaf.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def in_half_precision():
+    return linear(torch.randn(3, 4, dtype=torch.bfloat16), torch.randn(5, 4, dtype=torch.bfloat16))
+
+
+def under_autocast():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = linear(torch.randn(3, 4), torch.randn(5, 4))
+    assert y.dtype is torch.bfloat16
+    return y
+
+
+def per_sample():
+    weight = torch.randn(5, 4)
+    loss = torch.func.grad(lambda weight, x: linear(x, weight).sum())
+    return torch.func.vmap(loss, (None, 0))(weight, torch.randn(3, 4))
+
+
+def counted():
+    with FlopCounterMode(display=False) as counter:
+        y = linear(torch.randn(3, 4), torch.randn(5, 4))
+    assert counter.get_total_flops() == 2 * 3 * 4 * 5
+    return y
+
+
+def switched_off():
+    enabled = torch.backends.mkldnn.enabled
+    torch.backends.mkldnn.enabled = False
+    try:
+        return linear(torch.randn(3, 4), torch.randn(5, 4))
+    finally:
+        torch.backends.mkldnn.enabled = enabled
+
+
+def exported():
+    program = torch.export.export(Linear(4, 5), (torch.randn(3, 4),))
+    assert "mkldnn" not in str(program.graph)
+    return program.module()(torch.randn(3, 4))
+
+
+def of_a_subclass():
+    class Own(torch.Tensor):
+        pass
+
+    return linear(torch.randn(3, 4), torch.randn(5, 4).as_subclass(Own))
+
+
+def of_nothing():
+    return linear(torch.randn(0, 4), torch.randn(5, 4))
+
+
+def without_storage():
+    return linear(torch.empty(3, 4, device="meta"), torch.empty(5, 4, device="meta"))
+
+
+OTHERWISE = [
+    in_half_precision,
+    under_autocast,
+    per_sample,
+    counted,
+    switched_off,
+    exported,
+    of_a_subclass,
+    of_nothing,
+    without_storage,
+]
+
+
+@pytest.mark.parametrize("product", OTHERWISE)
+def test_whoever_knows_f_linear_alone_gets_it(oneDNN, product):  # noqa: N803
+    product()
+    assert not oneDNN
+
+
+def test_a_wrong_width_is_told_as_torch_tells_it():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        linear(torch.randn(3, 4), torch.randn(5, 6))
+
+
+def test_a_small_product_is_not_worth_the_call(oneDNN, monkeypatch):  # noqa: N803
+    monkeypatch.setattr(module, "MANY", MANY)
+    for rows, outputs, called in ((7, 100, 0), (MANY // 1600 + 1, 100, 1), (1, LARGE // 16, 1)):
+        oneDNN.clear()
+        linear(torch.randn(rows, 16), torch.randn(outputs, 16))
+        assert len(oneDNN) == called
+
+
+def test_a_lean_twin_multiplies_as_its_layer_does(oneDNN):  # noqa: N803
+    for layer in (Linear(16, 100), nn.Linear(16, LARGE // 16), nn.Linear(16, 100, bias=False)):
+        twin = lean(layer)
+        for rows in (1, 3, MANY // 1600 + 1):
+            x = torch.randn(rows, 16)
+            with torch.inference_mode():
+                torch.testing.assert_close(twin(x), linear(x, layer.weight, layer.bias))
+    assert oneDNN
+
+
+def test_the_layer_is_torchs_in_all_else():
+    ours, theirs = Linear(6, 4), nn.Linear(6, 4)
+    assert isinstance(ours, nn.Linear)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(3, 6)
+    torch.testing.assert_close(copy.deepcopy(ours)(x), theirs(x))
+    assert repr(ours) == repr(theirs)
+
+
+class Missing:
+    def __getattr__(self, name):
+        raise AttributeError(name)
+
+
+class Wrong:
+    def _linear_pointwise(self, x, weight, *_):
+        return F.linear(x, weight) * 1.01
+
+
+class Failing:
+    def _linear_pointwise(self, *_):
+        raise RuntimeError("could not create a primitive")
+
+
+class Slow:
+    def _linear_pointwise(self, x, weight, *_):
+        for _ in range(3):
+            y = F.linear(x, weight)
+        return y
+
+
+@pytest.mark.parametrize("operators", [Missing, Wrong, Failing, Slow])
+def test_an_operator_that_is_missing_wrong_failing_or_slow_does_not_pay(monkeypatch, operators):
+    monkeypatch.setattr(torch.ops, "mkldnn", operators())
+    assert onednn_pays.__wrapped__(1) is False
+
+
+def test_whether_it_pays_is_measured_once():
+    first = onednn_pays(torch.get_num_threads())
+    assert onednn_pays.cache_info().currsize
+    assert onednn_pays(torch.get_num_threads()) is first
