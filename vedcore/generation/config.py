@@ -278,9 +278,9 @@ class GenerationConfig(Config):
 
     def check_supported(self) -> None:
         """Raise ConfigError if ``extra`` asks for something that would change the text and is not done here."""
-        for name, neutral in NOT_DONE.items():
-            value = self.extra.get(name)
-            if value is not None and value not in neutral:
+        for name in filter(self.extra.__contains__, NOT_DONE):
+            value = self.extra[name]
+            if value is not None and value not in NOT_DONE[name]:
                 raise ConfigError(
                     f"{name} is {value!r} in the generation config, which vedcore does not do; "
                     f"remove it (del config.extra[{name!r}]) to decode without it"

@@ -583,9 +583,9 @@ class VisionEncoderDecoderModel(nn.Module):
                 "with GenerationConfig(num_beams=4, ...), or pass them by themselves (num_beams=4)"
             )
         config = (self.generation_config if generation_config is None else generation_config).with_fields(**fields)
-        return config.replace(
-            **{name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
-        )
+        own = {name: getattr(self.config, name) for name in ID_NAMES if getattr(config, name) is None}
+        missing = {name: value for name, value in own.items() if value is not None}
+        return config.replace(**missing) if missing else config
 
     def _task(
         self,
