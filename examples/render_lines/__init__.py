@@ -3,13 +3,12 @@
 ``load("words")[7]`` is the eighth line of words.toml; ``python -m render_lines words --count 64 --out FOLDER`` writes some.
 """
 
-from render_lines.dataset import Line, Look, Mixture, RenderedLines, Settings, load
+from render_lines.dataset import Look, Mixture, RenderedLines, Settings, load
 from render_lines.faces import Face, find_faces, pillows_own
 
 __all__ = [
     "ConfigError",
     "Face",
-    "Line",
     "Look",
     "Mixture",
     "RenderedLines",

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from render_lines.dataset import Line, load
+from render_lines.dataset import load
 from render_lines.faces import find_faces
 from render_lines.folder import write_folder
 from vedcore.errors import VedcoreError
+from vedcore.training import Sample
 
 CELL = (360, 72)  # pixels of a line on the sheet, its text included
 COLUMNS = 4
 
 
-def sheet(lines: list[Line]) -> Image.Image:
+def sheet(lines: list[Sample]) -> Image.Image:
     """All lines on one picture, each with its text below it."""
     width, height = CELL
     page = Image.new("RGB", (COLUMNS * width, -(-len(lines) // COLUMNS) * height), "white")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +16,7 @@ from render_lines.faces import Face, find_faces
 from render_lines.texts import KINDS, Texts, read_words
 from vedcore.config import from_dict, integer, number, rate, strict, text
 from vedcore.errors import ConfigError
+from vedcore.training import Sample
 
 HERE = Path(__file__).parent
 
@@ -92,15 +92,6 @@ class Settings:
     look: Look = attrs.field(factory=Look)
 
 
-@dataclass(frozen=True)
-class Line:
-    """A rendered line: its picture (mode "L" or "RGB"), what it says, and where it comes from."""
-
-    image: Image.Image
-    text: str
-    source: str
-
-
 class RenderedLines:
     """The lines of a data set by their index, the same bytes for the same index in any process.
 
@@ -129,7 +120,7 @@ class RenderedLines:
     def __len__(self) -> int:
         return self.settings.lines
 
-    def __getitem__(self, index: int) -> Line:
+    def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: line {index} of {len(self)}")
         first, second = np.random.SeedSequence([self.settings.seed, index]).generate_state(2, np.uint64)
@@ -138,7 +129,7 @@ class RenderedLines:
         words = self.texts.draw(kind, chance)
         face = chance.choice(chance.choice(self._families))
         image = render(words, face, self.settings.look, chance, grain)
-        return Line(image, words, f"{self.path.name} {index}: {kind}, {face.family} {face.style}")
+        return Sample(image, words, f"{self.path.name} {index}: {kind}, {face.family} {face.style}")
 
 
 def load(dataset: str | Path, faces: tuple[Face, ...] | None = None) -> RenderedLines:

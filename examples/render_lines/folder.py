@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from render_lines.dataset import Line
 from vedcore.errors import ConfigError
+from vedcore.training import Sample
 
 
 def write_labels(folder: Path, labels: Iterable[tuple[str, str]]) -> None:
@@ -16,7 +16,7 @@ def write_labels(folder: Path, labels: Iterable[tuple[str, str]]) -> None:
     (folder / "labels.jsonl").write_text("".join(rows), encoding="utf-8")
 
 
-def write_folder(lines: Iterable[Line], folder: Path) -> int:
+def write_folder(lines: Iterable[Sample], folder: Path) -> int:
     """Write each line as a PNG and all texts to labels.jsonl; how many. Raises ConfigError: the folder is not empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is there already and not an empty folder; name a new one")
