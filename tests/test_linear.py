@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from vedcore.nn import Linear, lean
-from vedcore.nn.linear import LARGE, MANY, linear, onednn_pays
+from vedcore.nn.linear import LARGE, MANY, decide, linear, onednn_pays
 
 module = sys.modules["vedcore.nn.linear"]
 
@@ -30,7 +31,7 @@ def oneDNN(monkeypatch):  # noqa: N802 (its name)
         calls.append(arguments)
         return product(*arguments)
 
-    monkeypatch.setattr(module, "onednn_pays", lambda threads: True)
+    monkeypatch.setattr(module, "onednn_pays", lambda: True)
     monkeypatch.setattr(module, "_onednn", counted)
     monkeypatch.setattr(module, "MANY", 1)
     return calls
@@ -142,6 +143,28 @@ def exported():
     return program.module()(torch.randn(3, 4))
 
 
+def with_a_tangent():
+    with torch.autograd.forward_ad.dual_level():
+        x = torch.autograd.forward_ad.make_dual(torch.randn(3, 4), torch.randn(3, 4))
+        y = linear(x, torch.randn(5, 4))
+        assert torch.autograd.forward_ad.unpack_dual(y).tangent is not None
+        return y
+
+
+def compiled():
+    layer = Linear(4, 5)
+    return torch.compile(layer, backend="eager", fullgraph=True)(torch.randn(3, 4))
+
+
+def traced():
+    graph = make_fx(Linear(4, 5))(torch.randn(3, 4))
+    assert "mkldnn" not in str(graph.graph)
+
+
+def of_no_width():
+    return linear(torch.randn(3, 0), torch.randn(5, 0))
+
+
 def of_a_subclass():
     class Own(torch.Tensor):
         pass
@@ -164,12 +187,17 @@ OTHERWISE = [
     counted,
     switched_off,
     exported,
+    with_a_tangent,
+    compiled,
+    traced,
+    of_no_width,
     of_a_subclass,
     of_nothing,
     without_storage,
 ]
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script.:DeprecationWarning")  # what forward_ad uses of torch itself
 @pytest.mark.parametrize("product", OTHERWISE)
 def test_whoever_knows_f_linear_alone_gets_it(oneDNN, product):  # noqa: N803
     product()
@@ -230,13 +258,23 @@ class Slow:
         return y
 
 
-@pytest.mark.parametrize("operators", [Missing, Wrong, Failing, Slow])
-def test_an_operator_that_is_missing_wrong_failing_or_slow_does_not_pay(monkeypatch, operators):
+@pytest.mark.parametrize(("operators", "gain"), [(Missing, 0), (Wrong, 0), (Failing, 0), (Slow, 1)], ids=str)
+def test_an_operator_that_is_missing_wrong_failing_or_slow_does_not_pay(monkeypatch, operators, gain):
     monkeypatch.setattr(torch.ops, "mkldnn", operators())
-    assert onednn_pays.__wrapped__(1) is False
+    monkeypatch.setattr(module, "_decided", {})
+    assert module._gain() <= gain
+    assert onednn_pays() is False
+    decide(True)
+    assert onednn_pays() is bool(gain)
 
 
-def test_whether_it_pays_is_measured_once():
-    first = onednn_pays(torch.get_num_threads())
-    assert onednn_pays.cache_info().currsize
-    assert onednn_pays(torch.get_num_threads()) is first
+def test_whether_it_pays_is_measured_once_and_for_each_number_of_threads_or_decided(monkeypatch):
+    gains = iter([2.0, 1.0])
+    monkeypatch.setattr(module, "_decided", {})
+    monkeypatch.setattr(module, "_gain", lambda: next(gains))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert onednn_pays() is onednn_pays() is True
+    decide(False)
+    assert onednn_pays() is False
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert onednn_pays() is onednn_pays() is False

@@ -131,8 +131,8 @@ def _lean_class(kind: Any, call: Any) -> Any:
 
 def _linear(module: Any) -> Any:
     """What ``linear`` does, with the question of how many rows there are prepared."""
-    size = max(1, module.weight.numel())
-    return _linear_up_to(0 if size >= LARGE else -(-MANY // size) * module.weight.shape[-1])
+    weight = module.weight
+    return _linear_up_to(0 if weight.numel() >= LARGE else -(-MANY // max(1, weight.shape[0])))
 
 
 @functools.cache

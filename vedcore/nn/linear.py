@@ -8,7 +8,6 @@ Shapes: N rows (all dimensions but the last), I in, O out.
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 LARGE = 2**18
 """Weights of a matrix from which even one row is multiplied faster: it is read from memory or a shared cache."""
@@ -34,10 +34,8 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(..., I), (O, I), (O,) -> (..., O): ``F.linear``, of which it differs by rounding alone."""
-    size = weight.numel()
-    if size < LARGE and x.numel() // weight.shape[-1] * size < MANY:
-        return F.linear(x, weight, bias)
-    if not _is_for_onednn(x, weight, bias):
+    is_small = weight.numel() < LARGE and x.numel() * weight.shape[0] < MANY
+    if is_small or not _is_for_onednn(x, weight, bias):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled() and (
         x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
@@ -59,10 +57,11 @@ def _is_for_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch._C._get_tracing_state()
+        and forward_ad._current_level < 0
         and torch._C._functorch.peek_interpreter_stack() is None  # torch.func knows F.linear
         and not torch._C._len_torch_dispatch_stack()  # and so does a mode, such as one that counts operations
         and bool(torch.backends.mkldnn.enabled)
-        and onednn_pays(torch.get_num_threads())
+        and onednn_pays()
     )
 
 
@@ -111,12 +110,24 @@ def _dense(matrix: Tensor) -> Tensor:
     return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
-@functools.cache
-def onednn_pays(threads: int) -> bool:
-    """Whether oneDNN multiplies faster than MKL here, by a quarter at least, and the same.
+_decided: dict[int, bool] = {}
 
-    It is by twice or not at all, so that the answer is the same in each process: training is to resume bit by bit.
-    """
+
+def onednn_pays() -> bool:
+    """Whether oneDNN multiplies the same as MKL here and faster, by a quarter at least: measured once in a process."""
+    threads = torch.get_num_threads()
+    if threads not in _decided:
+        _decided[threads] = _gain() > 1.25
+    return _decided[threads]
+
+
+def decide(pays: bool) -> None:
+    """Take this for the answer from now on, if oneDNN can be asked at all: a run that is resumed rounds as it did."""
+    _decided[torch.get_num_threads()] = pays and _gain() > 0
+
+
+def _gain() -> float:
+    """The time of MKL's product over that of oneDNN's, each at its best of twenty in turn; 0 where that is wrong or none."""
     try:
         product = torch.ops.mkldnn._linear_pointwise
         with torch.inference_mode():
@@ -127,7 +138,7 @@ def onednn_pays(threads: int) -> bool:
             )
             usual, other = (call() for call in calls)
             if not torch.allclose(usual, other, rtol=1e-4, atol=1e-4):
-                return False
+                return 0.0
             best = [float("inf")] * 2
             for _ in range(20):
                 for index, call in enumerate(calls):
@@ -135,5 +146,5 @@ def onednn_pays(threads: int) -> bool:
                     call()
                     best[index] = min(best[index], time.perf_counter() - started)
     except (AttributeError, RuntimeError):  # the operator is torch's own, and may go
-        return False
-    return best[0] > 1.25 * best[1]
+        return 0.0
+    return best[0] / best[1]

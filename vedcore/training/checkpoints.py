@@ -65,11 +65,12 @@ class Group:
 
 @strict
 class State:
-    """What state.json says. groups: of the optimiser. scaler: of the loss, in float16."""
+    """What state.json says. groups: of the optimiser. scaler: of the loss, in float16. onednn: whose rounding the run has."""
 
     position: Position
     groups: tuple[Group, ...]
     scaler: dict[str, Any]
+    onednn: bool
 
 
 class Checkpoints:
