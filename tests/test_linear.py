@@ -13,7 +13,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from vedcore.nn import Linear, lean
-from vedcore.nn.linear import LARGE, MANY, decide, linear, onednn_pays
+from vedcore.nn.linear import LARGE, MANY, WIDE, decide, linear, onednn_pays
 
 module = sys.modules["vedcore.nn.linear"]
 
@@ -24,16 +24,16 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def oneDNN(monkeypatch):  # noqa: N802 (its name)
-    """oneDNN pays, for products of any size; what is returned counts them."""
-    product, calls = module._onednn, []
+    """oneDNN pays, and all products are wide; what is returned counts them."""
+    calls = []
 
-    def counted(*arguments):
-        calls.append(arguments)
-        return product(*arguments)
+    def counting(product):
+        return lambda *arguments: (calls.append(product), product(*arguments))[1]
 
-    monkeypatch.setattr(module, "onednn_pays", lambda: True)
-    monkeypatch.setattr(module, "_onednn", counted)
-    monkeypatch.setattr(module, "MANY", 1)
+    for name in ("_wide", "_narrow"):
+        monkeypatch.setattr(module, name, counting(getattr(module, name)))
+    for name, value in (("_answer", [True]), ("MANY", 1), ("WIDE", 1)):
+        monkeypatch.setattr(module, name, value)
     return calls
 
 
@@ -65,18 +65,33 @@ def test_product_and_gradients_are_those_of_f_linear(shape, width, outputs, bias
     for ours, theirs in zip(*results, strict=True):
         assert ours.shape == theirs.shape
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@given(shapes, st.integers(1, 20), st.integers(1, 20), st.booleans(), views, st.integers(0, 99))
+def test_what_learns_nothing_is_multiplied_as_f_linear_does_it(shape, width, outputs, biased, view, seed):
+    torch.manual_seed(seed)
+    x, weight = arranged(torch.randn(*shape, width), view), arranged(torch.randn(outputs, width), view)
+    bias = torch.randn(outputs) if biased else None
     with torch.inference_mode():
-        torch.testing.assert_close(linear(x, weight, bias), F.linear(x, weight, bias), atol=1e-5, rtol=1e-5)
+        for product in (module._wide, module._narrow):
+            torch.testing.assert_close(product(x, weight, bias), F.linear(x, weight, bias), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", [20, LARGE // 4])
 @pytest.mark.parametrize("wanted", [(True, False, False), (False, True, False), (False, False, True)])
-def test_only_the_gradients_that_are_wanted_are_computed(oneDNN, wanted):  # noqa: N803
-    leaves = [torch.randn(3, 4), torch.randn(5, 4), torch.randn(5)]
+def test_the_gradients_that_are_wanted_are_computed_and_no_others(wanted, size):
+    leaves = [torch.randn(3, 4), torch.randn(size, 4), torch.randn(size)]
     for leaf, is_wanted in zip(leaves, wanted, strict=True):
         leaf.requires_grad_(is_wanted)
-    linear(*leaves).sum().backward()
-    assert [leaf.grad is not None for leaf in leaves] == list(wanted)
-    assert len(oneDNN) == 1 + (not wanted[2])
+    found, expected = [], []
+    for product, results in ((linear, found), (F.linear, expected)):
+        product(*leaves).sum().backward()
+        results.extend(leaf.grad for leaf in leaves)
+        for leaf in leaves:
+            leaf.grad = None
+    assert [gradient is not None for gradient in found] == list(wanted)
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-5)
 
 
 def test_a_gradient_of_a_gradient_is_that_of_f_linear():
@@ -209,12 +224,37 @@ def test_a_wrong_width_is_told_as_torch_tells_it():
         linear(torch.randn(3, 4), torch.randn(5, 6))
 
 
-def test_a_small_product_is_not_worth_the_call(oneDNN, monkeypatch):  # noqa: N803
+@pytest.mark.parametrize(
+    ("rows", "outputs", "learns", "product"),
+    [
+        (7, 100, False, None),
+        (MANY // 1600 + 1, 100, True, "_wide"),
+        (MANY // 1600 + 1, 100, False, "_wide"),
+        (1, LARGE // 16, False, "_narrow"),
+        (1, LARGE // 16, True, None),
+        (WIDE - 1, MANY // 3000, False, "_narrow"),
+    ],
+)
+def test_each_product_is_made_where_it_pays(oneDNN, monkeypatch, rows, outputs, learns, product):  # noqa: N803
     monkeypatch.setattr(module, "MANY", MANY)
-    for rows, outputs, called in ((7, 100, 0), (MANY // 1600 + 1, 100, 1), (1, LARGE // 16, 1)):
-        oneDNN.clear()
-        linear(torch.randn(rows, 16), torch.randn(outputs, 16))
-        assert len(oneDNN) == called
+    monkeypatch.setattr(module, "WIDE", WIDE)
+    linear(torch.randn(rows, 16), torch.randn(outputs, 16, requires_grad=learns))
+    assert [call.__name__ for call in oneDNN] == ([product] if product else [])
+
+
+def test_few_numbers_of_rows_are_asked_for(monkeypatch):
+    asked, product = set(), torch.ops.mkldnn._linear_pointwise
+
+    class Recorded:
+        def _linear_pointwise(self, x, *arguments):
+            asked.add(len(x))
+            return product(x, *arguments)
+
+    monkeypatch.setattr(torch.ops, "mkldnn", Recorded())
+    for rows in range(1, WIDE):
+        x, weight = torch.randn(rows, 6), torch.randn(5, 6)
+        torch.testing.assert_close(module._narrow(x, weight, None), F.linear(x, weight))
+    assert len(asked) == 8 + WIDE // 8 - 1
 
 
 def test_a_lean_twin_multiplies_as_its_layer_does(oneDNN):  # noqa: N803
@@ -258,23 +298,23 @@ class Slow:
         return y
 
 
-@pytest.mark.parametrize(("operators", "gain"), [(Missing, 0), (Wrong, 0), (Failing, 0), (Slow, 1)], ids=str)
-def test_an_operator_that_is_missing_wrong_failing_or_slow_does_not_pay(monkeypatch, operators, gain):
+@pytest.mark.parametrize(
+    ("operators", "is_right"), [(Missing, False), (Wrong, False), (Failing, False), (Slow, True)], ids=str
+)
+def test_an_operator_that_is_missing_wrong_failing_or_slow_does_not_pay(monkeypatch, operators, is_right):
+    threads = torch.get_num_threads()
     monkeypatch.setattr(torch.ops, "mkldnn", operators())
-    monkeypatch.setattr(module, "_decided", {})
-    assert module._gain() <= gain
+    monkeypatch.setattr(module, "_answer", [])
     assert onednn_pays() is False
     decide(True)
-    assert onednn_pays() is bool(gain)
+    assert onednn_pays() is is_right
+    assert torch.get_num_threads() == threads
 
 
-def test_whether_it_pays_is_measured_once_and_for_each_number_of_threads_or_decided(monkeypatch):
-    gains = iter([2.0, 1.0])
-    monkeypatch.setattr(module, "_decided", {})
+def test_whether_it_pays_is_measured_once_or_decided(monkeypatch):
+    gains = iter([2.0])
+    monkeypatch.setattr(module, "_answer", [])
     monkeypatch.setattr(module, "_gain", lambda: next(gains))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     assert onednn_pays() is onednn_pays() is True
     decide(False)
     assert onednn_pays() is False
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert onednn_pays() is onednn_pays() is False

@@ -23,6 +23,9 @@ LARGE = 2**18
 MANY = 3 * 2**20
 """Multiplications from which the product by a small matrix outweighs the call, which takes some 15 microseconds more."""
 
+WIDE = 192
+"""Rows from which the product is a convolution: it first brings the matrix into a form of its own."""
+
 
 class Linear(nn.Linear):
     """``nn.Linear``, whose product is ``linear``."""
@@ -34,14 +37,15 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """(..., I), (O, I), (O,) -> (..., O): ``F.linear``, of which it differs by rounding alone."""
-    is_small = weight.numel() < LARGE and x.numel() * weight.shape[0] < MANY
-    if is_small or not _is_for_onednn(x, weight, bias):
+    if weight.numel() < LARGE and x.numel() * weight.shape[0] < MANY:
         return F.linear(x, weight, bias)
-    if torch.is_grad_enabled() and (
-        x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
-    ):
-        return _Product.apply(x, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
-    return _onednn(x, weight, bias)
+    is_wide = x.numel() >= WIDE * weight.shape[-1]
+    learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
+    if (learns and not is_wide) or not _is_for_onednn(x, weight, bias):
+        return F.linear(x, weight, bias)
+    if learns:
+        return _WideProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
+    return (_wide if is_wide else _narrow)(x, weight, bias)
 
 
 def _is_for_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
@@ -68,12 +72,15 @@ def _is_for_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
 _PLAIN = (Tensor, nn.Parameter)
 
 
-class _Product(torch.autograd.Function):
-    """Forward one product, backward two."""
+class _WideProduct(torch.autograd.Function):
+    """Forward one convolution; backward one for the gradient of x, and one for that of a small weight.
+
+    MKL makes that of a large weight, for which the convolution is at times the slower.
+    """
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        return _onednn(x, weight, bias)
+        return _wide(x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -84,67 +91,87 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         of_x, of_weight, of_bias = ctx.needs_input_grad
-        rows, gradients = x.reshape(-1, x.shape[-1]), gradient.reshape(-1, gradient.shape[-1])
-        return (
-            linear(gradient, weight.t()) if of_x else None,
-            _outer(gradients, rows) if of_weight else None,
-            gradients.sum(dim=0) if of_bias else None,
-        )
+        rows = gradient.reshape(-1, len(weight))
+        of_kernel = of_weight and weight.numel() < LARGE
+        pictures = _picture(gradient), _picture(x), weight[:, :, None, None]
+        shape = None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1
+        asked = (of_x, of_kernel, False)
+        to_x, to_kernel, _ = torch.ops.aten.convolution_backward(*pictures, *shape, asked)
+        to_weight = to_kernel[:, :, 0, 0] if of_kernel else rows.t() @ x.reshape(-1, x.shape[-1]) if of_weight else None
+        return _rows(to_x).view(x.shape) if of_x else None, to_weight, rows.sum(dim=0) if of_bias else None
 
 
-def _outer(gradients: Tensor, rows: Tensor) -> Tensor:
-    """(N, O), (N, I) -> (O, I), the sum of the outer products: oneDNN is faster with the longer side last."""
-    if gradients.shape[1] > rows.shape[1]:
-        return linear(rows.t(), gradients.t()).t()
-    return linear(gradients.t(), rows.t())
+def _wide(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution by a kernel of one place."""
+    product = torch.mkldnn_convolution(_picture(x), weight[:, :, None, None], bias, (0, 0), (1, 1), (1, 1), 1)
+    return _rows(product).view(*x.shape[:-1], -1)
 
 
-def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    rows = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(_dense(rows), _dense(weight), bias, "none", [], "")
-    return product.view(*x.shape[:-1], -1)
+def _picture(x: Tensor) -> Tensor:
+    """(..., C) -> (B, C, T, 1), the channels last in memory."""
+    images = x if x.dim() == 3 else x.reshape(1, -1, x.shape[-1])
+    return images.contiguous()[:, :, None].permute(0, 3, 1, 2)
 
 
-def _dense(matrix: Tensor) -> Tensor:
-    """The same, by rows or by columns without gaps."""
-    return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
+def _rows(picture: Tensor) -> Tensor:
+    """(B, C, T, 1) -> (B, T, C), as it lies in memory."""
+    return picture[..., 0].transpose(1, 2).contiguous()
 
 
-_decided: dict[int, bool] = {}
+def _narrow(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The product that reads the matrix as it is.
+
+    For each number of rows oneDNN keeps half a megabyte, so beyond eight they are filled up to a multiple of eight.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    count = len(rows)
+    if count > 8 and count % 8:
+        rows = F.pad(rows, (0, 0, 0, -count % 8))
+    weight = weight if weight.is_contiguous() or weight.t().is_contiguous() else weight.contiguous()
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows.contiguous(), weight, bias, "none", [], "")
+    return product[:count].view(*x.shape[:-1], -1)
+
+
+_answer: list[bool] = []
 
 
 def onednn_pays() -> bool:
     """Whether oneDNN multiplies the same as MKL here and faster, by a quarter at least: measured once in a process."""
-    threads = torch.get_num_threads()
-    if threads not in _decided:
-        _decided[threads] = _gain() > 1.25
-    return _decided[threads]
+    if not _answer:
+        _answer.append(_gain() > 1.25)
+    return _answer[0]
 
 
 def decide(pays: bool) -> None:
     """Take this for the answer from now on, if oneDNN can be asked at all: a run that is resumed rounds as it did."""
-    _decided[torch.get_num_threads()] = pays and _gain() > 0
+    _answer[:] = [pays and _gain() > 0]
 
 
 def _gain() -> float:
-    """The time of MKL's product over that of oneDNN's, each at its best of twenty in turn; 0 where that is wrong or none."""
+    """The time of MKL's product over oneDNN's, the lesser of the two ways to ask for one; 0 where one is wrong or none.
+
+    On one thread: where other processes are busy, two threads wait for each other, and all takes the same time.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        product = torch.ops.mkldnn._linear_pointwise
         with torch.inference_mode():
-            x, weight = torch.linspace(-1, 1, 2**16).view(256, 256), torch.linspace(2, -1, 2**16).view(256, 256)
-            calls: tuple[Callable[[], Tensor], ...] = (
-                lambda: F.linear(x, weight),
-                lambda: product(x, weight, None, "none", [], ""),
-            )
-            usual, other = (call() for call in calls)
-            if not torch.allclose(usual, other, rtol=1e-4, atol=1e-4):
-                return 0.0
-            best = [float("inf")] * 2
-            for _ in range(20):
-                for index, call in enumerate(calls):
-                    started = time.perf_counter()
-                    call()
-                    best[index] = min(best[index], time.perf_counter() - started)
-    except (AttributeError, RuntimeError):  # the operator is torch's own, and may go
+            rows, weight = torch.linspace(-1, 1, 2**16).view(256, 256), torch.linspace(2, -1, 2**16).view(256, 256)
+            return min(_gain_of(_wide, rows, weight), _gain_of(_narrow, rows[:128], weight))
+    except (AttributeError, RuntimeError):  # the operators are torch's own, and may go
         return 0.0
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _gain_of(product: Callable[..., Tensor], x: Tensor, weight: Tensor) -> float:
+    """Each at its best of twenty in turn."""
+    if not torch.allclose(F.linear(x, weight), product(x, weight, None), rtol=1e-4, atol=1e-4):
+        return 0.0
+    best = [float("inf")] * 2
+    for _ in range(20):
+        for index, call in enumerate((F.linear, product)):
+            started = time.perf_counter()
+            call(x, weight, None)
+            best[index] = min(best[index], time.perf_counter() - started)
     return best[0] / best[1]
