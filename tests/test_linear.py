@@ -12,8 +12,11 @@ from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
+from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from vedcore.nn import Linear, lean
 from vedcore.nn.linear import LARGE, MANY, WIDE, decide, linear, onednn_pays
+from vedcore_plugin_gpt2 import GPT2Config
+from vedcore_plugin_vit import ViTConfig
 
 module = sys.modules["vedcore.nn.linear"]
 
@@ -274,6 +277,29 @@ def test_the_layer_is_torchs_in_all_else():
     x = torch.randn(3, 6)
     torch.testing.assert_close(copy.deepcopy(ours)(x), theirs(x))
     assert repr(ours) == repr(theirs)
+
+
+def test_a_model_computes_and_learns_the_same_by_either_library(oneDNN, monkeypatch):  # noqa: N803
+    vit = ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=20, image_size=8, patch_size=4
+    )
+    gpt2 = GPT2Config(vocab_size=20, n_embd=16, n_layer=2, n_head=2, n_positions=12)
+    ids = {"decoder_start_token_id": 1, "pad_token_id": 0, "eos_token_id": 2}
+    model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(encoder=vit, decoder=gpt2, **ids)).eval()
+    pixels, labels = torch.randn(3, 3, 8, 8), torch.tensor([[5, 7, 2], [4, 2, -100], [6, 2, -100]])
+    results = []
+    for pays in (True, False):
+        monkeypatch.setattr(module, "_answer", [pays])
+        oneDNN.clear()
+        model.zero_grad()
+        output = model(pixel_values=pixels, labels=labels)
+        output.loss.backward()
+        written = model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
+        learned = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+        results.append([output.logits, written.token_logprobs, *learned])
+        assert bool(oneDNN) is pays
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 class Missing:
