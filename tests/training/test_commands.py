@@ -81,6 +81,19 @@ def test_train_that_is_interrupted_leaves_with_130(folders, monkeypatch):
     assert "stopped after step 5; go on with: vedcore" in stopped.stderr
 
 
+def test_of_several_processes_the_first_tells_how_it_ended(folders, monkeypatch):
+    from vedcore import training
+    from vedcore.training import Result
+
+    lines, write, out = folders
+    for ended, code in (("done", 0), ("interrupted", 130)):
+        monkeypatch.setattr(training, "train", lambda *a, ended=ended, **k: Result(out, ended, 5, None, 3))
+        for rank, tells in (("0", True), ("1", False)):
+            monkeypatch.setenv("RANK", rank)
+            result = vedcore("train", lines, "--recipe", write(), "--out", out)
+            assert (result.exit_code, bool(result.stdout + result.stderr)) == (code, tells)
+
+
 def test_train_without_a_recipe_goes_on_from_a_checkpoint(folders):
     lines, write, out = folders
     vedcore("train", lines, "--recipe", write(), "--out", out)

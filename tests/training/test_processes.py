@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.training.tiny import Lines, recipe, steps_of
+from vedcore.errors import ConfigError
 from vedcore.reader import Reader
 from vedcore.training import train
 
@@ -48,3 +49,10 @@ def test_two_processes_learn_what_one_learns(tmp_path):
         assert [step[name] for step in two] == pytest.approx([step[name] for step in one], rel=1e-4)
     assert two[0]["norm"] == pytest.approx(one[0]["norm"], rel=1e-6)
     assert Reader.load(tmp_path / "two").model.untrained == []
+
+
+def test_one_of_several_processes_that_is_alone_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match=r"one of 2 processes .* ACCELERATE_USE_CPU=true"):
+        run(tmp_path / "two")
+    assert not (tmp_path / "two").exists()

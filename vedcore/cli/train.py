@@ -59,14 +59,15 @@ def train(
 
         with _progress() as watch:
             result = run(plan, out, data, beside=beside, resume=resume, skip_bad=skip_bad, watch=watch)
-        if result.skipped:
+        is_first = os.environ.get("RANK", "0") == "0"  # of several processes, which all come here
+        if result.skipped and is_first:
             say(f"{result.skipped} samples were left out; {out / 'report.html'} says which", err=True)
-        if result.ended == "done":
+        if result.ended == "done" and is_first:
             best = "" if result.best_cer is None else f", the best at {result.best_step} (CER {result.best_cer:.2%})"
             say(f"{out}: {result.step} steps{best}; read with: vedcore read --model {shlex.quote(str(out))} IMAGES")
-            return
-        again = [*sys.argv[1:], *([] if resume else ["--resume"])]
-        say(f"{out}: stopped after step {result.step}; go on with: vedcore {shlex.join(again)}", err=True)
+        elif is_first:
+            again = [*sys.argv[1:], *([] if resume else ["--resume"])]
+            say(f"{out}: stopped after step {result.step}; go on with: vedcore {shlex.join(again)}", err=True)
         if result.ended == "interrupted":
             raise typer.Exit(130)
 

@@ -125,6 +125,12 @@ def _accelerator(recipe: Recipe) -> Accelerator:
         raise ConfigError(
             f"precision = {recipe.precision!r} is not to be had on {accelerator.device.type}; take bfloat16 or float32"
         )
+    started = os.environ.get("WORLD_SIZE", "1")  # of torchrun, which accelerate follows on a CPU only when it is told
+    if accelerator.num_processes == 1 and started.isdecimal() and int(started) > 1:
+        raise ConfigError(
+            f"this is one of {started} processes (WORLD_SIZE), and alone: on a CPU they are joined where "
+            "ACCELERATE_USE_CPU=true is set; set it, or start one"
+        )
     passes = recipe.batch.accumulation * accelerator.num_processes
     if recipe.batch.size % passes:
         raise ConfigError(
