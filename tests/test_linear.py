@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from vedcore.nn import Linear, lean
-from vedcore.nn.linear import LARGE, MANY, WIDE, decide, linear, onednn_pays
+from vedcore.nn.linear import LARGE, MANY, WIDE, linear, onednn_pays
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
 
@@ -35,7 +35,7 @@ def oneDNN(monkeypatch):  # noqa: N802 (its name)
 
     for name in ("_wide", "_narrow"):
         monkeypatch.setattr(module, name, counting(getattr(module, name)))
-    for name, value in (("_answer", [True]), ("MANY", 1), ("WIDE", 1)):
+    for name, value in (("onednn_pays", lambda: True), ("MANY", 1), ("WIDE", 1)):
         monkeypatch.setattr(module, name, value)
     return calls
 
@@ -289,7 +289,7 @@ def test_a_model_computes_and_learns_the_same_by_either_library(oneDNN, monkeypa
     pixels, labels = torch.randn(3, 3, 8, 8), torch.tensor([[5, 7, 2], [4, 2, -100], [6, 2, -100]])
     results = []
     for pays in (True, False):
-        monkeypatch.setattr(module, "_answer", [pays])
+        monkeypatch.setattr(module, "onednn_pays", lambda pays=pays: pays)
         oneDNN.clear()
         model.zero_grad()
         output = model(pixel_values=pixels, labels=labels)
@@ -317,30 +317,35 @@ class Failing:
         raise RuntimeError("could not create a primitive")
 
 
-class Slow:
-    def _linear_pointwise(self, x, weight, *_):
-        for _ in range(3):
-            y = F.linear(x, weight)
-        return y
+@pytest.fixture
+def amd(monkeypatch, tmp_path):
+    """A processor that it pays on, whatever this is; what is returned is its description."""
+    described = tmp_path / "cpuinfo"
+    described.write_text("vendor_id\t: AuthenticAMD\n")
+    monkeypatch.setattr(module, "Path", lambda path: described)
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    return described
 
 
-@pytest.mark.parametrize(
-    ("operators", "is_right"), [(Missing, False), (Wrong, False), (Failing, False), (Slow, True)], ids=str
-)
-def test_an_operator_that_is_missing_wrong_failing_or_slow_does_not_pay(monkeypatch, operators, is_right):
-    threads = torch.get_num_threads()
+pays = onednn_pays.__wrapped__
+
+
+def test_it_pays_on_an_amd_with_avx_512_where_torch_multiplies_by_mkl(amd, monkeypatch):
+    assert pays() is True
+    amd.write_text("vendor_id\t: GenuineIntel\n")
+    assert pays() is False
+    amd.unlink()
+    monkeypatch.setattr(module.platform, "processor", lambda: "AMD64 Family 26 Model 2 Stepping 1, AuthenticAMD")
+    assert pays() is True
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert pays() is False
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
+    assert pays() is False
+
+
+@pytest.mark.parametrize("operators", [Missing, Wrong, Failing])
+def test_an_operator_that_is_missing_wrong_or_failing_does_not_pay(amd, monkeypatch, operators):
     monkeypatch.setattr(torch.ops, "mkldnn", operators())
-    monkeypatch.setattr(module, "_answer", [])
-    assert onednn_pays() is False
-    decide(True)
-    assert onednn_pays() is is_right
-    assert torch.get_num_threads() == threads
-
-
-def test_whether_it_pays_is_measured_once_or_decided(monkeypatch):
-    gains = iter([2.0])
-    monkeypatch.setattr(module, "_answer", [])
-    monkeypatch.setattr(module, "_gain", lambda: next(gains))
-    assert onednn_pays() is onednn_pays() is True
-    decide(False)
-    assert onednn_pays() is False
+    assert pays() is False

@@ -112,22 +112,11 @@ def change_tensors(run, changed, folder="state"):
         ("scaler", None),
         ("scaler", {"scale": 1.0}),
         ("scaler", ...),
-        ("onednn", "yes"),
-        ("onednn", ...),
     ],
 )
 def test_a_state_that_no_run_wrote_is_refused_by_its_field(key, value, run):
     change(run, key, value)
     assert_refused(run, "state.json", key.split(".")[-1 if key.startswith("position.") else 0])
-
-
-@pytest.mark.parametrize("pays", [False, True])
-def test_a_resumed_run_multiplies_by_what_it_began_with(run, monkeypatch, pays):
-    decided = []
-    monkeypatch.setattr("vedcore.training.loop.decide", decided.append)
-    change(run, "onednn", pays)
-    resume(run)
-    assert decided == [pays]
 
 
 def test_a_parameter_is_in_one_group_once(run):
@@ -255,7 +244,7 @@ def test_a_parameter_that_no_gradient_has_reached_is_resumed_as_one(tmp_path):
     for parameter in objective.model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    state = State(position=Position(step=1), groups=(), scaler={}, onednn=False)
+    state = State(position=Position(step=1), groups=(), scaler={})
     path = Checkpoints(tmp_path, 1).save(state, reader, objective, optimizer)
     load_state(path, 1, objective, fresh)
     old, new = optimizer.state_dict()["state"], fresh.state_dict()["state"]
@@ -282,8 +271,8 @@ def test_the_scaler_takes_only_what_a_scaler_says(changed, tmp_path):
     good = {**scaler.state_dict(), "scale": 512.0, "_growth_tracker": 7}
     for values, taker in (({**good, **changed}, scaler), ({}, scaler), (good, None)):
         with pytest.raises(CheckpointError, match=r"state\.json: scaler is "):
-            load_scaler(tmp_path, State(position=Position(), groups=(), scaler=values, onednn=False), taker)
-    load_scaler(tmp_path, State(position=Position(), groups=(), scaler=good, onednn=False), scaler)
+            load_scaler(tmp_path, State(position=Position(), groups=(), scaler=values), taker)
+    load_scaler(tmp_path, State(position=Position(), groups=(), scaler=good), scaler)
     assert scaler.state_dict() == good
 
 

@@ -1,15 +1,16 @@
 """The product of a linear layer, by the library that is faster at it here.
 
-torch multiplies float32 matrices on a CPU by MKL, which takes its AVX-512 kernels on processors of one maker alone. oneDNN,
-which torch has for convolutions, takes them on all: on an AMD Zen 5 its products are twice as fast, forward and backward.
-Whether it is faster is measured once in a process; where it is not, this is ``F.linear``.
+torch multiplies float32 matrices on a CPU by MKL, which takes its AVX-512 kernels on Intel's processors alone. oneDNN, which
+torch has for convolutions, takes them on all: on an AMD Zen 5 its products are twice as fast, forward and backward. On any
+other processor than an AMD with AVX-512 this is ``F.linear``.
 Shapes: N rows (all dimensions but the last), I in, O out.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import functools
+import platform
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -132,46 +133,27 @@ def _narrow(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product[:count].view(*x.shape[:-1], -1)
 
 
-_answer: list[bool] = []
-
-
+@functools.cache
 def onednn_pays() -> bool:
-    """Whether oneDNN multiplies the same as MKL here and faster, by a quarter at least: measured once in a process."""
-    if not _answer:
-        _answer.append(_gain() > 1.25)
-    return _answer[0]
+    """Whether this processor is AMD's and has AVX-512, and oneDNN multiplies here as MKL does.
 
-
-def decide(pays: bool) -> None:
-    """Take this for the answer from now on, if oneDNN can be asked at all: a run that is resumed rounds as it did."""
-    _answer[:] = [pays and _gain() > 0]
-
-
-def _gain() -> float:
-    """The time of MKL's product over oneDNN's, the lesser of the two ways to ask for one; 0 where one is wrong or none.
-
-    On one thread: where other processes are busy, two threads wait for each other, and all takes the same time.
+    A rule and not a measurement: the same in every process and thread, however busy the machine, for a run is to resume
+    bit by bit.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    if not (has_mkl and torch.backends.cpu.get_cpu_capability() == "AVX512" and _is_amd()):
+        return False
+    x, weight = torch.linspace(-1, 1, 2**12).view(64, 64), torch.linspace(2, -1, 2**12).view(64, 64)
     try:
         with torch.inference_mode():
-            rows, weight = torch.linspace(-1, 1, 2**16).view(256, 256), torch.linspace(2, -1, 2**16).view(256, 256)
-            return min(_gain_of(_wide, rows, weight), _gain_of(_narrow, rows[:128], weight))
+            usual = F.linear(x, weight)
+            return all(torch.allclose(usual, product(x, weight, None), atol=1e-4) for product in (_wide, _narrow))
     except (AttributeError, RuntimeError):  # the operators are torch's own, and may go
-        return 0.0
-    finally:
-        torch.set_num_threads(threads)
+        return False
 
 
-def _gain_of(product: Callable[..., Tensor], x: Tensor, weight: Tensor) -> float:
-    """Each at its best of twenty in turn."""
-    if not torch.allclose(F.linear(x, weight), product(x, weight, None), rtol=1e-4, atol=1e-4):
-        return 0.0
-    best = [float("inf")] * 2
-    for _ in range(20):
-        for index, call in enumerate((F.linear, product)):
-            started = time.perf_counter()
-            call(x, weight, None)
-            best[index] = min(best[index], time.perf_counter() - started)
-    return best[0] / best[1]
+def _is_amd() -> bool:
+    try:
+        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(errors="replace")
+    except OSError:  # no Linux
+        return "AuthenticAMD" in platform.processor()

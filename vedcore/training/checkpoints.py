@@ -65,12 +65,11 @@ class Group:
 
 @strict
 class State:
-    """What state.json says. groups: of the optimiser. scaler: of the loss, in float16. onednn: whose rounding the run has."""
+    """What state.json says. groups: of the optimiser. scaler: of the loss, in float16."""
 
     position: Position
     groups: tuple[Group, ...]
     scaler: dict[str, Any]
-    onednn: bool
 
 
 class Checkpoints:

@@ -31,7 +31,6 @@ from vedcore.checkpoint.store import listed
 from vedcore.errors import CheckpointError, ConfigError, TrainingError, foreign
 from vedcore.files import read_json, staged, write_json
 from vedcore.loss import count_labels
-from vedcore.nn.linear import decide, onednn_pays
 from vedcore.parts import Pace, parameter_groups
 from vedcore.reader import Reader
 from vedcore.training.build import build_reader, label_writer
@@ -229,7 +228,6 @@ class _Run:
                 self.raw_optimizer = _optimizer(recipe, self.objective, self.groups)
                 load_state(newest, state.position.step, self.objective, self.raw_optimizer)
                 load_scaler(newest, state, self.accelerator.scaler)
-            decide(state.onednn)
         self.module, self.optimizer = self.accelerator.prepare(self.objective, self.raw_optimizer)
         self.trained = [parameter for group in self.raw_optimizer.param_groups for parameter in group["params"]]
         self.weights = torch.tensor([1.0, recipe.loss.ctc], device=self.accelerator.device)
@@ -485,7 +483,7 @@ class _Run:
         """A checkpoint of this step, if there is none."""
         if self.is_main and self.saved != self.position.step:
             scaler = {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()
-            state = State(position=self.position, groups=self.groups, scaler=scaler, onednn=onednn_pays())
+            state = State(position=self.position, groups=self.groups, scaler=scaler)
             path = self.checkpoints.save(state, self.reader, self.objective, self.raw_optimizer)
             self.saved = self.position.step
             self.watch("checkpoint", {"step": self.position.step, "path": str(path)})
