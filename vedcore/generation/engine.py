@@ -152,8 +152,9 @@ def decode(
     shared = len(prompt) // memory.layers[0][0].shape[0]
     cache = new_cache(decoder, len(prompt), min(rules.max_length, FIRST_CAPACITY))
     feed = next_mixed_scores if isinstance(rules, MixedRules) else next_scores
+    sees_ids = bool(rules.processors or rules.stops) or watch is not None
+    length = ids.shape[1]
     while rows:
-        length = ids.shape[1]
         trace = None if watch is None else watch.trace
         scores = feed(decoder, new, length - new.shape[1], memory, cache, trace)
         processed = rules.process(ids, scores)
@@ -161,9 +162,11 @@ def decode(
             watch(prompt.new_tensor(rows), ids, scores, processed)
         new = choose(processed, 1)
         logprobs = _finite(scores.log_softmax(dim=-1).gather(1, new), length)
-        ids = torch.cat([ids, new], dim=1)
+        if sees_ids:
+            ids = torch.cat([ids, new], dim=1)
+        length += 1
         tokens = new.flatten().tolist()
-        full = length + 1 >= rules.max_length
+        full = length >= rules.max_length
         ended = [full or token in rules.eos for token in tokens]
         if rules.stops and not full:
             ended = [a or b for a, b in zip(ended, rules.stopped(ids, processed).tolist(), strict=True)]

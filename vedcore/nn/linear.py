@@ -127,7 +127,7 @@ def _narrow(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = x.reshape(-1, x.shape[-1])
     count = len(rows)
     if count > 8 and count % 8:
-        rows = F.pad(rows, (0, 0, 0, -count % 8))
+        rows = torch.cat([rows, rows[: -count % 8]])  # what they hold is cut off again
     weight = weight if weight.is_contiguous() or weight.t().is_contiguous() else weight.contiguous()
     product: Tensor = torch.ops.mkldnn._linear_pointwise(rows.contiguous(), weight, bias, "none", [], "")
     return product[:count].view(*x.shape[:-1], -1)
