@@ -286,6 +286,44 @@ def test_more_beams_than_any_search_has_use_for_are_refused_in_one_line():
     assert_one_line(result.stderr, "num_beams must be an int from 1 to 1024, got 1000000")
 
 
+@pytest.mark.parametrize("form", ["text", "jsonl", "csv"])
+def test_rows_are_written_as_they_are_read_and_kept_when_it_is_interrupted(tmp_path, monkeypatch, form):
+    output, seen = tmp_path / "out", []
+
+    def each(self, images, **_):
+        yield Reading("first", 0.5, (1, 2), (-0.7,), "eos", next(iter(images)))
+        seen.append(output.read_text())
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reader, "each", each)
+    result = read("a.png", "b.png", "--output", output, form=form)
+    assert result.exit_code == 130
+    assert [output.read_text()] == seen
+    assert "first" in seen[0]
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(Reader, "each", lambda self, images, **_: (pytest.fail("read") for _ in images))
+    assert read(PATHS[0], "--output", tmp_path).exit_code == 2
+
+
+def test_an_image_is_never_written_over(tmp_path):
+    image = tmp_path / "a.png"
+    shutil.copy(PATHS[0], image)
+    (tmp_path / "same.png").symlink_to(image)
+    for output in (image, tmp_path / "same.png"):
+        result = read(tmp_path, "--output", output)
+        assert result.exit_code == 2
+        assert_one_line(result.stderr, "it is one of the images")
+    assert image.read_bytes() == Path(PATHS[0]).read_bytes()
+
+
+def test_where_nothing_was_read_there_is_no_table(tmp_path):
+    result = run("read", tmp_path / "none.png")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert_one_line(result.stderr, "none.png: no such file")
+
+
 def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
     result = read(PATHS[0], "--output", tmp_path / "no/such/out")
     assert (result.exit_code, result.stdout) == (2, "")

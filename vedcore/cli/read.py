@@ -7,10 +7,11 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -56,17 +57,24 @@ def read(
         names = [name for name, _ in sources]
         fields = {"num_beams": beams} if beams > 1 else {}
         results = reader.each((content for _, content in sources), batch_size=batch_size, cut=not no_cut, **fields)
-        readings: list[tuple[str, Reading]] = []
         failed = 0
-        with progress("reading", len(names)) as advance:
+
+        def readings(advance: Callable[[], None]) -> Iterator[tuple[str, Reading]]:
+            nonlocal failed
             for name, result in zip(names, results, strict=True):
                 if isinstance(result, ImageError):
                     failed += 1
                     say(f"vedcore: {result}", err=True)
                 else:
-                    readings.append((name, result))
+                    yield name, result
                 advance()
-        _print(readings, form, output)
+
+        with (
+            _opened(output, [path for _, path in sources if isinstance(path, Path)]) as write,
+            progress("reading", len(names)) as advance,
+        ):
+            for rows in WRITERS[form](readings(advance), output is None and sys.stdout.isatty()):
+                write(rows)
         if failed:
             raise typer.Exit(1)
 
@@ -86,19 +94,43 @@ def _sources(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
             yield text, path
 
 
-def _print(readings: list[tuple[str, Reading]], form: Format, output: Path | None) -> None:
-    writer = {Format.table: _table, Format.text: _text, Format.jsonl: _jsonl, Format.csv: _csv}[form]
+@contextmanager
+def _opened(output: Path | None, images: Iterable[Path]) -> Iterator[Callable[[str], None]]:
+    """What writes rows as they come: to ``output``, or to stdout, which if it is a terminal gets them all at the end.
+
+    Raises VedcoreError where ``output`` cannot be written, or is one of the ``images``.
+    """
     if output is None:
-        told = writer(readings, sys.stdout.isatty())
-        sys.stdout.write(writable(told, sys.stdout.encoding))  # a terminal may lack a letter
+        stdout, kept = sys.stdout, io.StringIO()
+        stream = kept if stdout.isatty() else stdout  # above a bar they would be torn
+        try:
+            yield lambda rows: _write(rows, stream, stdout.encoding)
+        finally:
+            stdout.write(kept.getvalue())
         return
+    if output.resolve() in map(Path.resolve, images):
+        raise VedcoreError(f"{output}: not written, for it is one of the images; choose another --output")
     try:
-        output.write_text(writable(writer(readings, False)), encoding="utf-8", newline="")
+        file = output.open("w", encoding="utf-8", newline="")
     except OSError as cause:
         raise VedcoreError(f"{output}: not written ({cause})") from cause
+    with file:
+
+        def write(rows: str) -> None:
+            try:
+                _write(rows, file, "utf-8")
+            except OSError as cause:
+                raise VedcoreError(f"{output}: not written to its end ({cause})") from cause
+
+        yield write
 
 
-def _table(readings: list[tuple[str, Reading]], terminal: bool) -> str:
+def _write(rows: str, stream: TextIO, encoding: str | None) -> None:
+    stream.write(writable(rows, encoding))
+    stream.flush()
+
+
+def _table(readings: Iterable[tuple[str, Reading]], terminal: bool) -> Iterator[str]:
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table
@@ -109,16 +141,17 @@ def _table(readings: list[tuple[str, Reading]], terminal: bool) -> str:
     table = Table(*columns, box=lines)
     for name, reading in readings:
         table.add_row(Text(name), Text(reading.text), f"{reading.confidence:.3f}", reading.stop_reason)
-    stream = io.StringIO()
-    Console(file=stream, force_terminal=terminal, width=None if terminal else 160).print(table)
-    return stream.getvalue()
+    if table.row_count:
+        stream = io.StringIO()
+        Console(file=stream, force_terminal=terminal, width=None if terminal else 160).print(table)
+        yield stream.getvalue()
 
 
-def _text(readings: list[tuple[str, Reading]], _: bool) -> str:
-    return "".join(f"{reading.text}\n" for _, reading in readings)
+def _text(readings: Iterable[tuple[str, Reading]], _: bool) -> Iterator[str]:
+    return (f"{reading.text}\n" for _, reading in readings)
 
 
-def _jsonl(readings: list[tuple[str, Reading]], _: bool) -> str:
+def _jsonl(readings: Iterable[tuple[str, Reading]], _: bool) -> Iterator[str]:
     def row(name: str, reading: Reading) -> dict[str, Any]:
         pieces = [{"box": piece.box, "text": piece.text} for piece in reading.pieces]
         return {
@@ -131,12 +164,18 @@ def _jsonl(readings: list[tuple[str, Reading]], _: bool) -> str:
             "pieces": pieces,
         }
 
-    return "".join(json.dumps(row(*item), ensure_ascii=False) + "\n" for item in readings)
+    return (json.dumps(row(*item), ensure_ascii=False) + "\n" for item in readings)
 
 
-def _csv(readings: list[tuple[str, Reading]], _: bool) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(("file", "text", "confidence", "stop_reason"))
-    writer.writerows((name, r.text, f"{r.confidence:.6f}", r.stop_reason) for name, r in readings)
-    return stream.getvalue()
+def _csv(readings: Iterable[tuple[str, Reading]], _: bool) -> Iterator[str]:
+    def row(*cells: str) -> str:
+        stream = io.StringIO()
+        csv.writer(stream, lineterminator="\n").writerow(cells)
+        return stream.getvalue()
+
+    yield row("file", "text", "confidence", "stop_reason")
+    for name, reading in readings:
+        yield row(name, reading.text, f"{reading.confidence:.6f}", reading.stop_reason)
+
+
+WRITERS = {Format.table: _table, Format.text: _text, Format.jsonl: _jsonl, Format.csv: _csv}
