@@ -170,6 +170,17 @@ LIKE_VIT = replace(VIT, testing="vedcore_plugin_vit.testing")
 LIKE_GPT2 = replace(GPT2, testing="vedcore_plugin_gpt2.testing")
 
 
+class TextAlone(GPT2LMHeadModel):
+    """GPT-2 without its cross-attention: a decoder that only an adapter can show an image to, and no fault."""
+
+    def __init__(self, config):
+        super().__init__(config.replace(add_cross_attention=False))
+        self.config = config
+
+
+TEXT_ALONE = replace(LIKE_GPT2, model=TextAlone)
+
+
 @dataclass(frozen=True)
 class Fault:
     """A backbone with one fault, and the law that catches it."""

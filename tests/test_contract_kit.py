@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.broken import DECODER, ENCODER, FAULTS, LeaksTheFuture, MakesAFloat32Tensor
+from tests.broken import DECODER, ENCODER, FAULTS, TEXT_ALONE, LeaksTheFuture, MakesAFloat32Tensor
 from vedcore.errors import PluginError
 from vedcore.testing import CHECKS, BackboneContract, check_backbone
 from vedcore.testing.checks import LEVELS
@@ -70,6 +70,12 @@ def test_a_backbone_without_a_fault_passes_and_what_it_does_not_claim_is_listed(
     unclaimed = ["pixel-mask", "resize"] if record is ENCODER else []
     assert {o.check for o in bare.of("unclaimed")} == {*unclaimed, "config-reference", "parity", "reference-loads"}
     assert bare.passed
+
+
+def test_a_decoder_born_without_cross_attention_is_compared_with_its_reference_without_an_image():
+    report = check_backbone(TEXT_ALONE)
+    assert report.passed, report.of("failed")
+    assert not report.of("unclaimed")
 
 
 def test_every_law_of_the_kit_catches_a_fault():

@@ -200,7 +200,7 @@ def _attributes(subject: Subject) -> None:
 )
 def _names(subject: Subject) -> None:
     keymap = subject.model.keymap
-    inserted = subject.is_decoder and subject.record.model(subject.config).cross is None
+    inserted = subject.is_decoder and not subject.born_looking
     seen: dict[tuple[str, int], str] = {}
     first: dict[int, str] = {}
     for name, parameter in subject.model.named_parameters(remove_duplicate=False):
@@ -541,8 +541,10 @@ def _parity(subject: Subject) -> None:
     with torch.no_grad():
         if subject.is_decoder:
             ids, states = subject.ids(), torch.randn(2, 4, subject.model.memory_size)
-            wanted = _reference(lambda: theirs(input_ids=ids, encoder_hidden_states=states).logits)
-            found = twin.decode(ids, remember(twin.model, EncoderOutput(states)))
+            memory = remember(twin.model, EncoderOutput(states)) if subject.born_looking else None
+            image = {"encoder_hidden_states": states} if subject.born_looking else {}
+            wanted = _reference(lambda: theirs(input_ids=ids, **image).logits)
+            found = twin.decode(ids, memory)
         else:
             wanted = _reference(lambda: theirs(subject.pixels()).last_hidden_state)
             found = twin.encode(subject.pixels()).states
@@ -747,7 +749,7 @@ def _reference_loads(subject: Subject) -> None:
     model = subject.record.model(subject.config)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        fields = {"is_decoder": True, "add_cross_attention": True} if subject.is_decoder else {}
+        fields = {"is_decoder": True, "add_cross_attention": subject.born_looking} if subject.is_decoder else {}
         config = type(_their_config(subject)).from_pretrained(folder, **fields)
         _, info = kind.from_pretrained(folder, config=config, output_loading_info=True)
     told = [
@@ -779,7 +781,10 @@ def _their_model(subject: Subject) -> Any:
     import transformers
 
     torch.manual_seed(1)
-    model = getattr(transformers, subject.record.reference or "")(_their_config(subject)).eval()
+    config = _their_config(subject)
+    if subject.is_decoder:
+        config.add_cross_attention = subject.born_looking
+    model = getattr(transformers, subject.record.reference or "")(config).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

@@ -54,6 +54,11 @@ class Subject:
         prepare(model)
         return model
 
+    @cached_property
+    def born_looking(self) -> bool:
+        """Whether the decoder has cross-attention before an adapter has given it any."""
+        return self.record.model(self.config).cross is not None
+
     def with_model(self, model: Any) -> Subject:
         """The same subject with another model."""
         twin = copy.copy(self)
