@@ -312,6 +312,32 @@ class AnAliasHidesAName(ToyEncoder):
     keymap = KeyMap(rules=(), aliases=(("norm", "final_norm"),))
 
 
+class Scaled(nn.Module):
+    """A factor and a shift that are buffers and saved: what the running statistics of a BatchNorm are."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.register_buffer("factor", torch.ones(width, device="cpu"))
+        self.register_buffer("shift", torch.ones(width, device="cpu"))
+
+    def forward(self, x):
+        return x * self.factor + self.shift
+
+
+class WithBuffers(ToyEncoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.scaled = Scaled(config.hidden_size)
+
+    def between(self, x):
+        return self.scaled(x)
+
+
+@caught_by("names")
+class OneNameForTwoBuffers(WithBuffers):
+    keymap = KeyMap(rules=(Rule("scaled.shift", "scaled.factor"),))
+
+
 # shapes
 
 
@@ -338,6 +364,13 @@ class NoNumberForABlankImage(ToyEncoder):
     def forward(self, pixel_values, /, **options):
         mean, deviation = pixel_values.mean((1, 2, 3), True), pixel_values.std((1, 2, 3), keepdim=True)
         return super().forward((pixel_values - mean) / deviation, **options)
+
+
+@caught_by("last-position")
+class MorePositionsThanItsTable(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.max_positions = config.max_positions + 1
 
 
 @caught_by("stateless")
@@ -376,6 +409,18 @@ class CountsItsCallsAndAddsThem(ToyEncoder):
     def between(self, x):
         self.calls += 1
         return x + self.calls
+
+
+@caught_by("trace")
+class NeverCallsTheTrace(ToyEncoder):
+    def step(self, mask, trace):
+        return super().step(mask, None)
+
+
+@caught_by("trace")
+class HandsAStepOnWithoutItsTrace(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, trace=None)
 
 
 @caught_by("deterministic")
@@ -421,10 +466,31 @@ class IgnoresTheTokenMask(ToyDecoder):
         return replace(step, mask=causal_mask(step.slots, step.extent))
 
 
-@caught_by("pixel-mask")
+@caught_by("token-mask")
+class IgnoresThePositionsOfAStep(ToyDecoder):
+    def read(self, step, x):
+        return replace(step, positions=None)
+
+
+@caught_by("state-mask")
 class IgnoresThePixelMask(ToyEncoder):
     def forward(self, pixel_values, /, *, pixel_mask=None, **options):
         return super().forward(pixel_values, **options)
+
+
+@caught_by("state-mask", claims=())
+class MasksPixelsAndNotStates(ToyEncoder):
+    def forward(self, pixel_values, /, *, pixel_mask=None, **options):
+        output = super().forward(pixel_values, pixel_mask=pixel_mask, **options)
+        return replace(output, mask=None if pixel_mask is None else pixel_mask.flatten(1))
+
+
+@caught_by("state-mask", claims=())
+class SaysThatAllStatesCount(ToyEncoder):
+    def forward(self, pixel_values, /, *, pixel_mask=None, **options):
+        output = super().forward(pixel_values, **options)
+        mask = None if pixel_mask is None else torch.ones(output.states.shape[:2], dtype=torch.bool)
+        return replace(output, mask=mask)
 
 
 @caught_by("pixel-mask")
@@ -475,6 +541,18 @@ class TorchsErrorForAnotherNumberOfChannels(ToyEncoder):
 class ScalesEmbeddingsTwice(ToyDecoder):
     def forward(self, input_ids, step, /, *, inputs_embeds=None):
         return super().forward(input_ids, step, inputs_embeds=None if inputs_embeds is None else 2 * inputs_embeds)
+
+
+@caught_by("inputs-embeds")
+class WidensEmbeddingsInForward(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.token_embedding = nn.Embedding(config.vocab_size, 4)
+        self.widen = nn.Linear(4, config.hidden_size)
+
+    def forward(self, input_ids, step, /, *, inputs_embeds=None):
+        narrow = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        return super().forward(None, step, inputs_embeds=self.widen(narrow))
 
 
 @caught_by("bfloat16")
@@ -548,13 +626,14 @@ class AnotherActivation(GPT2LMHeadModel):
 @caught_by("cache")
 class CountsPositionsFromZero(ToyDecoder):
     def read(self, step, x):
-        return replace(step, positions=torch.arange(x.shape[1], device=x.device)[None])
+        counted = torch.arange(x.shape[1], device=x.device)[None]
+        return replace(step, positions=counted if step.positions is None else step.positions)
 
 
 @caught_by("unequal-rows")
 class TakesTheSlotsOfTheFirstRow(ToyDecoder):
     def read(self, step, x):
-        return replace(step, positions=step.slots[:1])
+        return replace(step, positions=step.slots[:1] if step.positions is None else step.positions)
 
 
 def memory_of_rows(memory, rows):
@@ -622,7 +701,8 @@ class MakesATensorOnTheCpu(ToyEncoder):
 @caught_by("meta")
 class MakesATensorWithoutADevice(ToyDecoder):
     def read(self, step, x):
-        return replace(step, positions=step.slots + torch.zeros(x.shape[1], dtype=torch.long))
+        positions = step.slots if step.positions is None else step.positions
+        return replace(step, positions=positions + torch.zeros(x.shape[1], dtype=torch.long))
 
 
 # files
@@ -632,6 +712,12 @@ class MakesATensorWithoutADevice(ToyDecoder):
 class SavesNoNorm(ToyEncoder):
     def sections(self):
         return [Section("", self, self.keymap, without=("norm",))]
+
+
+@caught_by("save-and-load")
+class SavesNoBuffer(WithBuffers):
+    def sections(self):
+        return [Section("", self, self.keymap, without=("scaled",))]
 
 
 @caught_by("save-and-load")

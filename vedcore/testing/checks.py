@@ -28,7 +28,7 @@ from vedcore.hookspecs import PROTOCOL
 from vedcore.nn import Linear, Part
 from vedcore.protocols import Seam
 from vedcore.testing.subject import LawBroken, Subject, Wrapped, prepare, remember, require_close
-from vedcore.types import EncoderOutput, Step, causal_mask
+from vedcore.types import EncoderOutput, Recorder, Step, causal_mask
 
 LEVELS = ("contract", "shapes", "parity", "cache", "files")
 """In order; a check that fails blocks the checks of later levels, and of its own level those that come after it."""
@@ -194,7 +194,7 @@ def _attributes(subject: Subject) -> None:
 @_check(
     "contract",
     "names are reversible",
-    "two parameters with one name on disk, or a rule that hides another",
+    "two tensors with one name on disk, or a rule that hides another",
     after=("attributes",),
     examples=10,
 )
@@ -203,12 +203,12 @@ def _names(subject: Subject) -> None:
     inserted = subject.is_decoder and not subject.born_looking
     seen: dict[tuple[str, int], str] = {}
     first: dict[int, str] = {}
-    for name, parameter in subject.model.named_parameters(remove_duplicate=False):
+    for name, tensor in subject.model.state_dict(keep_vars=True).items():
         if inserted and name.startswith("cross."):
             continue  # made by an adapter, which names them
         place = keymap.to_theirs(name)
         twin = seen.setdefault((place.name, place.index), name)
-        tied = first.setdefault(id(parameter), name)
+        tied = first.setdefault(id(tensor), name)
         _must(twin == name or tied != name, f"{name} and {twin} are both {place.name} on disk")
         _must(keymap.canonical(place.name) == place.name, f"{name} is written as {place.name}, which is read as other")
 
@@ -240,6 +240,20 @@ def _shapes(subject: Subject) -> None:
 
 @_check(
     "shapes",
+    "the last of max_positions tokens has a position",
+    "max_positions is more than the table of positions has rows for tokens",
+    role="decoder",
+    after=("shapes",),
+)
+def _last_position(subject: Subject) -> None:
+    if subject.model.max_positions is None:
+        return
+    with torch.no_grad():
+        subject.decode(subject.ids()[:, :1], subject.memory(), start=subject.model.max_positions - 1)
+
+
+@_check(
+    "shapes",
     "a forward pass leaves the module as it was",
     "a cache, a mask or a counter kept on the module",
     after=("shapes",),
@@ -260,6 +274,27 @@ def _stateless(subject: Subject) -> None:
 )
 def _deterministic(subject: Subject) -> None:
     _must(torch.equal(subject.output(), subject.output()), "two calls differ")
+
+
+@_check(
+    "shapes",
+    "a trace sees the hidden states, and changes nothing",
+    "a trace that is never called, or a step that is handed on without its trace",
+    after=("deterministic",),
+)
+def _trace(subject: Subject) -> None:
+    recorder = Recorder("hidden")
+    with torch.no_grad():
+        if subject.is_decoder:
+            found = subject.decode(subject.ids(), subject.memory(), trace=recorder)
+        else:
+            found = subject.encode(subject.pixels(), trace=recorder).states
+    seen = recorder.all("hidden") or ()
+    least = subject.model.seam.num_layers + 1 if subject.is_decoder else 2  # what enters the first, what leaves each
+    _must(len(seen) >= least, f"the trace saw {len(seen)} hidden states, want {least} at least")
+    shapes = [tuple(states.shape) for states in seen]
+    _must(all(len(shape) == 3 and shape[0] == 2 for shape in shapes), f"the trace saw hidden states of shapes {shapes}")
+    require_close(found, subject.output(), "the output with a trace")
 
 
 @_check(
@@ -340,55 +375,82 @@ def _memory_mask(subject: Subject) -> None:
 @_check(
     "shapes",
     "a padded token changes nothing for the tokens behind it",
-    "self-attention that does not read step.mask",
+    "self-attention that does not read step.mask, or positions that are not step.positions where a step has them",
     role="decoder",
-    after=("causality",),
+    after=("causality", "last-position"),
 )
 def _token_mask(subject: Subject) -> None:
     ids = subject.ids()
-    other = ids.clone()
-    other[:, 0] = (ids[:, 0] + 1) % subject.model.vocab_size
-    keys = torch.ones_like(ids, dtype=torch.bool)
-    keys[:, 0] = False
-    slots = torch.arange(ids.shape[1])[None]
+    if ids.shape[1] < 2:
+        return
 
-    def logits(tokens: Tensor) -> Tensor:
-        memory = subject.memory()
-        mask = causal_mask(slots, ids.shape[1], keys)
-        step = Step(slots=slots, positions=slots, mask=mask, extent=ids.shape[1], memory=memory)
-        return subject.model.lm_head(subject.model(tokens, step))  # type: ignore[no-any-return]
+    def logits(tokens: Tensor, padded: int) -> Tensor:
+        slots = torch.arange(tokens.shape[1])[None]
+        keys = (slots >= padded).expand(tokens.shape)
+        step = Step(
+            slots=slots,
+            positions=(slots - padded).clamp(min=0),  # a token stands where it would without the padding
+            mask=causal_mask(slots, tokens.shape[1], keys),
+            extent=tokens.shape[1],
+            memory=subject.memory(),
+        )
+        return subject.model.lm_head(subject.model(tokens, step))[:, padded:]  # type: ignore[no-any-return]
 
     with torch.no_grad():
-        require_close(logits(other)[:, 1:], logits(ids)[:, 1:], "logits behind another padded token", 1e-6)
+        require_close(logits(ids, 1), logits(ids[:, 1:], 0), "logits behind a padded token")
+
+
+@_check(
+    "shapes",
+    "a mask of the pixels becomes a mask of the states",
+    "a pixel_mask that is not read, or a mask that is not returned",
+    role="encoder",
+    after=("batch-independence",),
+)
+def _state_mask(subject: Subject) -> None:
+    masks, _, places = _mostly_masked(subject)
+    with torch.no_grad():
+        output = subject.encode(subject.pixels(), pixel_mask=masks)
+    if output.mask is None:
+        raise LawBroken("the encoder was given a pixel_mask and returned no mask")
+    shape, wanted = tuple(output.mask.shape), tuple(output.states.shape[:2])
+    _must(shape == wanted, f"the mask has shape {shape}, want {wanted}")
+    _must(output.mask.dtype == torch.bool, f"the mask is {output.mask.dtype}, want torch.bool")
+    _must(bool(output.mask[1].all()), "a state is masked in an image without masked pixels")
+    _must(places == 1 or not bool(output.mask[0].all()), "no state is masked in an image that is mostly masked")
 
 
 @_check(
     "shapes",
     "a masked pixel changes no state that counts",
-    "a mask that does not reach self-attention, or is not returned",
+    "a mask that does not reach self-attention",
     role="encoder",
     claim="global attention",
-    after=("batch-independence",),
+    after=("state-mask",),
 )
 def _pixel_mask(subject: Subject) -> None:
+    masks, other, _ = _mostly_masked(subject)
+    with torch.no_grad():
+        one, two = (subject.encode(x, pixel_mask=masks) for x in (subject.pixels(), other))
+    require_close(two.states[one.mask], one.states[one.mask], "states that count, with other masked pixels", 1e-6)
+
+
+def _mostly_masked(subject: Subject) -> tuple[Tensor, Tensor, int]:
+    """A pixel_mask for two images, the usual pixels with others where it masks them, and how many places there are.
+
+    Of the first image the first pixels alone count, so one patch across or down; what lies behind it for sure is changed.
+    """
     pixels, masks = subject.pixels(), torch.ones(2, *subject.pixel_shape()[1:], dtype=torch.bool)
     other, new = pixels.clone(), subject.pixels(seed=2)
     with torch.no_grad():
         rows, columns = subject.encode(pixels).grid or (1, 1)
-        # The first pixels alone count, so one patch across or down; what lies behind it for sure is changed.
-        if columns > 1:
-            masks[0, :, 1:] = False
-            other[0, :, :, pixels.shape[3] // columns :] = new[0, :, :, pixels.shape[3] // columns :]
-        elif rows > 1:
-            masks[0, 1:] = False
-            other[0, :, pixels.shape[2] // rows :] = new[0, :, pixels.shape[2] // rows :]
-        one, two = (subject.encode(x, pixel_mask=masks) for x in (pixels, other))
-    if one.mask is None:
-        raise LawBroken("the encoder was given a pixel_mask and returned no mask")
-    _must(tuple(one.mask.shape) == tuple(one.states.shape[:2]), f"the mask has shape {tuple(one.mask.shape)}")
-    _must(bool(one.mask[1].all()), "a state is masked in an image without masked pixels")
-    _must(rows * columns == 1 or not bool(one.mask[0].all()), "no state is masked in an image that is mostly masked")
-    require_close(two.states[one.mask], one.states[one.mask], "states that count, with other masked pixels", 1e-6)
+    if columns > 1:
+        masks[0, :, 1:] = False
+        other[0, :, :, pixels.shape[3] // columns :] = new[0, :, :, pixels.shape[3] // columns :]
+    elif rows > 1:
+        masks[0, 1:] = False
+        other[0, :, pixels.shape[2] // rows :] = new[0, :, pixels.shape[2] // rows :]
+    return masks, other, rows * columns
 
 
 @_check(
@@ -437,7 +499,7 @@ def _shape_errors(subject: Subject) -> None:
 @_check(
     "shapes",
     "embeddings in place of ids give the same",
-    "embeddings that are scaled or looked up elsewhere",
+    "embeddings that are scaled, or looked up or brought to hidden_size elsewhere",
     role="decoder",
     after=("deterministic",),
 )
@@ -445,6 +507,8 @@ def _inputs_embeds(subject: Subject) -> None:
     ids = subject.ids()
     with torch.no_grad():
         embeds = subject.model.token_embedding(ids)
+        shape, wanted = tuple(embeds.shape), (*ids.shape, subject.model.hidden_size)
+        _must(shape == wanted, f"token_embedding gives shape {shape}, want {wanted}")
         found = subject.decode(ids, subject.memory(), inputs_embeds=embeds)
         require_close(found, subject.decode(ids, subject.memory()), "logits from embeddings")
 
@@ -686,19 +750,23 @@ def _exportable(subject: Subject) -> tuple[nn.Module, tuple[Tensor, ...], Tensor
 # files
 
 
-@_check("files", "what is saved is loaded, to the bit", "a parameter that is not saved, or a field that is not written")
+@_check("files", "what is saved is loaded, to the bit", "a tensor that is not saved, or a field that is not written")
 def _save_and_load(subject: Subject) -> None:
     model = subject.record.model(subject.config)
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
+        stored = model.state_dict(keep_vars=True)  # with what training changes beside parameters: running statistics
+        for name, buffer in model.named_buffers():
+            if name in stored and buffer.is_floating_point():
+                buffer.add_(torch.rand(buffer.shape, generator=generator))
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         again = subject.record.model.from_pretrained(folder)
-    saved, loaded = dict(model.named_parameters()), dict(again.named_parameters())
-    _must(saved.keys() == loaded.keys(), f"other parameters: {sorted(saved.keys() ^ loaded.keys())[:4]}")
-    lost = [n for n, parameter in saved.items() if loaded[n].is_meta or not torch.equal(parameter, loaded[n])]
+    saved, loaded = model.state_dict(), again.state_dict()
+    _must(saved.keys() == loaded.keys(), f"other tensors: {sorted(saved.keys() ^ loaded.keys())[:4]}")
+    lost = [name for name, tensor in saved.items() if loaded[name].is_meta or not torch.equal(tensor, loaded[name])]
     _must(not lost, f"{', '.join(lost[:4])} came back with other values")
     before, after = (subject.with_model(each.eval()).output() for each in (model, again))
     _must(torch.equal(before, after), "the model that was loaded computes something else than the one that was saved")

@@ -108,11 +108,11 @@ class Subject:
     def decode(
         self, ids: Tensor, memory: Memory | None, *, start: int = 0, cache: SelfCache | None = None, **options: Any
     ) -> Tensor:
-        """(R, T) ids in slots ``start`` and on -> (R, T, V) logits."""
+        """(R, T) ids in slots ``start`` and on -> (R, T, V) logits. options: ``inputs_embeds``, and fields of the step."""
         extent = start + ids.shape[1]
         slots = torch.arange(start, extent, device=ids.device)[None]
-        step = Step(slots=slots, mask=causal_mask(slots, extent), extent=extent, memory=memory, cache=cache)
         embeds = options.pop("inputs_embeds", None)
+        step = Step(slots=slots, mask=causal_mask(slots, extent), extent=extent, memory=memory, cache=cache, **options)
         hidden = self.model(None if embeds is not None else ids, step, inputs_embeds=embeds)
         logits: Tensor = self.model.lm_head(hidden)
         return logits
