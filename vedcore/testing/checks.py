@@ -455,7 +455,7 @@ def _mostly_masked(subject: Subject) -> tuple[Tensor, Tensor, int]:
 
 @_check(
     "shapes",
-    "another image size works when asked for, and is refused when not",
+    "another image size works when asked for, and where not it works too or is refused",
     "positions that are not resized, or an image size that is not checked",
     role="encoder",
     claim="resize",
