@@ -423,6 +423,19 @@ class HandsAStepOnWithoutItsTrace(ToyDecoder):
         return replace(step, trace=None)
 
 
+@model_config("toy")
+class UndrawnDefaultConfig(ToyConfig):
+    eps: float = number(1e-4, above=0.0)
+
+
+@caught_by("shapes")
+class NoNumberForItsDefault(ToyEncoder):
+    config_class = UndrawnDefaultConfig
+
+    def between(self, x):
+        return x / (self.config.eps - 1e-4)
+
+
 @caught_by("deterministic")
 class DropoutInEval(ToyDecoder):
     def between(self, x):

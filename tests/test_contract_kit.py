@@ -4,8 +4,17 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
-from tests.broken import DECODER, ENCODER, FAULTS, TEXT_ALONE, LeaksTheFuture, MakesAFloat32Tensor
+from tests.broken import (
+    DECODER,
+    ENCODER,
+    FAULTS,
+    TEXT_ALONE,
+    LeaksTheFuture,
+    MakesAFloat32Tensor,
+    ToyConfig,
+)
 from vedcore.errors import PluginError
 from vedcore.testing import CHECKS, BackboneContract, check_backbone
 from vedcore.testing.checks import LEVELS
@@ -79,6 +88,21 @@ def test_a_decoder_born_without_cross_attention_is_compared_with_its_reference_w
     report = check_backbone(TEXT_ALONE)
     assert report.passed, report.of("failed")
     assert not report.of("unclaimed")
+
+
+def test_the_first_config_that_a_law_tries_has_the_defaults_and_small_sizes(monkeypatch):
+    tried, read = [], ToyConfig.from_dict
+    monkeypatch.setattr(ToyConfig, "from_dict", lambda data, *where: (tried.append(set(data)), read(data, *where))[1])
+    assert check_backbone(ENCODER).passed
+    assert tried[0] == {"vocab_size", "hidden_size", "layers", "heads", "image_size", "patch_size"}
+    assert tried[0] | {"act", "eps", "bias"} in tried
+
+
+def test_the_callers_random_numbers_are_the_callers():
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    check_backbone(LEAK)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_every_law_of_the_kit_catches_a_fault():

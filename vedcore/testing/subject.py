@@ -149,6 +149,11 @@ def testing_module(record: Backbone) -> Any:
     return importlib.import_module(record.testing or f"{record.model.__module__.split('.')[0]}.testing")
 
 
+def is_size(value: Any) -> bool:
+    """Whether a config's value says how large something is; what does not is left to its default once."""
+    return isinstance(value, int | list | tuple) and not isinstance(value, bool)
+
+
 def require_close(found: Tensor, wanted: Tensor, what: str, tolerance: float = 1e-5) -> None:
     """LawBroken unless max |a - b| <= tolerance * max(1, max |b|)."""
     if found.shape != wanted.shape:
