@@ -190,6 +190,13 @@ def test_a_law_that_does_not_hold_is_excluded_with_a_reason():
     assert not report.of("blocked")
 
 
+def test_a_reference_without_transformers_is_told_and_no_law_is_blamed(monkeypatch):
+    monkeypatch.setattr("vedcore.testing.contract.find_spec", lambda name: None)
+    with pytest.raises(PluginError, match=r"names its reference, GPT2LMHeadModel, and transformers, .*: pip install"):
+        check_backbone(TEXT_ALONE)
+    assert check_backbone(ENCODER).passed
+
+
 def test_a_contract_without_a_record_is_an_error():
     with pytest.raises(PluginError, match="TestNothing needs a class attribute record"):
         type("TestNothing", (BackboneContract,), {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from typing import Any, ClassVar
 
 import hypothesis
@@ -58,8 +59,13 @@ def check_backbone(record: Backbone, *, exclude: Mapping[str, str] | None = None
 
     exclude: check ids, each with the reason why the law does not apply. An id that does not exist, a reason that is empty,
     a law that is not asked of this record, or one that holds, is a failure: an exclusion that is not needed hides the next
-    fault.
+    fault. PluginError where the record has a reference and transformers is not installed.
     """
+    if record.reference and find_spec("transformers") is None:
+        raise PluginError(
+            f"{record.name} names its reference, {record.reference}, and transformers, to compare them, is not installed: "
+            "pip install transformers, or leave the reference out"
+        )
     exclude = dict(exclude or {})
     report = Report(f"{record.role} {record.name}")
     for name, reason in exclude.items():
