@@ -75,6 +75,16 @@ def test_the_project_file_names_the_entry_point_and_the_versions_that_it_works_w
     assert f"vedcore>={major}.{minor},<{ceiling}" in stated["dependencies"]
 
 
+@pytest.mark.parametrize("role", ["encoder", "decoder"])
+def test_a_new_backbone_can_be_compared_with_transformers_and_says_what_its_class_is_named_for(written, role):
+    project = written[0] / f"vedcore-plugin-my-{role}"
+    stated = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    assert "transformers>=5.23" in stated["optional-dependencies"]["test"]
+    code = "".join(path.read_text() for path in project.rglob("*.py"))
+    assert re.search("Replace this: .*name, by that in transformers, which config.json is given", code)
+    assert not re.search(r"\b[Aa]n? My", code)  # whatever the name begins with
+
+
 def test_nothing_of_the_templates_is_left_over(written):
     for path in written[0].rglob("*"):
         if path.is_file():

@@ -23,6 +23,8 @@ _PLACES = {  # a template, and where it comes to stand
     "testing.py": "{module}/testing.py",
     "test.py": "tests/test_{name}.py",
 }
+_TEST_NEEDS = {"adapter": ', "vedcore-plugin-gpt2", "vedcore-plugin-vit"'}
+"""What the tests of a role need beside pytest; those of a backbone are compared with transformers."""
 
 
 def new_plugin(name: str, role: str, into: Path) -> Path:
@@ -77,7 +79,7 @@ def _words(name: str, distribution: str, role: str) -> dict[str, str]:
         "CONSTANT": "_".join(words).upper(),
         "description": f"{name}: {'an' if role[0] in 'ae' else 'a'} {ROLES[role]} for vedcore",
         "vedcore": f"vedcore>={major}.{minor},<{ceiling}",
-        "test_needs": ', "vedcore-plugin-gpt2", "vedcore-plugin-vit"' if role == "adapter" else "",
+        "test_needs": _TEST_NEEDS.get(role, ', "transformers>=5.23"'),
         "protocol": str(PROTOCOL),
     }
 
