@@ -1,11 +1,17 @@
 """docs/write-a-plugin.md: its blocks are the example project, and that project works as the page says."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 
+import vedcore.nn
 from tests.test_scaffold import install, run
+from vedcore import Backbone, Step, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from vedcore_plugin_gpt2 import GPT2Config
+from vedcore_plugin_vit import ViTConfig
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs/write-a-plugin.md"
@@ -58,6 +64,33 @@ def test_every_file_of_the_page_has_a_home_in_its_picture_of_the_project():
     picture = PAGE.read_text().split("```")[1]
     for name in {*told(), *UNTOLD}:
         assert Path(name).name in picture
+
+
+def test_the_step_that_the_page_builds_by_hand_is_the_one_of_a_forward_pass():
+    (block,) = re.findall(
+        r"^```python\n(import torch\nfrom vedcore import Memory.*?)^```$", PAGE.read_text(), re.M | re.S
+    )
+    names = {}
+    exec(block, names)
+    torch.manual_seed(0)
+    encoder = ViTConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4)
+    decoder = GPT2Config(vocab_size=20, n_positions=12, n_embd=8, n_layer=2, n_head=2)
+    model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(encoder=encoder, decoder=decoder)).eval()
+    pixels, ids = torch.randn(2, 3, 8, 8), torch.tensor([[1, 5, 6], [1, 7, 8]])
+    with torch.no_grad():
+        wanted = model(pixel_values=pixels, decoder_input_ids=ids).logits
+        found = names["logits"](model.decoder, ids, model.encoder(pixels).states)
+    assert torch.allclose(found, wanted, atol=1e-5)
+
+
+def test_the_page_names_every_field_of_a_record_and_of_a_step_and_the_bricks_are_there():
+    page = PAGE.read_text()
+    for kind in (Backbone, Step):
+        assert all(f"`{field.name}`" in page for field in fields(kind))
+    table = page.split("| brick | what it is for |")[1].split("## 5.")[0]
+    named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}
+    assert len(named) > 20
+    assert named <= set(vedcore.nn.__all__)
 
 
 def test_the_project_passes_the_contract_and_its_own_tests(project, site):

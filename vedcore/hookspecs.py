@@ -34,7 +34,8 @@ class Backbone:
     """An architecture: the model type that config.json names, its role, and its model (a ``vedcore.nn.Part``).
 
     What follows is read by the contract tests alone. testing: the module with ``config_fields()``, a hypothesis strategy of
-    small configs; None: ``<package>.testing``. reference: the transformers class whose numbers these are. claims: what is
+    small configs; None: ``<package>.testing``. reference: the transformers class whose numbers these are; a decoder born
+    without cross-attention is compared without an image. claims: what is
     promised beyond the contract; "resize" (other image sizes with interpolate_pos_encoding=True) and "global attention"
     (every state looks at every state, so a masked pixel changes no state that counts). derived: config fields that
     transformers fills in from others. unread: parameters that are carried for their file's sake and read by nothing here.

@@ -6,8 +6,8 @@
     class TestViT(BackboneContract):
         record = VIT
 
-or in one call, ``check_backbone(VIT)``, which returns a Report. Needs what ``pip install 'vedcore[test]'`` installs; parity
-needs transformers too.
+or in one call, ``check_backbone(VIT)``, which returns a Report. ``causal_mask`` is for steps that a test of yours builds.
+Needs what ``pip install 'vedcore[test]'`` installs; parity needs transformers too.
 """
 
 from importlib.util import find_spec
@@ -19,5 +19,6 @@ if find_spec("hypothesis") is None:
 
 from vedcore.testing.checks import CHECKS, Check
 from vedcore.testing.contract import BackboneContract, Outcome, Report, check_backbone
+from vedcore.types import causal_mask
 
-__all__ = ["CHECKS", "BackboneContract", "Check", "Outcome", "Report", "check_backbone"]
+__all__ = ["CHECKS", "BackboneContract", "Check", "Outcome", "Report", "causal_mask", "check_backbone"]
