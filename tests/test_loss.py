@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from tests.bench import accumulation
 from tests.parity import assert_within, images
 from tests.processes import batch, build, gradients, process
+from vedcore import ConfigError
 from vedcore.labels import LabelWarning, label_problems
 from vedcore.loss import count_labels, token_loss
 
@@ -49,6 +50,12 @@ def test_the_sum_is_that_of_the_rows_and_ignored_labels_leave_no_trace(rows, len
     assert_within(total.sum, torch.stack([part.sum for part in parts]).sum())
     other = torch.where(ignored[..., None], torch.randn(logits.shape, generator=generator), logits)
     assert torch.equal(token_loss(other, labels, smoothing).sum, total.sum)
+
+
+@pytest.mark.parametrize("share", [2.0, -0.1, float("nan"), "0.1"])
+def test_a_label_smoothing_that_is_no_share_is_refused(share):
+    with pytest.raises(ConfigError, match=re.escape(f"label_smoothing must be a number from 0 to 1, got {share!r}")):
+        build()(pixel_values=images(build(), 8), labels=batch(), label_smoothing=share)
 
 
 def test_a_loss_in_half_precision_is_added_up_in_float32():

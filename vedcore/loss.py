@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vedcore.errors import ConfigError
+
 IGNORED = -100
 """The label of a place where nothing is to be learned."""
 
@@ -33,7 +35,10 @@ def token_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> 
     """(R, T, V) logits, (R, T) long labels -> their cross-entropy in float32; -100 is passed over, nothing shifted.
 
     label_smoothing: the share of each label that is spread evenly over the vocabulary (Szegedy et al., arXiv:1512.00567).
+    Raises ConfigError where that is not a number from 0 to 1.
     """
+    if not isinstance(label_smoothing, int | float) or not 0 <= label_smoothing <= 1:
+        raise ConfigError(f"label_smoothing must be a number from 0 to 1, got {label_smoothing!r}")
     precise = logits.flatten(0, 1).to(torch.promote_types(logits.dtype, torch.float32))
     loss = F.cross_entropy(
         precise, labels.flatten(), ignore_index=IGNORED, reduction="sum", label_smoothing=label_smoothing
