@@ -6,7 +6,7 @@ import torch
 from tests.parity import images
 from tests.test_pairs import DECODERS, ENCODERS, VOCABULARY, composed, decoder_fields, small
 from tests.test_reader import SHIPPED
-from vedcore import ImageError, InputError, Processor, Reader, TokenizerError
+from vedcore import EncoderOutput, ImageError, InputError, Processor, Reader, TokenizerError
 
 META = torch.device("meta")
 PIXELS, IDS = torch.zeros(2, 3, 12, 12), torch.full((2, 4), 5)
@@ -71,6 +71,10 @@ def beyond(name):
         ({"encoder_outputs": STATES.to_sparse()}, "encoder_outputs is a tensor of torch.sparse_coo"),
         # Another type than the weights'.
         ({"encoder_outputs": STATES.half()}, r"states of torch.float16, but the decoder's weights are torch.float32"),
+        (
+            {"decoder_inputs_embeds": torch.zeros(2, 4, 24).double(), "decoder_input_ids": None},
+            "decoder_inputs_embeds are torch.float64, but the decoder's weights are torch.float32",
+        ),
         ({"encoder_outputs": STATES.long()}, r"floating-point numbers, .* got torch.int64 of \(2, 10, 32\)"),
         ({"encoder_outputs": STATES[:, :0]}, r"one image and one token, got torch.float32 of \(2, 0, 32\)"),
     ],
@@ -78,6 +82,48 @@ def beyond(name):
 def test_what_a_pass_cannot_take_is_named_with_what_it_can(model, given, message):
     with pytest.raises(InputError, match=message):
         model(**{"pixel_values": PIXELS, "decoder_input_ids": IDS, **given})
+
+
+SELF, CROSS = (0, 1), (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("places", "change", "message"),
+    [
+        (SELF, lambda x: x[:1], "2 rows of decoder tokens, but past_key_values hold 1"),
+        (SELF[1:], lambda x: x[:1], "self values of layer 0 are"),
+        (SELF, lambda x: x[:, :1], "self keys of layer 0 are"),
+        (SELF, lambda x: x[..., :1], "self keys of layer 0 are"),
+        (SELF[1:], lambda x: x[:, :, :2], "of 2, 3 tokens"),
+        (CROSS, lambda x: x[:, :1], "cross keys of layer 0 are"),
+        (CROSS, lambda x: x[..., :1], "cross keys of layer 0 are"),
+        (CROSS[1:], lambda x: x[:, :, :1], "cross values of layer 0 are"),
+        (CROSS, lambda x: x[:0], "cross keys of 0 images"),
+        (SELF, lambda x: x.double(), "past_key_values are torch.float64, but the decoder's weights are torch.float32"),
+        (CROSS, lambda x: x.double(), "past_key_values are torch.float64, but the decoder's weights are torch.float32"),
+        (SELF, lambda x: x.to(META), "self keys of layer 0 are .* on meta, but .* on cpu"),
+    ],
+)
+def test_a_past_that_does_not_fit_is_named_with_what_would(model, places, change, message):
+    with torch.no_grad():
+        past = model(pixel_values=PIXELS, decoder_input_ids=IDS[:, :3]).past_key_values
+    past = [[change(tensor) if place in places else tensor for place, tensor in enumerate(layer)] for layer in past]
+    with pytest.raises(InputError, match=message):
+        model(past_key_values=past, decoder_input_ids=IDS[:, 3:])
+
+
+def test_a_past_of_another_decoder_is_refused(model):
+    other = small("vit", "gpt2", 24).double()
+    with torch.no_grad():
+        past = other(pixel_values=PIXELS.double(), decoder_input_ids=IDS[:, :3]).past_key_values
+    with pytest.raises(InputError, match="past_key_values"):
+        model(past_key_values=past, decoder_input_ids=IDS[:, 3:])
+
+
+def test_a_mask_that_is_not_of_the_states_is_not_remembered(model):
+    for mask in (torch.ones(2, 9, dtype=torch.bool), torch.ones(2, 10)):
+        with pytest.raises(InputError, match=r"mask of encoder_outputs must be bools of \(2, 10\)"):
+            model.remember(EncoderOutput(STATES, mask))
 
 
 def test_all_that_is_allowed_is_taken(model):

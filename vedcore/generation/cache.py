@@ -123,11 +123,58 @@ class PastKeyValues(Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]):
             raise InputError(
                 "past_key_values must hold four tensors a layer: self keys and values, cross keys and values"
             )
+        lengths = {tensor.shape[2] for layer in layers for tensor in layer[:2]}
+        if len(lengths) > 1:
+            raise InputError(
+                f"past_key_values hold self keys and values of {', '.join(map(str, sorted(lengths)))} tokens; one length is "
+                "needed: pass all layers of one forward pass"
+            )
         cache = SelfCache((), 0, 0)
         cache._layers = [(layer[0], layer[1]) for layer in layers]
         rows, _, length, _ = layers[0][0].shape
         cache.lengths = torch.full((rows,), length, dtype=torch.long, device=layers[0][0].device)
         return cls(cache, Memory(tuple((layer[2], layer[3]) for layer in layers)))
+
+    def check(
+        self, shapes: Sequence[tuple[int, int]], cross: Sequence[tuple[int, int]] | None, device: torch.device
+    ) -> None:
+        """InputError unless this is of a decoder on ``device`` whose layers have these heads and head widths.
+
+        shapes: of self-attention, a layer each. cross: of cross-attention; None: whatever is here.
+        """
+        if len(self) != len(shapes):
+            raise InputError(f"past_key_values has {len(self)} layers, but the decoder has {len(shapes)}")
+        images, _, states, _ = self.memory.layers[0][0].shape
+        if not images or not states:
+            raise InputError(
+                f"past_key_values hold cross keys of {images} images with {states} states: one of each is needed"
+            )
+        for index, ((keys, values), (cross_keys, cross_values)) in enumerate(
+            zip(self.cache._layers, self.memory.layers, strict=True)
+        ):
+            heads, width = shapes[index]
+            own = (self.rows, heads, keys.shape[2], width)
+            heads, width = cross_keys.shape[1::2] if cross is None else cross[index]
+            other = (images, heads, states, width)
+            for name, tensor, wanted in (
+                ("self keys", keys, own),
+                ("self values", values, own),
+                ("cross keys", cross_keys, other),
+                ("cross values", cross_values, other),
+            ):
+                if tensor.shape != wanted or tensor.device != device:
+                    raise InputError(
+                        f"past_key_values: the {name} of layer {index} are {tuple(tensor.shape)} on {tensor.device}, but "
+                        f"{wanted} on {device} is what the decoder has there (rows or images, heads, tokens or states, head "
+                        "width); pass what a forward pass of this model returned"
+                    )
+
+    @property
+    def dtypes(self) -> set[torch.dtype]:
+        """The types of all tensors."""
+        return {
+            tensor.dtype for layers in (self.cache._layers, self.memory.layers) for pair in layers for tensor in pair
+        }
 
     def __len__(self) -> int:
         return len(self.memory.layers)
@@ -139,6 +186,11 @@ class PastKeyValues(Sequence[tuple[Tensor, Tensor, Tensor, Tensor]]):
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
         return (self[i] for i in range(len(self)))
+
+    @property
+    def rows(self) -> int:
+        """R."""
+        return len(self.cache.lengths)
 
     @property
     def length(self) -> int:

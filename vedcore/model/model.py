@@ -359,14 +359,10 @@ class VisionEncoderDecoderModel(nn.Module):
 
     def remember(self, output: EncoderOutput) -> Memory:
         """The keys and values of all cross-attentions, computed once an image."""
-        weight = next(self.decoder.parameters())
-        check_tensors(weight.device, encoder_outputs=output.states, **{"the mask of encoder_outputs": output.mask})
-        differ = weight.is_floating_point() and output.states.dtype != weight.dtype
-        if differ and not torch.is_autocast_enabled(weight.device.type):
-            raise InputError(
-                f"encoder_outputs hold states of {output.states.dtype}, but the decoder's weights are {weight.dtype}; bring "
-                "both to one type with .to(...)"
-            )
+        output = encoder_output(output)
+        device = next(self.decoder.parameters()).device
+        check_tensors(device, encoder_outputs=output.states, **{"the mask of encoder_outputs": output.mask})
+        self._check_dtype("encoder_outputs hold states of", output.states.dtype)
         if output.states.shape[2] != self.encoder.hidden_size:
             raise InputError(
                 f"encoder_outputs hold states of width {output.states.shape[2]}, but the encoder's hidden size is "
@@ -404,7 +400,7 @@ class VisionEncoderDecoderModel(nn.Module):
         label_smoothing: the share of each label that is spread over the vocabulary.
         past_key_values: of an earlier pass; then only the ids that follow it are given. use_cache: None means yes, except
         while gradients are recorded. decoder_attention_mask: (R, L) with the past, False or 0 for padding.
-        Raises InputError for tensors that do not fit.
+        Raises InputError for tensors that do not fit, ConfigError for a ``label_smoothing`` that is no share.
         """
         kinds = (
             *(("hidden",) if output_hidden_states else ()),
@@ -420,7 +416,7 @@ class VisionEncoderDecoderModel(nn.Module):
             decoder_position_ids=decoder_position_ids,
             decoder_token_type_ids=decoder_token_type_ids,
         )
-        past = None if past_key_values is None else PastKeyValues.of(past_key_values)
+        past = None if past_key_values is None else self._past(past_key_values)
         encoded = None
         if encoder_outputs is not None:
             encoded = encoder_output(encoder_outputs)
@@ -456,6 +452,8 @@ class VisionEncoderDecoderModel(nn.Module):
                 f"decoder_input_ids must have shape (rows, tokens), decoder_inputs_embeds (rows, tokens, hidden size {size}), "
                 f"at least one of each, got {tuple(given.shape)}"
             )
+        if decoder_inputs_embeds is not None:
+            self._check_dtype("decoder_inputs_embeds are", decoder_inputs_embeds.dtype)
         self._check_ids(tuple(given.shape[:2]), decoder_input_ids, decoder_position_ids, decoder_token_type_ids)
         if labels is not None and labels.shape != given.shape[:2]:
             raise InputError(
@@ -652,12 +650,10 @@ class VisionEncoderDecoderModel(nn.Module):
         """The step that takes (R, T, ...) new tokens behind ``past``, and the cache that it leaves, if any."""
         rows, count = given.shape[:2]
         images = memory.layers[0][0].shape[0]
-        if past is not None and len(past) != len(self.decoder.cache_shapes):
-            raise InputError(
-                f"past_key_values has {len(past)} layers, but the decoder has {len(self.decoder.cache_shapes)}"
-            )
         if rows % images:
             raise InputError(f"{rows} rows of decoder tokens for {images} images: a multiple of the images is needed")
+        if past is not None and past.rows != rows:
+            raise InputError(f"{rows} rows of decoder tokens, but past_key_values hold {past.rows}: give the same rows")
         start = 0 if past is None else past.length
         extent = start + count
         limit = self.decoder.max_positions
@@ -682,6 +678,30 @@ class VisionEncoderDecoderModel(nn.Module):
         keys = None if attention_mask is None else attention_mask.bool()
         step = Step(slots=slots, mask=causal_mask(slots, extent, keys), extent=extent, memory=memory, cache=cache)
         return step, cache if use_cache is not False else None
+
+    def _past(self, given: Any) -> PastKeyValues:
+        """``given`` as a past of this decoder. InputError if it is none."""
+        past, decoder = PastKeyValues.of(given), self.decoder
+        weight = next(decoder.token_embedding.parameters())
+        if past is given:  # what a pass has left
+            cross = None
+        else:  # one head would be taken for every head, and give other numbers
+            with torch.no_grad():
+                probe = weight.new_zeros(1, 1, decoder.memory_size)
+                cross = [tuple(keys.shape[1::2]) for keys, _ in (layer.remember(probe) for layer in decoder.cross)]
+        past.check(decoder.cache_shapes, cross, weight.device)
+        for dtype in past.dtypes:
+            self._check_dtype("past_key_values are", dtype)
+        return past
+
+    def _check_dtype(self, what: str, dtype: torch.dtype) -> None:
+        """InputError where ``dtype`` is not that of the decoder's weights, and no autocast brings the two together."""
+        weight = next(self.decoder.parameters())
+        differ = weight.is_floating_point() and dtype != weight.dtype
+        if differ and not torch.is_autocast_enabled(weight.device.type):
+            raise InputError(
+                f"{what} {dtype}, but the decoder's weights are {weight.dtype}; bring both to one type with .to(...)"
+            )
 
     def _check_ids(
         self, shape: tuple[int, ...], ids: Tensor | None, positions: Tensor | None, token_types: Tensor | None
