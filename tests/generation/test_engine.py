@@ -301,17 +301,35 @@ def test_the_best_beams_of_an_image_are_returned_best_first(model):
     assert_within(found.sequences_scores, found.token_logprobs.sum(dim=1) / new)
 
 
-def test_where_fewer_texts_are_possible_than_asked_for_the_rest_are_none(model):
-    options = {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 1, "forced_bos_token_id": 4}
-    found = told(model, images(model, 2), suppress_tokens=[5], **options)
-    reasons = [found.stop_reasons[row : row + 3] for row in (0, 3)]
-    assert [row[0] for row in reasons] == ["length"] * 2
-    assert found.sequences[[0, 3]].tolist() == [[1, 4]] * 2
-    assert set(found.stop_reasons) <= {"length", "none"}
+@pytest.mark.parametrize("allowed", [(4,), (4, 6)])
+def test_where_fewer_texts_are_possible_than_asked_for_the_rest_are_none(model, allowed):
+    others = [token for token in range(GPT2["vocab_size"]) if token not in allowed]
+    options = {"num_beams": 4, "num_return_sequences": 4, "max_new_tokens": 1}
+    found = told(model, images(model, 2), suppress_tokens=others, **options)
+    count, beyond = len(allowed), 4 - len(allowed)
+    assert found.stop_reasons == (("length",) * count + ("none",) * beyond) * 2
     behind = torch.tensor([reason == "none" for reason in found.stop_reasons])
-    assert behind.any()
+    assert {tuple(row) for row in found.sequences[~behind].tolist()} == {(1, token) for token in allowed}
+    assert found.sequences[behind].tolist() == [[1, 0]] * beyond * 2
     assert (found.lengths[behind] == 1).all()
     assert (found.sequences_scores[behind] < -1e8).all()
+    assert (found.token_logprobs[behind] == 0).all()
+    assert (found.confidences[behind] == 0).all()
+    assert (found.confidences[~behind] > 0).all()
+
+
+@pytest.mark.parametrize("sampled", [{}, {"do_sample": True, "seed": 0}], ids=["search", "sampling"])
+def test_where_every_token_ends_the_text_the_beams_are_the_best_tokens(model, sampled):
+    pixels = images(model, 2)
+    options = {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 3, **sampled}
+    found = told(model, pixels, eos_token_id=list(range(GPT2["vocab_size"])), **options)
+    assert found.stop_reasons == ("eos",) * 6
+    assert (found.lengths == 2).all()
+    assert_logprobs(model, pixels.repeat_interleave(3, dim=0), found)
+    if not sampled:
+        best = told(model, pixels, **{**options, "max_new_tokens": 1})
+        assert torch.equal(found.sequences, best.sequences)
+        assert torch.equal(found.sequences_scores, best.sequences_scores)
 
 
 @pytest.mark.parametrize("beams", [{}, {"num_beams": 3}], ids=["sampling", "beam sampling"])

@@ -248,7 +248,7 @@ def beam_search(
     pool = _Pool.empty(count, num_beams, prompt_length, rules.max_length, prompt.device)
     finished = pool
     new = prompt
-    candidates = max(2, 1 + len(rules.eos)) * num_beams
+    candidates = min(max(2, 1 + len(rules.eos)), decoder.vocab_size) * num_beams
     eos = prompt.new_tensor(sorted(rules.eos))
     feed = next_mixed_scores if isinstance(rules, MixedRules) else next_scores
     while len(images):
@@ -358,9 +358,9 @@ class _Beams:
 
 @dataclass(slots=True)
 class _Pool:
-    """The best finished hypotheses an image: ids (B, n, longest), log-probabilities, scores, lengths and which are real.
+    """The best finished hypotheses an image: ids (B, n, longest), log-probabilities, scores, lengths and which are done.
 
-    What is not real, since too few tokens were allowed, has no tokens behind the prompt.
+    What ended with a token that must not be chosen, since too few were allowed, has no tokens behind the prompt.
     """
 
     ids: Tensor
@@ -392,7 +392,8 @@ class _Pool:
         room = self.ids.shape[2] - found.ids.shape[2]
         ids = torch.nn.functional.pad(found.ids, (0, room))
         logprobs = torch.nn.functional.pad(found.logprobs, (0, room))
-        lengths = torch.full_like(found.parents, found.ids.shape[2])
+        prompt = self.ids.shape[2] - self.logprobs.shape[2]
+        lengths = torch.where(ended & (found.scores > _LOST), found.ids.shape[2], prompt)
         both = _Pool(
             torch.cat([self.ids, ids], dim=1),
             torch.cat([self.logprobs, logprobs], dim=1),
@@ -418,7 +419,7 @@ class _Pool:
         beyond = torch.arange(longest, device=first.ids.device) >= first.lengths[:, None]
         return Hypotheses(
             first.ids[:, :longest].masked_fill(beyond, pad),
-            first.logprobs[:, : longest - prompt],
+            first.logprobs[:, : longest - prompt].masked_fill(beyond[:, prompt:], 0.0),
             first.lengths,
             first.scores,
         )

@@ -53,9 +53,9 @@ class GenerationOutput:
 
     @property
     def confidences(self) -> Tensor:
-        """(R,): the exponential of the mean log-probability of a row's new tokens, its end token included."""
+        """(R,): the exponential of the mean log-probability of a row's new tokens, its end token included; 0 of none."""
         count = self.lengths - (self.sequences.shape[1] - self.token_logprobs.shape[1])
-        return (self.token_logprobs.sum(dim=1) / count.clamp(min=1)).exp()
+        return (self.token_logprobs.sum(dim=1) / count).exp().masked_fill(count == 0, 0.0)
 
     def __getitem__(self, name: str) -> Any:
         """A field by its name."""
