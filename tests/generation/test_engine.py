@@ -301,6 +301,19 @@ def test_the_best_beams_of_an_image_are_returned_best_first(model):
     assert_within(found.sequences_scores, found.token_logprobs.sum(dim=1) / new)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_an_infinite_decay_ends_a_text_and_cannot_be_drawn_from(model, strategy):
+    options = {**STRATEGIES[strategy], "min_new_tokens": 4, "max_new_tokens": 9}
+    options["exponential_decay_length_penalty"] = (0, 1e200)
+    if options.get("do_sample"):
+        with pytest.raises(GenerationError, match="token 5 are not finite"):
+            told(model, images(model, 2), **options)
+        return
+    found = told(model, images(model, 2), **options)
+    assert found.stop_reasons == ("eos",) * 2
+    assert found.lengths.tolist() == [6] * 2
+
+
 @pytest.mark.parametrize("allowed", [(4,), (4, 6)])
 def test_where_fewer_texts_are_possible_than_asked_for_the_rest_are_none(model, allowed):
     others = [token for token in range(GPT2["vocab_size"]) if token not in allowed]

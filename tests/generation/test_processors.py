@@ -103,6 +103,12 @@ def test_exponential_decay_equals_transformers(decoding, start, factor, ends, pr
     assert_same(our.exponential_decay(start, factor, ends, prompt), reference, *decoding)
 
 
+def test_a_decay_beyond_the_largest_float_raises_the_end_tokens_that_are_allowed_to_infinity():
+    ids, scores = torch.zeros(1, 1200, dtype=torch.long), torch.tensor([[-2.0, 0.5, 0.0, NEVER, 9.0]])
+    decayed = our.exponential_decay(0, 2.0, (0, 1, 2, 3), 1)(ids, scores)
+    assert decayed.tolist() == [[math.inf, math.inf, 0.0, NEVER, 9.0]]
+
+
 @given(decodings(), st.lists(st.integers(0, VOCABULARY - 1), max_size=3), st.integers(1, 4))
 def test_suppressed_tokens_equal_transformers(decoding, tokens, begin):
     assert_same(our.suppress(tokens), their.SuppressTokensLogitsProcessor(tokens), *decoding)

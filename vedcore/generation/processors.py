@@ -213,14 +213,18 @@ def exponential_decay(start: int, factor: float, ends: Sequence[int], prompt_len
     """Raise the end tokens' scores by |score| * (factor ** k - 1), k tokens after ``start`` new ones."""
     begin = start + prompt_length
     places = _placed(torch.tensor(list(dict.fromkeys(ends))))
+    base = torch.tensor(
+        factor, dtype=torch.float64
+    )  # whose powers become infinite where a float's are an OverflowError
 
     def process(ids: Tensor, scores: Tensor) -> Tensor:
         if ids.shape[1] <= begin:
             return scores
         end_scores = scores[:, places(scores.device)]
-        raised = end_scores.abs() * (factor ** (ids.shape[1] - begin) - 1)
-        # Behind min_length an end token is at -inf, where it stays.
-        return scores.index_add(1, places(scores.device), raised.masked_fill(~end_scores.isfinite(), 0.0))
+        raised = end_scores.abs() * (base ** (ids.shape[1] - begin) - 1)
+        # Behind min_length an end token is at -inf, where it stays; and 0 times infinity is no number.
+        stays = ~end_scores.isfinite() | (end_scores == 0)
+        return scores.index_add(1, places(scores.device), raised.masked_fill(stays, 0.0))
 
     return process
 
