@@ -442,7 +442,7 @@ def test_ids_that_contradict_each_other_are_refused_with_both_places(pair, tmp_p
         compose(pair[0], beyond)
     with pytest.raises(ConfigError, match="decoder_start_token_id is 29 in the arguments"):
         compose(*pair, decoder_start_token_id=29)
-    with pytest.raises(ConfigError, match="pad_token_id must be a token id"):
+    with pytest.raises(ConfigError, match="pad_token_id must be an int of at least 0"):
         compose(*pair, pad_token_id="0")
 
 

@@ -210,6 +210,16 @@ def test_a_loss_trains_every_tensor_but_the_pooler(model, pixels, ids):
     assert all("pooler" in name for name in without)
 
 
+@pytest.mark.parametrize("field", ["decoder_start_token_id", "bos_token_id", "pad_token_id"])
+def test_an_id_of_which_there_is_one_is_no_list_in_either_config(model, field):
+    for config in (model.config, GenerationConfig()):
+        for several in ([3, 4], (3,), []):
+            with pytest.raises(ConfigError, match=rf"{field} must be an int of at least 0"):
+                setattr(config, field, several)
+        with pytest.raises(ConfigError, match=rf"expected int, got \[3, 4\] .*{field}"):
+            type(config).from_dict({**config.to_dict(), field: [3, 4]})
+
+
 @pytest.mark.parametrize("field", ["decoder_start_token_id", "pad_token_id"])
 def test_labels_without_their_ids_name_the_field(pixels, ids, field):
     model = build(**{field: None})
