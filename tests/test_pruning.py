@@ -222,7 +222,24 @@ def test_heads_that_are_not_there_change_nothing(heads, cross, message):
     assert model.decoder.config is model.config.decoder
 
 
-@pytest.mark.parametrize("value", [{"a": [1]}, {"0": 1}, [1], {"0": [-1]}, {"0": ["1"]}, {"0": [True]}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"a": [1]},
+        {"0": 1},
+        [1],
+        {"0": [-1]},
+        {"0": ["1"]},
+        {"0": [True]},
+        {1.9: (0,)},
+        {True: (0,)},
+        {"01": [0]},
+        {"0": [0], "00": [1]},
+        {0: [0], "0": [1]},
+    ],
+)
 def test_pruned_heads_that_are_none_are_refused(value):
     with pytest.raises(ConfigError, match="pruned_heads must be lists of heads by layer"):
         ViTConfig.from_dict({"model_type": "vit", "pruned_heads": value})
+    with pytest.raises(ConfigError, match="pruned_heads must be lists of heads by layer"):
+        ViTConfig(pruned_heads=value)

@@ -183,16 +183,25 @@ def _heads() -> Any:
         )
 
     return attrs.field(
-        factory=dict, repr=False, converter=_heads_by_layer, validator=_checked(check, "lists of heads by layer")
+        factory=dict,
+        repr=False,
+        converter=_heads_by_layer,
+        validator=_checked(check, "lists of heads by layer, each layer once"),
     )
 
 
 def _heads_by_layer(value: Any) -> Any:
     """Layers as numbers and lists as tuples, layers of which nothing is taken left out; anything else as it is."""
     try:
-        return {int(layer): tuple(heads) for layer, heads in value.items() if heads}
+        found = {_layer(layer): tuple(heads) for layer, heads in value.items()}
     except (AttributeError, TypeError, ValueError):
         return value
+    return {layer: heads for layer, heads in found.items() if heads} if len(found) == len(value) else value
+
+
+def _layer(name: Any) -> Any:
+    """The number of a layer that JSON has as text; anything else, "01" too, as it is."""
+    return int(name) if isinstance(name, str) and name == str(int(name)) else name
 
 
 def _field(
