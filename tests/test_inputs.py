@@ -146,6 +146,7 @@ def test_all_that_is_allowed_is_taken(model):
         ({"pixel_values": PIXELS, "decoder_input_ids": IDS + VOCABULARY}, "run from 34 to 34.* 29 tokens"),
         ({"pixel_values": PIXELS, "decoder_input_ids": IDS.repeat(1, 6)}, "24 tokens.*positions for"),
         ({"pixel_values": PIXELS.to_sparse()}, "pixel_values is a tensor of torch.sparse_coo"),
+        ({"pixel_values": torch.zeros(3, 1024, 1024)}, r"got \(3, 1024, 1024\)"),
         ({"pixel_values": PIXELS.repeat(800, 1, 1, 1).to_sparse()}, "pixel_values is a tensor of torch.sparse_coo"),
         (
             {"pixel_values": PIXELS, "decoder_input_ids": IDS.to_sparse()},

@@ -33,7 +33,8 @@ def encode_in_pieces(
     is_small = not isinstance(pixel_values, Tensor) or pixel_values.numel() <= PIECE
     if is_small or pixel_values.device.type != "cpu" or trace is not None:
         return encode(pixel_values, pixel_mask=pixel_mask)
-    if pixel_mask is not None and (not isinstance(pixel_mask, Tensor) or len(pixel_mask) != len(pixel_values)):
+    is_odd = pixel_mask is not None and (not isinstance(pixel_mask, Tensor) or len(pixel_mask) != len(pixel_values))
+    if is_odd or pixel_values.dim() != 4:
         return encode(pixel_values, pixel_mask=pixel_mask)  # which says what is wrong
     pieces = -(-pixel_values.numel() // PIECE)
     size = -(-len(pixel_values) // pieces)
