@@ -18,12 +18,11 @@ import torch
 from torch import Tensor, nn
 
 from vedcore.checkpoint import load_sections
-from vedcore.config import TokenIds, as_tuple
+from vedcore.config import TokenIds, as_tuple, id_tuple
 from vedcore.errors import ConfigError, TokenizerError, foreign
 from vedcore.files import read_json
 from vedcore.generation import GenerationConfig
 from vedcore.generation.config import FILE as GENERATION_FILE
-from vedcore.generation.config import id_tuple
 from vedcore.hub import resolve
 from vedcore.nn import without_storage
 from vedcore.registry import Registry, registry

@@ -235,6 +235,11 @@ def as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+def id_tuple(ids: TokenIds) -> tuple[int, ...]:
+    """The ids of such a field: none, one or several."""
+    return () if ids is None else ids if isinstance(ids, tuple) else (ids,)
+
+
 def pair(size: Size) -> tuple[int, int]:
     """(height, width) of a size that may be one number for both."""
     return (size, size) if isinstance(size, int) else size

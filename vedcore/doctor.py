@@ -22,9 +22,9 @@ import torch
 from vedcore.checkpoint import StoredTensor, stored_tensors
 from vedcore.checkpoint.store import listed
 from vedcore.compose import ID_NAMES, OWN_FILE
-from vedcore.config import pair
+from vedcore.config import id_tuple, pair
 from vedcore.errors import GenerationError, InputError, PluginError, VedcoreError, foreign
-from vedcore.generation.config import DEFAULT_NEW_TOKENS, id_tuple
+from vedcore.generation.config import DEFAULT_NEW_TOKENS
 from vedcore.generation.config import FILE as GENERATION_FILE
 from vedcore.inspection import PROCESSOR_FILES, Opened, open_checkpoint, untrained
 from vedcore.model import VisionEncoderDecoderModel

@@ -21,12 +21,11 @@ import torch
 
 from vedcore.checkpoint import WEIGHT_FILES, Misfit, StoredTensor, compare, read_parameters, stored_tensors
 from vedcore.compose import ID_NAMES, MODEL_TYPE, OWN_FILE, OWN_MODEL_TYPE, build, is_unchanged, stored_checksums
-from vedcore.config import as_tuple, pair
+from vedcore.config import as_tuple, id_tuple, pair
 from vedcore.errors import ConfigError, PluginNotFound, VedcoreError, foreign
 from vedcore.files import read_json
 from vedcore.generation import GenerationConfig
 from vedcore.generation.config import FILE as GENERATION_FILE
-from vedcore.generation.config import id_tuple
 from vedcore.model import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from vedcore.nn import without_storage
 from vedcore.reader import locate, read_cut_rule

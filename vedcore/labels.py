@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vedcore.config import TokenIds
+from vedcore.config import TokenIds, id_tuple
 from vedcore.errors import ConfigError, InputError
 from vedcore.loss import IGNORED
 
@@ -52,7 +52,7 @@ def label_problems(labels: Tensor, *, start: int | None, end: TokenIds, pad: int
     if not labels.numel():
         return {}
     rows = len(labels)
-    ends = torch.tensor((end,) if isinstance(end, int) else end or (), device=labels.device)
+    ends = torch.tensor(id_tuple(end), device=labels.device)
     # One transfer from the device for all the answers.
     starts, ended, padded, ignored = torch.stack(
         [

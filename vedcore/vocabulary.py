@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vedcore.compose import ID_NAMES, checksums, seeded
+from vedcore.config import id_tuple
 from vedcore.errors import ConfigError, foreign
 from vedcore.nn import without_storage
 
@@ -98,7 +99,7 @@ def resize(model: Any, size: int, seed: int | torch.Generator | None) -> None:
     """
     _check_size(model.decoder, size)
     for name in ID_NAMES:
-        for token in _tuple(getattr(model.config, name)):
+        for token in id_tuple(getattr(model.config, name)):
             if token >= size:
                 raise ConfigError(
                     f"a vocabulary of {size} tokens has no place for model.config.{name}, which is {token}"
@@ -185,7 +186,7 @@ def _moved_ids(config: Any, places: Mapping[int, int], new: Tokenizer) -> dict[s
     ids: dict[str, Any] = {}
     for name in ID_NAMES:
         value = getattr(config, name)
-        lacking = [token for token in _tuple(value) if token not in places]
+        lacking = [token for token in id_tuple(value) if token not in places]
         if lacking:
             raise ConfigError(
                 f"model.config.{name} is {value}, and nothing in the new tokenizer plays that part: it has neither the old "
@@ -288,7 +289,3 @@ def _take_sizes(module: nn.Module, like: nn.Module | None) -> None:
     for name, buffer in like.named_buffers(recurse=False):
         if not buffer.is_meta:
             setattr(module, name, buffer.to(getattr(module, name).device))
-
-
-def _tuple(ids: Any) -> tuple[int, ...]:
-    return ids if isinstance(ids, tuple) else () if ids is None else (ids,)

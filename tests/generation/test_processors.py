@@ -208,7 +208,7 @@ def test_the_processors_of_a_config_equal_those_of_transformers(model, fields, d
     config = accepted({**fields, "max_length": limit}).resolved()
     about = {"prompt_length": prompt_length, "max_length": limit, "vocab_size": VOCABULARY}
     first = our.score_processors(config, **about)
-    second = our.sampling_processors(config, **about)
+    second = our.sampling_processors(config)
     try:
         reference = their_processors(model, config, prompt_length, Custom())
     except ValueError:
@@ -231,19 +231,19 @@ ABOUT = {"prompt_length": 1, "max_length": 9, "vocab_size": VOCABULARY}
 
 def test_a_config_that_asks_for_nothing_has_no_processors():
     config = GenerationConfig(eos_token_id=2).resolved()
-    assert our.score_processors(config, **ABOUT) == our.sampling_processors(config, **ABOUT) == []
+    assert our.score_processors(config, **ABOUT) == our.sampling_processors(config) == []
 
 
 def test_without_sampling_only_renormalisation_stands_behind_the_callers_own():
     config = GenerationConfig(top_p=0.5, temperature=0.5, renormalize_logits=True).resolved()
     assert our.score_processors(config, **ABOUT) == []
-    assert our.sampling_processors(config, **ABOUT) == [our.renormalize]
+    assert our.sampling_processors(config) == [our.renormalize]
 
 
 @pytest.mark.parametrize(("ends", "kept"), [(None, 2), (1, 2), ((1, 2), 3)])
 def test_beams_that_sample_keep_a_token_beside_the_end_tokens(ends, kept):
     config = GenerationConfig(do_sample=True, num_beams=2, eos_token_id=ends, top_k=1).resolved()
-    (cut,) = our.sampling_processors(config, **ABOUT)
+    (cut,) = our.sampling_processors(config)
     scores = torch.arange(float(VOCABULARY))[None]
     assert int((cut(torch.tensor([[1]]), scores) > NEVER).sum()) == kept
 

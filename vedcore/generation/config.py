@@ -14,7 +14,19 @@ from typing import Any, Self
 
 import attrs
 
-from vedcore.config import Config, TokenIds, as_float, converter, flag, integer, integers, number, settings, token_ids
+from vedcore.config import (
+    Config,
+    TokenIds,
+    as_float,
+    converter,
+    flag,
+    id_tuple,
+    integer,
+    integers,
+    number,
+    settings,
+    token_ids,
+)
 from vedcore.errors import ConfigError
 from vedcore.files import read_json, staged, write_json
 
@@ -331,11 +343,6 @@ class GenerationConfig(Config):
                 "exponential_decay_length_penalty "
                 f"({list(self.exponential_decay_length_penalty)}) raises the end token's score, but eos_token_id is not set"
             )
-
-
-def id_tuple(ids: TokenIds) -> tuple[int, ...]:
-    """The ids of such a field: none, one or several."""
-    return () if ids is None else ids if isinstance(ids, tuple) else (ids,)
 
 
 def _names() -> list[str]:

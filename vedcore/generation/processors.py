@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vedcore.config import id_tuple
 from vedcore.errors import ConfigError, InputError
-from vedcore.generation.config import GenerationConfig, id_tuple
+from vedcore.generation.config import GenerationConfig
 
 Processor = Callable[[Tensor, Tensor], Tensor]
 """(R, T) long ids, (R, V) float32 scores -> (R, V) scores. It changes neither of what it is given."""
@@ -79,9 +80,7 @@ def score_processors(
     return chosen
 
 
-def sampling_processors(
-    config: GenerationConfig, *, prompt_length: int, max_length: int, vocab_size: int
-) -> list[Processor]:
+def sampling_processors(config: GenerationConfig) -> list[Processor]:
     """What comes behind the caller's own processors: what sampling draws from, and the renormalisation, which is last.
 
     Renormalisation is of every strategy: without sampling it alone is returned, if ``config`` (resolved) wants it.

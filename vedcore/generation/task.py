@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vedcore.config import id_tuple
 from vedcore.errors import ConfigError, InputError, foreign
-from vedcore.generation.config import GenerationConfig, id_tuple
+from vedcore.generation.config import GenerationConfig
 from vedcore.generation.engine import Choose, Draw, Hypotheses, Standing, Watch, beam_search, best, choosable, drawable
 from vedcore.generation.processors import Processor, checked, sampling_processors, score_processors
 from vedcore.generation.rules import UNSEEN, MixedRules, Rules, StopRule
@@ -157,7 +158,7 @@ def _rules(
         )
     about = {"prompt_length": length, "max_length": max_length, "vocab_size": decoder.vocab_size}
     callers = map(checked, custom)
-    processors = (*score_processors(settings, **about), *callers, *sampling_processors(settings, **about))
+    processors = (*score_processors(settings, **about), *callers, *sampling_processors(settings))
     if settings.do_sample:
         processors += (drawable,)
     elif processors and settings.num_beams in (None, 1):  # a beam search looks at all beams of an image together

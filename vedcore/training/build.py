@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from vedcore.config import TokenIds
+from vedcore.config import TokenIds, id_tuple
 from vedcore.errors import ConfigError
 from vedcore.model import VisionEncoderDecoderModel
 from vedcore.reader import Processor, Reader, locate
@@ -41,11 +41,10 @@ def build_reader(parts: Parts, seed: int) -> Reader:
 
 def label_writer(reader: Reader) -> Writer:
     """What puts labels to the tokens that the reader's model learns to write."""
-    end = reader.model.config.eos_token_id
-    if end is None:
+    ends = id_tuple(reader.model.config.eos_token_id)
+    if not ends:
         raise ConfigError("the model has no eos_token_id, so it cannot learn to stop; set model.config.eos_token_id")
-    end = end if isinstance(end, int) else end[0]
-    return Writer(reader.processor.tokenizer, end, reader.model.decoder.max_positions)
+    return Writer(reader.processor.tokenizer, ends[0], reader.model.decoder.max_positions)
 
 
 def _continued(parts: Parts, seed: int) -> Reader:
