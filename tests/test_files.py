@@ -65,6 +65,12 @@ def test_json_that_two_readers_could_see_differently_is_refused_with_its_file(tm
     assert told in str(error.value)
 
 
+def test_a_key_that_stands_twice_among_very_many_is_named():
+    keys = [f'"{number}": 0' for number in range(200_000)]  # where each is counted among all, this does not end
+    with pytest.raises(ConfigError, match="x: key '199999' appears twice"):
+        parse_json(f"{{{', '.join([*keys, keys[-1]])}}}".encode(), "x")
+
+
 def test_json_at_the_limits_is_read():
     deep = b'{"a": ' + b"[" * 63 + b"]" * 63 + b"}"
     assert parse_json(deep, "x")["a"]

@@ -47,10 +47,11 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """The object in ``data``, as strictly as ``read_json``; ``where`` stands in front of an error."""
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(items)
-        if len(found) != len(items):
-            names = [name for name, _ in items]
-            raise ConfigError(f"{where}: key {next(n for n in names if names.count(n) > 1)!r} appears twice")
+        found: dict[str, Any] = {}
+        for name, value in items:
+            if name in found:
+                raise ConfigError(f"{where}: key {name!r} appears twice")
+            found[name] = value
         return found
 
     def constant(text: str) -> Any:
