@@ -11,9 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.parity import perturb
 from vedcore import (
     CheckpointNotFound,
     ConfigError,
+    GenerationConfig,
     ImageError,
     ImageProcessor,
     InputError,
@@ -22,9 +24,13 @@ from vedcore import (
     Reading,
     Tokenizer,
     VedcoreError,
+    VisionEncoderDecoderConfig,
+    VisionEncoderDecoderModel,
 )
 from vedcore.reader import locate
 from vedcore.vision import cut_line
+from vedcore_plugin_gpt2 import GPT2Config
+from vedcore_plugin_swin import SwinConfig
 
 ROOT = Path(__file__).parent
 SHIPPED = ROOT.parent / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"
@@ -244,6 +250,45 @@ def test_an_encoder_that_cannot_be_asked_without_weights_is_asked_with_the_first
         patch.setattr("copy.deepcopy", lambda *_: 1 / 0)
         with pytest.raises(InputError, match="expected images of 32 x 256 pixels"):
             other.read(PATHS[:1])
+
+
+def of_any_size(reader):
+    """A reader whose encoder takes every size and whose image processor makes several."""
+    torch.manual_seed(0)
+    encoder = SwinConfig(embed_dim=8, depths=(1,), num_heads=(2,), window_size=2, image_size=32, patch_size=4)
+    decoder = GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=len(reader.processor.tokenizer))
+    ids = {"decoder_start_token_id": 1, "pad_token_id": 0, "eos_token_id": 2}
+    model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(encoder=encoder, decoder=decoder, **ids)).eval()
+    perturb(model, 0)
+    model.generation_config = GenerationConfig(max_new_tokens=6, **ids)
+    return Reader(model, Processor(ImageProcessor(size={"shortest_edge": 32}), reader.processor.tokenizer))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
+def test_images_that_come_out_of_several_sizes_are_read_in_order_at_every_batch_size(reader, batch_size):
+    several = of_any_size(reader)
+    images = [noise_of_width(width) for width in (64, 64, 96, 64, 32, 32, 32)]
+    alone = [several.read(image)[0] for image in images]
+    assert len({reading.token_ids for reading in alone}) > 1
+    readings = several.read(images, batch_size=batch_size)
+    assert [reading.token_ids for reading in readings] == [reading.token_ids for reading in alone]
+    told = joined(several.stream(images, batch_size=batch_size))
+    assert [told.get(index, "") for index in range(len(images))] == texts(alone)
+
+
+def noise_of_width(width):
+    return np.random.default_rng(width).integers(0, 256, (32, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("batch_size", [1, 16])
+def test_the_pieces_of_a_cut_line_may_come_out_of_several_sizes(reader, long_line, batch_size):
+    several = of_any_size(reader)
+    several.cut_rule = reader.cut_rule
+    (reading,) = several.read(long_line, batch_size=batch_size)
+    pieces = [Image.fromarray(np.asarray(long_line)).crop(piece.box) for piece in reading.pieces]
+    assert len({piece.size for piece in pieces}) > 1
+    assert [piece.text for piece in reading.pieces] == texts(several.read(pieces, cut=False))
+    assert joined(several.stream(long_line, batch_size=batch_size)) == {0: reading.text}
 
 
 # What is no name and no number.

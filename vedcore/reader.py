@@ -12,8 +12,9 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 import attrs
 import numpy as np
@@ -153,6 +154,11 @@ class _Telling:
         return fresh
 
 
+_W = TypeVar("_W", _Job, _Telling)
+_Waiting = tuple[_W, int, np.ndarray]
+"""A piece that waits for its batch: whose it is, which one, and its pixels."""
+
+
 class Reader:
     """Reads images with one checkpoint."""
 
@@ -200,7 +206,7 @@ class Reader:
         """A Reading an image as soon as it is there, in order, or the ImageError that says why there is none."""
         self._check(batch_size, generation_fields)
         jobs: deque[_Job] = deque()
-        waiting: list[tuple[_Job, int, np.ndarray]] = []
+        waiting: list[_Waiting[_Job]] = []
         for source in _several(images):
             job = _Job(source)
             jobs.append(job)
@@ -209,9 +215,8 @@ class Reader:
             except ImageError as error:
                 job.error, pieces = error, []
             waiting += [(job, index, pixels) for index, pixels in enumerate(pieces)]
-            while len(waiting) >= batch_size:
-                self._read(waiting[:batch_size], generation_fields)
-                waiting = waiting[batch_size:]
+            for batch in _complete(waiting, batch_size):
+                self._read(batch, generation_fields)
             while jobs and jobs[0].finished:
                 yield self._finish(jobs.popleft())
         if waiting:
@@ -229,15 +234,14 @@ class Reader:
         """
         self._check(batch_size, generation_fields)
         separator = "" if self.cut_rule is None else self.cut_rule.separator
-        waiting: list[tuple[_Telling, int, np.ndarray]] = []
+        waiting: list[_Waiting[_Telling]] = []
         for index, source in enumerate(_several(images)):
             pieces = self._pieces(source, _Job(source), cut)
             count = len(pieces)
             telling = _Telling(index, source, separator, [[] for _ in pieces], [""] * count, [False] * count)
             waiting += [(telling, place, pixels) for place, pixels in enumerate(pieces)]
-            while len(waiting) >= batch_size:
-                yield from self._tell(waiting[:batch_size], generation_fields)
-                waiting = waiting[batch_size:]
+            for batch in _complete(waiting, batch_size):
+                yield from self._tell(batch, generation_fields)
         if waiting:
             yield from self._tell(waiting, generation_fields)
 
@@ -274,9 +278,7 @@ class Reader:
         except Exception:  # it cannot be asked so: the first image will tell
             return
 
-    def _tell(
-        self, batch: list[tuple[_Telling, int, np.ndarray]], generation_fields: dict[str, Any]
-    ) -> Iterator[Fragment]:
+    def _tell(self, batch: list[_Waiting[_Telling]], generation_fields: dict[str, Any]) -> Iterator[Fragment]:
         pixel_values = torch.from_numpy(np.stack([pixels for _, _, pixels in batch]))
         fields = {**generation_fields, "num_return_sequences": 1}
         for new in self.model.stream(pixel_values.to(self.model.device), **fields):
@@ -289,12 +291,13 @@ class Reader:
         image = load_image(source)
         pieces = cut_line(np.asarray(image), self.cut_rule) if cut and self.cut_rule is not None else []
         job.boxes = [piece.box for piece in pieces]
-        batch = self.processor.image_processor([p.pixels for p in pieces] or [image], return_tensors="np")
-        pixels: list[np.ndarray] = list(batch["pixel_values"])
+        parts: list[Any] = [piece.pixels for piece in pieces] or [image]
+        process = self.processor.image_processor  # of each alone: they may come out of several sizes
+        pixels: list[np.ndarray] = [process(part, return_tensors="np")["pixel_values"][0] for part in parts]
         job.readings = [None] * len(pixels)
         return pixels
 
-    def _read(self, batch: list[tuple[_Job, int, np.ndarray]], generation_fields: dict[str, Any]) -> None:
+    def _read(self, batch: list[_Waiting[_Job]], generation_fields: dict[str, Any]) -> None:
         pixel_values = torch.from_numpy(np.stack([pixels for _, _, pixels in batch]))
         output = self.model.generate(
             pixel_values.to(self.model.device),
@@ -333,6 +336,17 @@ class Reader:
             source=job.source,
             pieces=tuple(Piece(box, part.text) for box, part in zip(job.boxes, parts, strict=True)),
         )
+
+
+def _complete(waiting: list[_Waiting[_W]], batch_size: int) -> Iterator[list[_Waiting[_W]]]:
+    """Take off ``waiting`` each batch that is complete: of ``batch_size`` pieces, or with one of another shape behind it."""
+    while waiting:
+        _, pieces = next(groupby(waiting[:batch_size], key=lambda entry: entry[2].shape))
+        batch = list(pieces)
+        if len(batch) == len(waiting) < batch_size:
+            return
+        del waiting[: len(batch)]
+        yield batch
 
 
 def locate(name: str | os.PathLike[str], *, revision: str | None = None, allow_pickle: bool = False) -> Path:
