@@ -13,9 +13,10 @@ _PENDING = "\N{REPLACEMENT CHARACTER}"
 def settled(tokenizer: Tokenizer, ids: Sequence[int]) -> str:
     """The beginning of the text of ``ids``, special tokens skipped, that no further token can change.
 
-    Held back is a character of which bytes are missing, and the last word where the tokenizer takes spaces out again.
+    Held back is a character of which bytes are missing, a run of byte tokens that has no end yet where it is decoded as a
+    whole, and the last word where the tokenizer takes spaces out again.
     """
-    text = tokenizer.decode(ids, skip_special_tokens=True).rstrip(_PENDING)
+    text = tokenizer.decode(tokenizer.without_open_bytes(ids), skip_special_tokens=True).rstrip(_PENDING)
     if not tokenizer.cleans_spaces:
         return text
     end = text.rfind(" ")

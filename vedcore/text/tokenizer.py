@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -24,6 +25,7 @@ from vedcore.types import Batch
 
 _FILE, _SETTINGS, _OLD_MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 
+_BYTE = re.compile("<0x..>", re.DOTALL)
 _NO_LIMIT = 10**29  # transformers writes 10**30 for a model_max_length that is not set
 # What transformers undoes for clean_up_tokenization_spaces, in its order.
 _SPACES = (" .", " ?", " !", " ,", " ' ", " n't", " 'm", " 's", " 've", " 're")
@@ -116,6 +118,7 @@ class Tokenizer:
             self._ids: dict[str, int] = self._core.get_vocab(with_added_tokens=True)
         self._tokens = {number: token for token, number in self._ids.items()}
         self._bound = max(self._tokens, default=-1) + 1
+        self._ends_bytes = self._not_bytes() if _joins_bytes(stored.get("decoder")) else None
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Tokenizer:
@@ -301,6 +304,13 @@ class Tokenizer:
         """Whether decoding takes out the spaces before punctuation, as ``clean_up_tokenization_spaces`` asks."""
         return self._clean
 
+    def without_open_bytes(self, ids: Sequence[int]) -> Sequence[int]:
+        """``ids`` but for the bytes at their end where bytes are decoded a run at a time: the next may change them all."""
+        end = len(ids)
+        while end and self._ends_bytes is not None and ids[end - 1] not in self._ends_bytes:
+            end -= 1
+        return ids[:end]
+
     def decode(self, ids: Ids, skip_special_tokens: bool = False) -> str:
         """T ids -> a text. Raises TokenizerError for an id outside the vocabulary."""
         with foreign(TokenizerError, f"{self._where}: decoding"):
@@ -337,6 +347,11 @@ class Tokenizer:
                     f"token id {number} is outside the vocabulary of {len(self)} tokens (0 to {self._bound - 1})"
                 )
         return numbers
+
+    def _not_bytes(self) -> frozenset[int]:
+        """The tokens that end a run of bytes: a special one that is skipped does not."""
+        special = {number for number, token in self._core.get_added_tokens_decoder().items() if token.special}
+        return frozenset(n for n, token in self._tokens.items() if n not in special and not _BYTE.fullmatch(token))
 
     # Special tokens.
 
@@ -397,6 +412,13 @@ class Tokenizer:
             if token and token not in known:
                 self._core.add_special_tokens([forms.special_token(value)])
                 known.add(token)
+
+
+def _joins_bytes(decoder: Any) -> bool:
+    """Whether a decoder of a tokenizer.json makes a text of each run of byte tokens: where one is wrong, all of it is."""
+    if not isinstance(decoder, dict):
+        return False
+    return decoder.get("type") == "ByteFallback" or any(map(_joins_bytes, decoder.get("decoders") or ()))
 
 
 def _optional(path: Path) -> dict[str, Any]:
