@@ -65,6 +65,12 @@ def test_json_that_two_readers_could_see_differently_is_refused_with_its_file(tm
     assert told in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["config.json", "x" * 5000, "a\0b"], ids=["absent", "too long", "zero byte"])
+def test_a_file_that_is_not_there_is_not_found_whatever_its_name(tmp_path, name):
+    with pytest.raises(CheckpointNotFound, match="no such file"):
+        read_json(tmp_path / name)
+
+
 def test_a_key_that_stands_twice_among_very_many_is_named():
     keys = [f'"{number}": 0' for number in range(200_000)]  # where each is counted among all, this does not end
     with pytest.raises(ConfigError, match="x: key '199999' appears twice"):

@@ -34,7 +34,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Raises CheckpointNotFound (no such file), CheckpointError (it cannot be read) or ConfigError (what is wrong with it).
     """
-    if not path.is_file():
+    with foreign(CheckpointNotFound, f"{str(path)[:200]}: no such file"):  # a name that is too long
+        is_file = path.is_file()
+    if not is_file:
         raise CheckpointNotFound(f"{path}: no such file")
     if path.stat().st_size > MAX_JSON_BYTES:
         raise ConfigError(f"{path}: {path.stat().st_size} bytes, more than the {MAX_JSON_BYTES} allowed for JSON")
