@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+import vedcore
 from vedcore import hub
 from vedcore.errors import CheckpointNotFound
 
 ROOT = Path(__file__).parent.parent
+LINE_READER = ROOT / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 FILES = {
     "config.json": b'{"model_type": "vit"}',
@@ -129,15 +131,16 @@ class Hub(BaseHTTPRequestHandler):
         elif "/tree/" in path:
             tree = [
                 {"type": "file", "path": file, "size": len(data), "oid": hashlib.sha1(data).hexdigest()}
-                for file, data in FILES.items()
+                for file, data in self.server.files.items()
             ]
             self.answer(200, json.dumps(tree).encode(), Content_Type="application/json")
         elif path.startswith("/api/"):
-            siblings = [{"rfilename": file} for file in FILES]
+            siblings = [{"rfilename": file} for file in self.server.files]
             info = {"id": "owner/model", "modelId": "owner/model", "sha": COMMIT, "siblings": siblings, "tags": []}
             self.answer(200, json.dumps(info).encode(), Content_Type="application/json")
         else:
-            self.answer(200, FILES[name], ETag=f'"{hashlib.sha1(FILES[name]).hexdigest()}"')
+            data = self.server.files[name]
+            self.answer(200, data, ETag=f'"{hashlib.sha1(data).hexdigest()}"')
 
     do_HEAD = do_GET  # noqa: N815 (the base class calls it so)
 
@@ -145,7 +148,7 @@ class Hub(BaseHTTPRequestHandler):
 @pytest.fixture
 def served():
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.asked = []
+    server.asked, server.files = [], FILES
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -169,6 +172,11 @@ for name, options in json.loads(sys.argv[1]):
 
 def resolve_all(home, server, asked, **environment):
     """What ``resolve`` gives in a fresh process: the content of the folder, or the message of the error."""
+    return run(home, server, PROGRAM, asked, **environment)
+
+
+def run(home, server, program, asked, **environment):
+    """What a program that is given ``asked`` prints in a fresh process that knows ``server`` as the hub."""
     home.mkdir(exist_ok=True)
     keep = {name: value for name, value in os.environ.items() if "proxy" not in name.lower() and name[:3] != "HF_"}
     variables = {
@@ -181,7 +189,7 @@ def resolve_all(home, server, asked, **environment):
         "PYTHONPATH": str(ROOT),
         **environment,
     }
-    command = [sys.executable, "-c", PROGRAM, json.dumps(asked)]
+    command = [sys.executable, "-c", program, json.dumps(asked)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=variables, cwd=home)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
@@ -220,3 +228,34 @@ def test_an_id_is_fetched_once_without_pickles_and_found_again_offline(served, t
 def test_pickles_are_fetched_where_they_are_asked_for(served, tmp_path):
     (found,) = resolve_all(tmp_path / "home", served, [["owner/model", {"allow_pickle": True}]])
     assert found == content("config.json", "model.safetensors", "vocab.txt", "spiece.model", "pytorch_model.bin")
+
+
+PARTS = """
+import json, sys
+import vedcore
+for name, options in json.loads(sys.argv[1]):
+    try:
+        print(json.dumps(type(getattr(vedcore, name).from_pretrained("owner/model", **options)).__name__))
+    except vedcore.VedcoreError as error:
+        print(json.dumps(str(error)))
+"""
+SMALL = ("GenerationConfig", "ImageProcessor", "Processor", "Tokenizer", "VisionEncoderDecoderConfig")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_what_stands_beside_the_weights_comes_from_an_id_without_them(served, tmp_path, name):
+    served.files = {path.name: path.read_bytes() for path in LINE_READER.glob("*.json")} | {
+        "model.safetensors": b"weights",
+        "pytorch_model.bin": b"a pickle",
+    }
+    made, absent = run(tmp_path / "home", served, PARTS, [[name, {}], [name, {"revision": "v9"}]])
+    assert made == name
+    assert "owner/model: no revision 'v9' on the hub" in absent
+    assert not any(path.endswith((".safetensors", ".bin")) for path in served.asked)
+
+
+@pytest.mark.parametrize("kind", [getattr(vedcore, name) for name in SMALL])
+@pytest.mark.parametrize("name", ["x" * 5000, None, 5, "a\0b"], ids=["too long", "None", "a number", "a zero byte"])
+def test_what_can_be_no_name_is_not_found_whatever_is_asked_for(kind, name):
+    with pytest.raises(CheckpointNotFound, match="no such folder"):
+        kind.from_pretrained(name)

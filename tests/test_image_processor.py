@@ -386,9 +386,10 @@ def test_processor_config_wins_and_does_not_go_stale(tmp_path):
 
 
 def test_folder_without_a_processor_says_which_files_are_read(tmp_path):
-    for folder in (tmp_path, tmp_path / "gone"):
-        with pytest.raises(CheckpointNotFound, match=r"neither preprocessor_config\.json nor processor_config\.json"):
-            ImageProcessor.from_pretrained(folder)
+    with pytest.raises(CheckpointNotFound, match=r"neither preprocessor_config\.json nor processor_config\.json"):
+        ImageProcessor.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointNotFound, match="gone: no such folder"):
+        ImageProcessor.from_pretrained(tmp_path / "gone")
     write(tmp_path, "processor_config.json", {"image_processor": 3})
     with pytest.raises(ConfigError, match=r"processor_config\.json: image_processor must be an object, got 3"):
         ImageProcessor.from_pretrained(tmp_path)

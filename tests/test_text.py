@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from vedcore import SaveError, Tokenizer, TokenizerError
+from vedcore import CheckpointNotFound, SaveError, Tokenizer, TokenizerError
 
 SHIPPED = Path(__file__).parents[1] / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"
 CORPUS = [
@@ -385,7 +385,7 @@ def test_folder_without_tokenizer_json_says_what_is_there(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(TokenizerError, match=r"vocab\.json and merges\.txt, .*it holds config\.json, vocab\.json"):
         Tokenizer.from_pretrained(tmp_path)
-    with pytest.raises(TokenizerError, match="no such folder"):
+    with pytest.raises(CheckpointNotFound, match="no such folder"):
         Tokenizer.from_pretrained(tmp_path / "gone")
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from vedcore.errors import CheckpointNotFound, foreign
 
-FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
-"""What is fetched of a repository on the hub; pickles only where they are asked for."""
+FILES = ("*.json", "*.txt", "*.model")
+"""What is fetched of a repository on the hub beside its weights; those in pickles only where they are asked for."""
 
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -18,12 +18,14 @@ def resolve(
     name: str | os.PathLike[str],
     *,
     revision: str | None = None,
+    weights: bool = True,
     allow_pickle: bool = False,
     offline: bool = False,
 ) -> Path:
     """The folder that ``name`` stands for: a path, or the id of a repository on the hub, fetched into its cache.
 
-    offline: only what the cache has. Raises CheckpointNotFound with what was asked, and why it is not there.
+    weights: fetch them too. offline: only what the cache has. Raises CheckpointNotFound with what was asked, and why it is
+    not there.
     """
     text = str(name)
     with foreign(CheckpointNotFound, f"{text[:200]}: no such folder"):  # an unknown ~user, a name that is too long
@@ -32,17 +34,17 @@ def resolve(
     if is_folder:
         return path
     if exists:
-        raise CheckpointNotFound(f"{path} is a file; name the folder that holds config.json and the weights")
+        raise CheckpointNotFound(f"{path} is a file; name the folder that holds it")
     if not _HUB_ID.fullmatch(text) or text.startswith((".", "-")) or ".." in text:
         raise CheckpointNotFound(f"{text}: no such folder")
-    return _fetch(text, revision, allow_pickle, offline)
+    wanted = (("*.safetensors",) if weights else ()) + (("*.bin",) if weights and allow_pickle else ())
+    return _fetch(text, revision, [*FILES, *wanted], offline)
 
 
-def _fetch(repository: str, revision: str | None, allow_pickle: bool, offline: bool) -> Path:
+def _fetch(repository: str, revision: str | None, patterns: list[str], offline: bool) -> Path:
     import huggingface_hub  # half a second to import, and not needed for a folder
     from huggingface_hub import errors
 
-    patterns = [*FILES, *(("*.bin",) if allow_pickle else ())]
     try:
         found = huggingface_hub.snapshot_download(
             repository, revision=revision, allow_patterns=patterns, local_files_only=offline

@@ -81,7 +81,7 @@ class Processor:
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
         """The processor of a folder or a hub id."""
-        folder = resolve(name, revision=revision)
+        folder = resolve(name, revision=revision, weights=False)
         return cls(ImageProcessor.from_pretrained(folder), Tokenizer.from_pretrained(folder))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:

@@ -29,6 +29,7 @@ from vedcore.config import (
 )
 from vedcore.errors import ConfigError
 from vedcore.files import read_json, staged, write_json
+from vedcore.hub import resolve
 
 FILE = "generation_config.json"
 
@@ -213,15 +214,16 @@ class GenerationConfig(Config):
     decoder_start_token_id: int | None = integer(None, at_least=0)
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
-        """The config of a folder: its generation_config.json; where there is none, what its config.json says.
+    def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
+        """The config of a folder or a hub id: its generation_config.json, or without one what its config.json says.
 
         Raises CheckpointNotFound when both are missing, ConfigError with the file, the field and the value.
         """
-        path = Path(folder) / FILE
+        folder = resolve(name, revision=revision, weights=False)
+        path = folder / FILE
         if path.is_file():
             return cls.from_dict(read_json(path), str(path))
-        path = Path(folder) / "config.json"
+        path = folder / "config.json"
         return cls.from_dict(_of_model(read_json(path)), str(path))
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:

@@ -57,7 +57,7 @@ class VisionEncoderDecoderConfig(Config):
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
         """The config of a folder or a hub id."""
-        path = resolve(name, revision=revision) / "config.json"
+        path = resolve(name, revision=revision, weights=False) / "config.json"
         if not path.is_file():
             inside = sorted(found.parent.name for found in path.parent.glob("*/config.json"))
             near = f"; {', '.join(inside)} in it has one: name that folder" if inside else ""

@@ -285,18 +285,18 @@ def build(folder: Path, settings: Mapping[str, Any], family: str | None) -> tupl
 
 
 def _form(folder: Path, settings: Mapping[str, Any], family: str | None) -> _Form:
-    names = {item.name for item in folder.iterdir()} if folder.is_dir() else None
-    there = "no such folder" if names is None else f"it holds {', '.join(sorted(names)) or 'nothing'}"
+    names = {item.name for item in folder.iterdir()}
+    there = f"it holds {', '.join(sorted(names)) or 'nothing'}"
     kind = settings.get("tokenizer_class")
     if kind is not None:
         form = _FORMS.get(plain_name(kind))
         if form is None:
             raise TokenizerError(f"{folder}: no tokenizer.json for the tokenizer_class {kind!r} ({READ}); {there}")
-        if not set(form.files) <= (names or set()):
+        if not set(form.files) <= names:
             wanted = " and ".join(form.files)
             raise TokenizerError(f"{folder}: no tokenizer.json and no {wanted} for {kind} ({READ}); {there}")
         return form
-    held = [key for key, form in _FORMS.items() if set(form.files) <= (names or set())]
+    held = [key for key, form in _FORMS.items() if set(form.files) <= names]
     if not held:
         raise TokenizerError(f"{folder}: no tokenizer.json ({READ}); {there}")
     if plain_name(family) in held:

@@ -19,6 +19,7 @@ import torch
 
 from vedcore.errors import CheckpointNotFound, ConfigError, TokenizerError, foreign
 from vedcore.files import parse_json, read_json, staged, write_json
+from vedcore.hub import resolve
 from vedcore.text import forms
 from vedcore.text.forms import LARGEST_ID, LISTS, NAMES, content
 from vedcore.types import Batch
@@ -121,13 +122,14 @@ class Tokenizer:
         self._ends_bytes = self._not_bytes() if _joins_bytes(stored.get("decoder")) else None
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> Tokenizer:
-        """The tokenizer of ``folder``: of its tokenizer.json, else of the vocabulary files of an older form.
+    def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Tokenizer:
+        """The tokenizer of a folder or a hub id: of its tokenizer.json, else of the vocabulary files of an older form.
 
         Those are vocab.json and merges.txt, vocab.txt, or sentencepiece.bpe.model, read as tokenizer_class says, else
-        as the files there suggest. Raises TokenizerError: the file, and what is wrong.
+        as the files there suggest. Raises CheckpointNotFound where there is no folder, else TokenizerError: the file, and
+        what is wrong.
         """
-        path = Path(folder)
+        path = resolve(name, revision=revision, weights=False)
         try:
             settings, model = _optional(path / _SETTINGS), _optional(path / "config.json")
             old = _optional(path / _OLD_MAP)

@@ -23,6 +23,7 @@ from vedcore import config
 from vedcore.config import settings
 from vedcore.errors import CheckpointNotFound, ConfigError, ImageError, foreign
 from vedcore.files import read_json, staged, write_json
+from vedcore.hub import resolve
 from vedcore.types import Batch
 from vedcore.vision.images import MAX_PIXELS, ImageSource, load_image
 
@@ -236,12 +237,13 @@ class ImageProcessor:
         return processor
 
     @classmethod
-    def from_pretrained(cls, folder: str | os.PathLike[str]) -> ImageProcessor:
-        """The processor of ``folder``: of processor_config.json where it holds one, else of preprocessor_config.json.
+    def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> ImageProcessor:
+        """The processor of a folder or a hub id: that in processor_config.json, else that of preprocessor_config.json.
 
         Raises CheckpointNotFound or ConfigError.
         """
-        shared, own = Path(folder) / _SHARED_FILE, Path(folder) / _OWN_FILE
+        folder = resolve(name, revision=revision, weights=False)
+        shared, own = folder / _SHARED_FILE, folder / _OWN_FILE
         if shared.is_file() and "image_processor" in (data := read_json(shared)):
             if not isinstance(data["image_processor"], dict):
                 raise ConfigError(f"{shared}: image_processor must be an object, got {data['image_processor']!r}")
