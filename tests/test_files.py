@@ -512,6 +512,22 @@ def test_a_link_of_a_save_is_not_followed_to_be_flushed(tmp_path):
     assert os.readlink(tmp_path / "model" / "link") == "/no/such/file"
 
 
+def test_a_save_that_fails_leaves_no_new_folder_on_the_way_to_its_own(tmp_path):
+    def fail(folder):
+        with pytest.raises(ConfigError), staged(folder) as stage:
+            write_json(stage / "config.json", {"a": object()})
+
+    fail(tmp_path / "runs/today/model")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "runs").mkdir()
+    fail(tmp_path / "runs/today/model")
+    assert [path.name for path in tmp_path.rglob("*")] == ["runs"]
+    with staged(tmp_path / "runs/today/model") as stage:
+        (stage / "config.json").write_text("{}")
+    fail(tmp_path / "runs/today/other")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config.json", "model", "runs", "today"]
+
+
 def test_every_error_of_this_file_is_a_vedcore_error():
     assert {ConfigError, CheckpointError, CheckpointNotFound, SaveError} <= set(VedcoreError.__subclasses__()) | set(
         CheckpointError.__subclasses__()
@@ -527,11 +543,12 @@ def test_the_next_save_sweeps_what_a_killed_one_has_left(tmp_path):
     (tmp_path / f".model.tmp-{dead.pid}-0123abcd" / "half").write_text("x")
     mine = tmp_path / f".model.tmp-{os.getpid()}-0123abcd"
     mine.mkdir()
-    other = tmp_path / ".model.tmp-notes"
-    other.mkdir()
+    others = [".model.tmp-notes", ".model.tmp-99999999999999999999-x"]  # no process ever had that number
+    for other in others:
+        (tmp_path / other).mkdir()
     with staged(target) as stage:
         (stage / "config.json").write_text("{}")
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine.name, other.name, "model"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([mine.name, *others, "model"])
 
 
 def test_a_folder_that_a_killed_save_had_set_aside_goes_back(tmp_path):

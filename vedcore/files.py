@@ -120,11 +120,13 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
     with foreign(SaveError, f"{str(folder)[:200]!r}: not saved, for no folder can have that name"):
         target = Path(os.path.realpath(folder))  # what a link leads to is replaced, and not the link
     stage = target.parent / f".{target.name}.tmp-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    made: list[Path] = []
     try:
         if target.exists() and not target.is_dir():
             raise SaveError(f"{target}: exists and is not a folder; a checkpoint is saved to a folder")
         _refuse_shared(target)
         _sweep(target)
+        made += [parent for parent in stage.parents if not parent.exists()]
         stage.mkdir(parents=True)
         yield stage
         written = {path.name for path in stage.iterdir()}
@@ -153,6 +155,9 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
         raise SaveError(f"{target}: not saved, the folder is as it was ({cause})") from cause
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):  # it holds something: the checkpoint, where the save happened
+                parent.rmdir()
 
 
 def _refuse_shared(target: Path) -> None:
@@ -215,7 +220,7 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:
+    except (OSError, OverflowError):  # the latter: no process has a number so large, so the folder is no save's
         return True
     return True
 
