@@ -11,11 +11,13 @@ import warnings
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from vedcore import Reader, Reading, __version__, cli
-from vedcore.cli.app import progress
+from vedcore.cli.app import plain, progress
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"
@@ -421,6 +423,31 @@ def test_a_model_that_cannot_be_loaded_is_one_line_and_exit_code_2(tmp_path, spo
     result = read(PATHS[0], "--model", folder)
     assert (result.exit_code, result.stdout) == (2, "")
     assert_one_line(result.stderr, told)
+
+
+COMMAND = "\x1b]0;owned\x07\x9b2J\r\x7f"
+ESCAPED = r"\u001b]0;owned\u0007\u009b2J\u000d\u007f"
+
+
+def test_no_file_commands_the_terminal(tmp_path, says):
+    folder = tmp_path / "model"
+    shutil.copytree(SHIPPED, folder)
+    tensors = load_file(folder / "model.safetensors")
+    save_file({**tensors, COMMAND: torch.zeros(1)}, folder / "model.safetensors")
+    assert_one_line(read(PATHS[0], "--model", folder).stderr, ESCAPED)
+    assert ESCAPED in run("doctor", folder).stdout
+    assert ESCAPED in run("inspect", folder).stdout
+    assert COMMAND not in run("inspect", folder).stdout
+    says(COMMAND)
+    printed = read(f"{COMMAND}.png", form="table").stdout
+    assert printed.count(ESCAPED) == 2
+    assert "\x1b" not in printed
+
+
+def test_what_is_printed_keeps_its_lines_and_json_its_meaning():
+    assert plain("two\nlines\tand 日本語\u3000\xa0") == "two\nlines\tand 日本語\u3000\xa0"
+    every = "".join(map(chr, range(0x180)))
+    assert json.loads(plain(json.dumps(every, ensure_ascii=False))) == every
 
 
 def test_debug_shows_the_traceback():

@@ -39,9 +39,18 @@ def writable(text: str, encoding: str | None = "utf-8") -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
+# A file's names may be written to command a terminal. As JSON writes them, so that JSON stays JSON.
+_CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
+
+def plain(text: str) -> str:
+    """``text`` with an escape for each control character but tabs and newlines."""
+    return text.translate(_CONTROLS)
+
+
 def say(text: str, *, err: bool = False) -> None:
     """Print a line."""
-    typer.echo(writable(text, (sys.stderr if err else sys.stdout).encoding), err=err)
+    typer.echo(writable(plain(text), (sys.stderr if err else sys.stdout).encoding), err=err)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from vedcore.cli.app import Debug, app, progress, say, told, writable
+from vedcore.cli.app import Debug, app, plain, progress, say, told, writable
 from vedcore.errors import ImageError, VedcoreError
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ def _table(readings: Iterable[tuple[str, Reading]], terminal: bool) -> Iterator[
     columns = (Column(title, overflow="fold") for title in ("image", "text", "confidence", "stop"))
     table = Table(*columns, box=lines)
     for name, reading in readings:
-        table.add_row(Text(name), Text(reading.text), f"{reading.confidence:.3f}", reading.stop_reason)
+        table.add_row(Text(plain(name)), Text(plain(reading.text)), f"{reading.confidence:.3f}", reading.stop_reason)
     if table.row_count:
         stream = io.StringIO()
         Console(file=stream, force_terminal=terminal, width=None if terminal else 160).print(table)

@@ -9,13 +9,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from vedcore.cli.app import say
+import typer
+
+from vedcore.cli.app import plain, say, writable
 
 
 def say_json(report: Any) -> None:
     """Print a dataclass, or a list of them, as JSON."""
-    plain = [dataclasses.asdict(item) for item in report] if isinstance(report, list) else dataclasses.asdict(report)
-    say(json.dumps(plain, indent=2))
+    data = [dataclasses.asdict(item) for item in report] if isinstance(report, list) else dataclasses.asdict(report)
+    say(json.dumps(data, indent=2))
 
 
 def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -28,7 +30,8 @@ def say_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     lines = box.HEAVY_HEAD if (sys.stdout.encoding or "utf-8").lower().startswith("utf") else box.ASCII
     table = Table(*(Column(title, overflow="fold") for title in columns), box=lines)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(plain(cell)) for cell in row))
     stream, terminal = io.StringIO(), sys.stdout.isatty()
     Console(file=stream, force_terminal=terminal, width=None if terminal else 160).print(table)
-    say(stream.getvalue().removesuffix("\n"))
+    # Not by say: on a terminal the table has styles, which are control characters.
+    typer.echo(writable(stream.getvalue(), sys.stdout.encoding), nl=False)
