@@ -16,7 +16,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from vedcore import ImageError
-from vedcore.vision import load_image
+from vedcore.vision import images, load_image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
@@ -139,6 +139,30 @@ def test_bombs_are_refused_from_the_header(make, size):
     with pytest.raises(ImageError, match=r"pixels, more than the 64000000 allowed"):
         load_image(data)
     assert time.perf_counter() - start < 0.5
+
+
+@pytest.mark.parametrize("size", [(9000, 9000), (16383, 4000), (4000, 16383), (16383, 16383)])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_webp_of_one_image_is_refused_before_its_decoder_is_made(size, lossless, monkeypatch):
+    data = bytearray(encoded(photo(), "WEBP", lossless=lossless))
+    width, height = size
+    if lossless:
+        assert data[12:16] == b"VP8L"
+        bits = int.from_bytes(data[21:25], "little") & 0xF << 28
+        data[21:25] = (bits | (height - 1) << 14 | (width - 1)).to_bytes(4, "little")
+    else:
+        assert data[12:16] == b"VP8 "
+        data[26:30] = struct.pack("<HH", width | 1 << 14, height | 2 << 14)
+    monkeypatch.setattr(images, "WebPImageFile", lambda _: pytest.fail("the decoder was made"))
+    with pytest.raises(ImageError, match=f"{width} x {height} pixels, more than the 64000000 allowed"):
+        load_image(bytes(data))
+
+
+@pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0" + bytes(8)}], ids=str)
+@pytest.mark.parametrize("size", [(4, 4), (300, 8), (4, 1000)])
+def test_the_size_in_the_header_of_a_webp_is_that_of_its_pixels(options, size):
+    data = encoded(photo(*size), "WEBP", **options)
+    assert images._webp_size(data) == load_image(data).size == size
 
 
 @pytest.mark.parametrize("junk", [b"", b"\0\1"])

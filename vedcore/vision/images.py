@@ -142,10 +142,23 @@ def _gif(data: bytes, check: Callable[[tuple[int, int]], None]) -> Image.Image:
     return GifImageFile(io.BytesIO(data))
 
 
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """(width, height) of a WebP's canvas, or of its one image."""
+
+    def number(start: int, stop: int) -> int:
+        return int.from_bytes(data[start:stop], "little")
+
+    if data[12:16] == b"VP8X":
+        return number(24, 27) + 1, number(27, 30) + 1
+    if data[12:16] == b"VP8L":  # 14 bits a side behind a byte that is always the same
+        return (number(21, 25) & 0x3FFF) + 1, (number(21, 25) >> 14 & 0x3FFF) + 1
+    return number(26, 28) & 0x3FFF, number(28, 30) & 0x3FFF  # the other two bits say how to scale it
+
+
 def _webp(data: bytes, check: Callable[[tuple[int, int]], None]) -> Image.Image:
     # The decoder takes memory for the whole canvas when it is made, before Pillow can say the size.
-    if data[12:16] == b"VP8X":
-        check((int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1))
+    if len(data) >= 25:  # no smaller file holds a size
+        check(_webp_size(data))
     return WebPImageFile(io.BytesIO(data))
 
 
