@@ -7,6 +7,7 @@ import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tokenizers
 import torch
@@ -206,7 +207,9 @@ def test_special_tokens_equal_those_of_transformers(both):
     if reference.unk_token is not None:
         assert ours.convert_tokens_to_ids(tokens) == reference.convert_tokens_to_ids(tokens)
     assert ours.convert_ids_to_tokens(list(range(10))) == tokens[:-1]
-    assert ours.convert_ids_to_tokens(3) == tokens[3]
+    for three in (3, np.int64(3), np.array(3), torch.tensor(3)):
+        assert ours.convert_ids_to_tokens(three) == tokens[3]
+    assert ours.convert_ids_to_tokens(torch.tensor([3])) == [tokens[3]]
     assert ours.convert_tokens_to_ids(tokens[3]) == 3
 
 

@@ -209,7 +209,7 @@ class Tokenizer:
         """An id -> its token, a list -> a list. Raises TokenizerError for an id outside the vocabulary."""
         numbers = self._numbers(ids)
         tokens = [self._tokens.get(number) for number in numbers]
-        return tokens[0] if isinstance(ids, int) else tokens
+        return tokens[0] if isinstance(ids, int) or getattr(ids, "ndim", 1) == 0 else tokens
 
     # Text to tokens.
 
