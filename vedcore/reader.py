@@ -20,9 +20,9 @@ import attrs
 import numpy as np
 import torch
 
+from vedcore.compose import OWN_FILE, own_settings
 from vedcore.config import pair
 from vedcore.errors import CheckpointNotFound, ConfigError, ImageError, InputError, TokenizerError
-from vedcore.files import read_json
 from vedcore.generation import StreamedTokens
 from vedcore.hub import resolve
 from vedcore.model import VisionEncoderDecoderModel
@@ -164,7 +164,7 @@ class Reader:
 
     def __init__(self, model: VisionEncoderDecoderModel, processor: Processor, cut_rule: CutRule | None = None) -> None:
         """TokenizerError for a tokenizer that has tokens beyond the model's vocabulary."""
-        largest, size = max(processor.tokenizer.get_vocab().values(), default=-1), model.decoder.vocab_size
+        largest, size = max(processor.tokenizer.get_vocab().values()), model.decoder.vocab_size
         if largest >= size:
             raise TokenizerError(
                 f"the tokenizer has ids up to {largest}, but the decoder's vocabulary has {size} tokens, so it is another "
@@ -369,8 +369,7 @@ def locate(name: str | os.PathLike[str], *, revision: str | None = None, allow_p
 
 def read_cut_rule(folder: Path) -> CutRule | None:
     """The rule in the checkpoint's vedcore.json, if there is one."""
-    path = folder / "vedcore.json"
-    rule = read_json(path).get("cut") if path.is_file() else None
+    rule, path = own_settings(folder).get("cut"), folder / OWN_FILE
     if rule is None:
         return None
     known = {attribute.name for attribute in attrs.fields(CutRule)}

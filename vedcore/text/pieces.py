@@ -15,7 +15,7 @@ from typing import Any
 
 from vedcore.errors import TokenizerError
 
-NORMAL, UNKNOWN, CONTROL, USER, UNUSED, BYTE = range(1, 7)
+NORMAL, CONTROL, USER = 1, 3, 4
 UNIGRAM = 1
 
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
@@ -23,7 +23,7 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 @dataclass(frozen=True)
 class Piece:
-    """A token with its score (a log probability) and its type, NORMAL to BYTE."""
+    """A token with its score (a log probability) and its type."""
 
     text: str
     score: float

@@ -118,7 +118,7 @@ class Tokenizer:
             # Tables of our own: asking the library for an id takes a lock.
             self._ids: dict[str, int] = self._core.get_vocab(with_added_tokens=True)
         self._tokens = {number: token for token, number in self._ids.items()}
-        self._bound = max(self._tokens, default=-1) + 1
+        self._bound = max(self._tokens) + 1
         self._ends_bytes = self._not_bytes() if _joins_bytes(stored.get("decoder")) else None
 
     @classmethod
