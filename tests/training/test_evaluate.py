@@ -81,27 +81,27 @@ def test_a_report_shows_its_curves_its_worst_lines_and_nothing_unescaped():
     log = [{"event": "step", "step": n, "loss": 5.0 / n, "lr": 1e-3} for n in range(1, 1001)]
     log += [{"event": "evaluation", "step": n, "cer": 0.5, "wer": 1.0} for n in (500, 1000)]
     log += [{"event": "skipped", "step": 3, "counts": {"two labels": 2}, "problems": [nasty]}]
-    page = render(log, recipe(seed=77), score, {nasty: draw("x")})
+    page = render(log, recipe(seed=77), (500, 0.25), score, {nasty: draw("x")})
     assert nasty not in page
     assert page.count("<svg") == 4
     assert page.count("data:image/png;base64,") == 1
     assert "left out: two labels" in page
     assert "&quot;seed&quot;: 77" in page
-    assert "the model of step 1000, character error rate 50.00%" in page
+    assert "the model of step 500, character error rate 25.00%" in page
     assert "step 1000, all figures below" in page
     assert len(page) < 40_000
     assert all(mark not in page for mark in ("http:", "https:", "nan", 'src="/'))
 
 
 def test_a_report_of_nothing_is_a_page():
-    page = render([], recipe(), None, {})
+    page = render([], recipe(), None, None, {})
     assert "<svg" not in page
     assert page.endswith("</html>\n")
 
 
 def test_a_report_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(SaveError, match=r"report\.html: not written"):
-        write_report(tmp_path / "absent", recipe(), None, {})
+        write_report(tmp_path / "absent", recipe(), None, None, {})
 
 
 def test_an_empty_text_is_not_compared():

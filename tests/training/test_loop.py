@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +15,9 @@ from vedcore.errors import CheckpointError, ConfigError, SaveError, TokenizerErr
 from vedcore.reader import Reader
 from vedcore.training import Folder, Recipe, Sample, train
 from vedcore.training import checkpoints as checkpoints_module
+from vedcore.training import loop as loop_module
 from vedcore.training.checkpoints import Checkpoints, read_state
+from vedcore.training.evaluate import Score
 from vedcore.training.log import read_log
 
 NO_EVALUATION = {"evaluation": {"lines": 0}}
@@ -176,6 +179,40 @@ def test_the_last_checkpoints_stay_and_the_best(tmp_path):
     assert same(
         weights_of(tmp_path / "out"),
         weights_of(tmp_path / f"out/checkpoints/step-{state.position.best_step:08d}/model"),
+    )
+
+
+def test_the_best_model_outlasts_a_stop_at_a_step_that_was_saved_before_it_was_evaluated(tmp_path, monkeypatch):
+    rates, now = [0.4, 0.1, 0.3, 0.3], time.monotonic
+    monkeypatch.setattr(loop_module, "evaluate", lambda *a, **k: Score(8, 0, rates.pop(0), 1.0, 0.1, 9.0))
+    plan, out = recipe(9, max_minutes=30, checkpoints={"every": 3, "keep": 1}), tmp_path / "out"
+
+    def watch(event, fields):
+        if event == "checkpoint" and fields["step"] == 6:
+            monkeypatch.setattr(time, "monotonic", lambda: now() + 3600)
+
+    stopped = train(plan, out, Lines(), watch=watch)
+    monkeypatch.setattr(time, "monotonic", now)
+    best = weights_of(out)
+    assert (stopped.ended, stopped.step, stopped.best_step, stopped.best_cer) == ("time", 6, 6, 0.1)
+    assert read_state(Checkpoints(out, 1).newest()).position.best_step == 6
+    done = train(plan, out, Lines(), resume=True)
+    assert (done.ended, done.step, done.best_step, done.best_cer) == ("done", 9, 6, 0.1)
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["step-00000006", "step-00000009"]
+    assert same(weights_of(out), best)
+    assert "the model of step 6, character error rate 10.00%" in (out / "report.html").read_text()
+
+
+def test_a_finished_run_that_is_resumed_has_each_evaluation_once(tmp_path):
+    first = train(recipe(6), tmp_path / "out", Lines())
+    log = read_log(tmp_path / "out")
+    again = train(recipe(6), tmp_path / "out", Lines(), resume=True)
+    assert [record["step"] for record in log if record["event"] == "evaluation"] == [4, 6]
+    assert read_log(tmp_path / "out") == log
+    assert (again.score.cer, again.score.worst, again.best_step) == (
+        first.score.cer,
+        first.score.worst,
+        first.best_step,
     )
 
 

@@ -19,7 +19,10 @@ _NUMBERS = {"step": ("loss", "lr"), "evaluation": ("cer", "wer"), "skipped": ()}
 
 
 class Log:
-    """The log in the folder of a run, from which what came after ``step`` is cut off: it will come again."""
+    """The log in the folder of a run, from which what came after ``step`` is cut off: it will come again.
+
+    evaluated: the step of the last evaluation in it when it was opened, or None.
+    """
 
     def __init__(self, run: Path, step: int) -> None:
         self.path = run / FILE
@@ -28,6 +31,7 @@ class Log:
             aside = self.path.with_name(f".{FILE}.tmp-{os.getpid()}")
             aside.write_bytes(b"".join(map(_line, kept)))
             os.replace(aside, self.path)
+        self.evaluated = max((record["step"] for record in kept if record["event"] == "evaluation"), default=None)
 
     def add(self, *records: Mapping[str, Any]) -> None:
         """Append records; each has an event and a step. Raises SaveError."""

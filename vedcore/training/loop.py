@@ -459,9 +459,11 @@ class _Run:
                 worst=evaluation.worst,
             )
             self.objective.train()
-            improved = position.best_cer is None or score.cer <= position.best_cer
+            is_known = position.best_step == position.step  # a resumed run may begin where its last evaluation was
+            improved = not is_known and (position.best_cer is None or score.cer <= position.best_cer)
             if improved:
                 position.best_step, position.best_cer = position.step, score.cer
+                self.saved = None  # what may be saved of this step says otherwise
             self.score, self.evaluated = score, position.step
             fields = {
                 "step": position.step,
@@ -473,14 +475,15 @@ class _Run:
                 "lines_per_second": score.lines_per_second,
                 "seconds": time.monotonic() - self.started,
             }
-            self.log.add({"event": "evaluation", **fields})
+            if self.log.evaluated != position.step:
+                self.log.add({"event": "evaluation", **fields})
             self.watch("evaluation", fields)
-            self._report(self.folder)
+            self._report()
             self.recent, self.recent_since = [], time.monotonic()
         return improved
 
     def _save(self) -> None:
-        """A checkpoint of this step, if there is none."""
+        """A checkpoint of this step, if there is none that says the same."""
         if self.is_main and self.saved != self.position.step:
             scaler = {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()
             state = State(position=self.position, groups=self.groups, scaler=scaler)
@@ -496,13 +499,15 @@ class _Run:
                 check_weights(source)
             with staged(self.folder, replaces=WEIGHT_FILES) as stage:
                 shutil.copytree(source, stage, dirs_exist_ok=True)
-            self._report(self.folder)
+            self._report()
         self.accelerator.wait_for_everyone()
 
-    def _report(self, folder: Path) -> None:
+    def _report(self) -> None:
+        at = self.position
+        best = None if at.best_step is None or at.best_cer is None else (at.best_step, at.best_cer)
         worst = () if self.score is None else self.score.worst
         pictures = {} if self.held_out is None else _pictures(self.held_out, {line.source for line in worst})
-        write_report(folder, self.recipe, self.score, pictures)
+        write_report(self.folder, self.recipe, best, self.score, pictures)
 
     def _count_skipped(self, problems: list[Problem]) -> None:
         self.position.skipped += len(problems)

@@ -29,12 +29,16 @@ code { white-space: pre-wrap }
 """
 
 
-def write_report(folder: Path, recipe: Recipe, score: Score | None, pictures: Mapping[str, Any]) -> None:
+Best = tuple[int, float] | None
+"""The step of the model in the folder, and its error rate; None if there was no evaluation."""
+
+
+def write_report(folder: Path, recipe: Recipe, best: Best, score: Score | None, pictures: Mapping[str, Any]) -> None:
     """Write report.html to ``folder``, from the log there. pictures: images of the worst lines by their source.
 
     Raises SaveError.
     """
-    page = render(read_log(folder), recipe, score, pictures)
+    page = render(read_log(folder), recipe, best, score, pictures)
     aside = folder / f".{FILE}.tmp-{os.getpid()}"
     try:
         aside.write_text(page, encoding="utf-8", errors="backslashreplace")  # a lone surrogate in a name
@@ -44,11 +48,13 @@ def write_report(folder: Path, recipe: Recipe, score: Score | None, pictures: Ma
         raise SaveError(f"{folder / FILE}: not written ({cause})") from cause
 
 
-def render(log: Sequence[Mapping[str, Any]], recipe: Recipe, score: Score | None, pictures: Mapping[str, Any]) -> str:
+def render(
+    log: Sequence[Mapping[str, Any]], recipe: Recipe, best: Best, score: Score | None, pictures: Mapping[str, Any]
+) -> str:
     """The page."""
     steps = [record for record in log if record["event"] == "step"]
     evaluations = [record for record in log if record["event"] == "evaluation"]
-    parts = [_summary(steps, evaluations, score, [record for record in log if record["event"] == "skipped"])]
+    parts = [_summary(steps, evaluations, best, score, [record for record in log if record["event"] == "skipped"])]
     for title, records, name, scale in (
         ("Loss of the decoder, a label", steps, "loss", 1.0),
         ("CTC loss of the encoder, a label", steps, "ctc", 1.0),
@@ -72,13 +78,14 @@ def render(log: Sequence[Mapping[str, Any]], recipe: Recipe, score: Score | None
 def _summary(
     steps: Sequence[Mapping[str, Any]],
     evaluations: Sequence[Mapping[str, Any]],
+    best: Best,
     score: Score | None,
     skipped: Sequence[Mapping[str, Any]],
 ) -> str:
     rows = [("steps", str(steps[-1]["step"]) if steps else "none")]
+    if best is not None:
+        rows.append(("in this folder", f"the model of step {best[0]}, character error rate {best[1]:.2%}"))
     if evaluations:
-        best = min(reversed(evaluations), key=lambda record: record["cer"])
-        rows.append(("in this folder", f"the model of step {best['step']}, character error rate {best['cer']:.2%}"))
         rows.append(("last evaluation", f"step {evaluations[-1]['step']}, all figures below"))
     if score is not None:
         rows += [
