@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.training.tiny import TEXTS, Lines, draw, recipe, write_folder
 from vedcore.errors import ConfigError, TrainingError
+from vedcore.text import Tokenizer
 from vedcore.training import Fault, Folder, Problem, Sample, check_data, open_data, train
 from vedcore.training.build import build_reader, label_writer
 from vedcore.training.data import (
@@ -80,6 +81,10 @@ FAULTS = {
     Fault.unwritable: (
         '{"file": "0.png", "text": "caf\u00e9 \u4e2d"}',
         r"0\.png: .*'\u00e9' \(U\+00E9\), '\u4e2d' \(U\+4E2D\) in",
+    ),
+    Fault.special_token: (
+        '{"file": "0.png", "text": "a<pad>b</s><pad>"}',
+        r"0\.png: special token \('<pad>', '</s>' in 'a<pad>b</s><pad>'; the tokenizer takes it",
     ),
     Fault.too_long: (
         '{"file": "0.png", "text": "sixteen letters."}',
@@ -373,6 +378,9 @@ def test_a_tokenizer_that_drops_what_it_does_not_know_is_seen_through():
         def encode(self, text, add_special_tokens):
             return [ord(character) for character in text if character.isascii() and not character.isspace()]
 
+        def decode(self, ids, skip_special_tokens=False):
+            return "".join(map(chr, ids))
+
     write = Writer(Dropping(), end=2, longest=None)
     assert write("a b", "x") == [97, 98, 2]
     assert write("a\u00e9", "x").fault == Fault.unwritable
@@ -385,9 +393,29 @@ def test_a_word_that_only_as_a_whole_is_unknown_is_seen_through():
         def encode(self, text, add_special_tokens):
             return [0] if len(text) > 3 else [5]
 
+        def decode(self, ids, skip_special_tokens=False):
+            return "abc"
+
     write = Writer(Words(), end=2, longest=None)
     assert write("abc", "x") == [5, 2]
     assert "a word of 'abcd' is unknown" in str(write("abcd", "x"))
+
+
+def test_a_label_learns_no_token_that_reading_leaves_out(reader):
+    tokenizer = reader.processor.tokenizer
+    write = Writer(tokenizer, end=2, longest=None)
+    for token in tokenizer.all_special_tokens:
+        assert write(f"a{token}b", "x").fault in (Fault.special_token, Fault.unwritable)
+    for text in ("a<b", "< pad >", "<PAD>", "</ s>"):
+        assert tokenizer.decode(write(text, "x"), skip_special_tokens=True) == text
+
+
+def test_a_special_token_that_only_tokenizer_json_has_is_one(reader, tmp_path):
+    reader.processor.tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    write = Writer(Tokenizer.from_pretrained(tmp_path), end=2, longest=None)
+    assert write.tokenizer.all_special_ids == []
+    assert write("a<pad>b", "x").fault == Fault.special_token
 
 
 @pytest.mark.parametrize("change", ["rotation", "blur", "noise", "brightness", "jpeg"])

@@ -67,6 +67,7 @@ class Fault(StrEnum):
     bad_row = "bad row"
     bad_sample = "bad sample"
     unwritable = "unwritable character"
+    special_token = "special token"
     too_long = "label too long"
 
 
@@ -360,6 +361,7 @@ class Writer:
     def __init__(self, tokenizer: Any, end: int, longest: int | None) -> None:
         self.tokenizer, self.end, self.longest = tokenizer, end, longest
         self._lost = lru_cache(maxsize=None)(self._is_lost)
+        self._special = lru_cache(maxsize=None)(self._is_special)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Writer, (self.tokenizer, self.end, self.longest)
@@ -380,6 +382,10 @@ class Writer:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         if self.tokenizer.unk_token_id is not None and self.tokenizer.unk_token_id in ids:
             return Problem(Fault.unwritable, source, f"a word of {text[:60]!r} is unknown to the tokenizer")
+        if special := [token for token in dict.fromkeys(ids) if self._special(token)]:
+            named = ", ".join(repr(self.tokenizer.decode([token])) for token in special[:8])
+            found = f"{named} in {text[:60]!r}; the tokenizer takes it for a special token, which no reading has"
+            return Problem(Fault.special_token, source, found)
         if self.longest is not None and len(ids) + 1 > self.longest:
             found = f"{len(ids)} tokens and the end, the decoder has {self.longest} positions: {text[:60]!r}"
             return Problem(Fault.too_long, source, found)
@@ -389,6 +395,10 @@ class Writer:
         ids = self.tokenizer.encode(character, add_special_tokens=False)
         unknown = self.tokenizer.unk_token_id
         return (unknown is not None and unknown in ids) or (not ids and not character.isspace())
+
+    def _is_special(self, token: int) -> bool:
+        """Whether reading leaves it out: such are those of tokenizer.json too, which no setting names."""
+        return bool(self.tokenizer.decode([token]) != self.tokenizer.decode([token], skip_special_tokens=True))
 
 
 def check(data: Dataset, write: Writer, *, most: int | None = None) -> tuple[list[Problem], list[int]]:
