@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.training.tiny import Lines, recipe, steps_of
+from tests.training.tiny import Lines, draw, recipe, steps_of
 from vedcore.errors import ConfigError
 from vedcore.reader import Reader
-from vedcore.training import train
+from vedcore.training import Sample, train
+from vedcore.training.checkpoints import Checkpoints, read_state
+from vedcore.training.log import read_log
 
 PLAN = {"dropout": 0.0, "batch": {"size": 8, "accumulation": 2, "workers": 0}}
-PROGRAM = "import sys; from tests.training.test_processes import run; run(sys.argv[1])"
+PROGRAM = "import sys; from tests.training import test_processes as t; getattr(t, sys.argv[1])(sys.argv[2])"
 
 
 def run(folder):
@@ -22,8 +24,25 @@ def run(folder):
     return train(recipe(4, **PLAN), folder, Lines())
 
 
-def test_two_processes_learn_what_one_learns(tmp_path):
-    run(tmp_path / "one")
+class TurnsBad(Lines):
+    """Longer than what is looked at before a run, and bad behind that where the index is odd."""
+
+    def __len__(self):
+        return 400
+
+    def __getitem__(self, index):
+        good = index < 200 or index % 2 == 0
+        return super().__getitem__(index % 8) if good else Sample(draw("x"), "caf\u00e9", f"line {index}")
+
+
+def skip(folder):
+    """Four steps of which some samples are left out."""
+    plan = recipe(4, dropout=0.0, batch={"size": 16, "workers": 0}, evaluation={"lines": 0})
+    return train(plan, folder, TurnsBad(), skip_bad=True)
+
+
+def start_two(name, folder):
+    """The function ``name`` of this module in two processes; their exit codes."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -37,18 +56,34 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     }
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(tmp_path / "two")],
+            [sys.executable, "-c", PROGRAM, name, str(folder)],
             cwd=Path(__file__).parents[2],
             env={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
         )
         for rank in range(2)
     ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    return [process.wait(timeout=120) for process in processes]
+
+
+def test_two_processes_learn_what_one_learns(tmp_path):
+    run(tmp_path / "one")
+    assert start_two("run", tmp_path / "two") == [0, 0]
     one, two = steps_of(tmp_path / "one"), steps_of(tmp_path / "two")
     for name in ("step", "lr", "loss", "ctc", "norm"):
         assert [step[name] for step in two] == pytest.approx([step[name] for step in one], rel=1e-4)
     assert two[0]["norm"] == pytest.approx(one[0]["norm"], rel=1e-6)
     assert Reader.load(tmp_path / "two").model.untrained == []
+
+
+def test_what_two_processes_leave_out_is_what_one_leaves_out(tmp_path):
+    skipped = skip(tmp_path / "one").skipped
+    assert start_two("skip", tmp_path / "two") == [0, 0]
+    one, two = (
+        [(r["step"], r["counts"], set(r["problems"])) for r in read_log(tmp_path / name) if r["event"] == "skipped"]
+        for name in ("one", "two")
+    )
+    assert two == one
+    assert read_state(Checkpoints(tmp_path / "two", 2).newest()).position.skipped == skipped > 0
 
 
 def test_one_of_several_processes_that_is_alone_is_refused(tmp_path, monkeypatch):

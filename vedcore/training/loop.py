@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.state import AcceleratorState
+from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -275,14 +276,15 @@ class _Run:
             count = sum(int(count_labels(batch.labels)) for batch in batches)
             late = recipe.max_minutes is not None and time.monotonic() - self.started >= 60 * recipe.max_minutes
             stop = 2 if asked.is_set() else int(late)
-            count, stop, seconds = self._agree(count, stop, time.monotonic() - began)
+            bad = sum(len(batch.problems) for batch in batches)
+            count, bad, stop, seconds = self._agree(count, bad, stop, time.monotonic() - began)
             if stop:
                 return "interrupted" if stop >= 2 else "time"
             position.stage_seconds = seconds
             done = seconds / (60 * stage.minutes) if stage.minutes else position.stage_step / (stage.steps or 1)
             if done >= 1:
                 return None
-            self._look_at(batches, count)
+            self._look_at(batches, count, bad)
             self._step(batches, count, learning_rate(stage, position.stage_step, done))
             position.step += 1
             position.stage_step += 1
@@ -312,17 +314,19 @@ class _Run:
             pin_memory=self.accelerator.device.type == "cuda",
         )
 
-    def _agree(self, count: int, stop: int, seconds: float) -> tuple[int, int, float]:
-        """Labels of all processes, whether any is to stop, and the time of the first: the same in every process."""
+    def _agree(self, count: int, bad: int, stop: int, seconds: float) -> tuple[int, int, int, float]:
+        """Labels and bad samples of all processes, whether any is to stop, the time of the first: the same in each."""
         if self.world == 1:
-            return count, stop, seconds
-        own = torch.tensor([count, stop, seconds if self.is_main else 0.0], dtype=torch.float64)
+            return count, bad, stop, seconds
+        own = torch.tensor([count, bad, stop, seconds if self.is_main else 0.0], dtype=torch.float64)
         total = self.accelerator.reduce(own.to(self.accelerator.device), "sum").tolist()
-        return int(total[0]), int(total[1]), total[2]
+        return int(total[0]), int(total[1]), int(total[2]), total[3]
 
-    def _look_at(self, batches: list[Minibatch], count: int) -> None:
-        """TrainingError for samples that turned out unusable, or their number is kept."""
+    def _look_at(self, batches: list[Minibatch], count: int, bad: int) -> None:
+        """TrainingError for samples that turned out unusable, ``bad`` in all processes, or their number is kept."""
         problems = [problem for batch in batches for problem in batch.problems]
+        if bad and self.world > 1:  # texts are exchanged only where there are some
+            problems = gather_object(problems)
         step = self.position.step + 1
         if problems and not self.skip_bad:
             raise TrainingError(
