@@ -20,6 +20,7 @@ from vedcore import (
     VisionEncoderDecoderModel,
 )
 from vedcore.checkpoint import save_sections
+from vedcore.compose import cast
 from vedcore.config import to_dict
 from vedcore.model import UntrainedWarning
 from vedcore.types import causal_mask
@@ -113,6 +114,30 @@ def values(model):
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_what_joins_two_built_parts_is_new_and_said(folders, pixels):
+    encoder, decoder = ViTModel.from_pretrained(folders / "ViTModel"), GPT2LMHeadModel(GPT2Config(**GPT2))
+    with pytest.raises(PluginNotFound, match="linaer"):
+        compose(encoder_model=encoder, decoder_model=decoder, adapter="linaer")
+    assert decoder.cross is None
+    model = VisionEncoderDecoderModel(encoder=encoder, decoder=decoder)
+    assert model.untrained == sorted(
+        n for n, _ in model.named_parameters() if n.startswith(("bridge.", "decoder.cross."))
+    )
+    with pytest.warns(UntrainedWarning, match="22 tensors"):
+        model.generate(pixels, decoder_start_token_id=1, max_new_tokens=1)
+
+
+def test_buffers_of_a_checkpoint_are_brought_to_the_type_of_its_parameters():
+    table = torch.nn.BatchNorm1d(2)
+    table.register_buffer("kept", torch.ones(1), persistent=False)
+    cast(table, torch.bfloat16)
+    types = {name: tensor.dtype for name, tensor in (*table.named_parameters(), *table.named_buffers())}
+    low, whole, usual = torch.bfloat16, torch.long, torch.float32
+    assert types == {
+        "weight": low, "bias": low, "running_mean": low, "running_var": low, "num_batches_tracked": whole, "kept": usual,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
@@ -317,7 +342,8 @@ def test_a_built_part_is_taken_as_it_is_and_given_cross_attention_of_its_own(fol
     )
     assert plain.bridge.projection.weight.dtype == torch.bfloat16
     plain.save_pretrained(tmp_path / "plain")
-    assert VisionEncoderDecoderModel.from_pretrained(tmp_path / "plain", dtype=torch.bfloat16).untrained == []
+    again = VisionEncoderDecoderModel.from_pretrained(tmp_path / "plain", dtype=torch.bfloat16)
+    assert again.untrained == plain.untrained != []
     with pytest.raises(ConfigError, match=r"encoder is torch.float32 .* decoder torch.bfloat16"):
         compose(folders / "ViTModel", decoder_model=GPT2LMHeadModel(GPT2Config(**GPT2)).bfloat16())
 

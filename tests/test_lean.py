@@ -1,7 +1,10 @@
 """Lean twins: what they compute, and that they never get old."""
 
 import copy
+import gc
+import importlib
 import pickle
+import weakref
 
 import pytest
 import torch
@@ -12,6 +15,8 @@ from vedcore.nn import MLP, Linear, SelfAttention, Twin, lean
 from vedcore.types import Step
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
+
+lean_module = importlib.import_module("vedcore.nn.lean")  # the package has a function of that name
 
 
 @pytest.fixture
@@ -42,7 +47,7 @@ def test_query_key_and_value_in_one_product_are_what_three_give():
 
 def test_an_encoder_that_is_asked_once_does_not_pay_for_one_product(model):
     model.generate(torch.randn(2, 3, 8, 8), max_new_tokens=3)
-    twin = model._twin._twin
+    twin, *_ = model._twin._kept
     assert [block.attention.fused for block in twin.encoder.blocks] == [[], []]
     assert all(block.attention.fused for block in twin.decoder.blocks)
 
@@ -121,6 +126,29 @@ def test_the_lean_leaves_compute_what_their_modules_do():
     assert (dropout(torch.ones(1000)) == 0).any()
 
 
+def test_a_call_that_begins_while_a_twin_is_made_makes_one_of_its_own(model, monkeypatch):
+    usual, begun = lean_module._Snapshot, []
+
+    def snapshot(modules):
+        if not begun:
+            begun.append(True)
+            begun.append(model._twin.of(model))
+        return usual(modules)
+
+    monkeypatch.setattr(lean_module, "_Snapshot", snapshot)
+    first = model._twin.of(model)
+    assert begun[1].decoder is not first.decoder
+    assert model._twin.of(model) is first
+
+
+def test_a_table_that_was_replaced_is_let_go(model):
+    model.generate(torch.randn(1, 3, 8, 8), max_new_tokens=2)
+    before = weakref.ref(model.decoder.token_embedding.weight)
+    model.resize_token_embeddings(25)
+    gc.collect()
+    assert before() is None
+
+
 def test_a_twin_follows_training_mode(model):
     model.train()
     assert model._twin.of(model).training
@@ -133,7 +161,7 @@ def test_a_model_that_has_generated_is_copied_and_pickled_without_its_twin(model
     wanted = model.generate(pixels, max_new_tokens=5)
     for again in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         assert isinstance(again._twin, Twin)
-        assert again._twin._twin is None
+        assert again._twin._kept is None
         assert torch.equal(again.generate(pixels, max_new_tokens=5), wanted)
 
 

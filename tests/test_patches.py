@@ -14,7 +14,11 @@ SIDES = st.integers(1, 5)
 @given(st.integers(1, 3), st.integers(1, 4), SIDES, SIDES, st.integers(0, 12), st.integers(0, 12), st.booleans())
 def test_patches_without_a_gradient_are_those_with_one(images, channels, down, across, more, further, turned):
     patches = Patches(channels, 6, (down, across))
-    shape = (images, channels, across + further, down + more) if turned else (images, channels, down + more, across + further)
+    shape = (
+        (images, channels, across + further, down + more)
+        if turned
+        else (images, channels, down + more, across + further)
+    )
     pixels = torch.randn(shape)
     pixels = pixels.transpose(2, 3) if turned else pixels
     learned, grid = patches(pixels)

@@ -220,10 +220,10 @@ def _loaded(
 
 
 def cast(module: nn.Module, dtype: torch.dtype) -> None:
-    """Bring the floating-point parameters to ``dtype``; shared ones stay shared, and buffers what they are."""
-    for parameter in module.parameters():
-        if parameter.is_floating_point():
-            parameter.data = parameter.data.to(dtype)
+    """Bring the floating-point tensors that a checkpoint holds to ``dtype``; shared ones stay shared."""
+    for tensor in module.state_dict(keep_vars=True).values():
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
 
 
 @contextmanager

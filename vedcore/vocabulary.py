@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vedcore.compose import ID_NAMES, checksums, seeded
 from vedcore.config import id_tuple
 from vedcore.errors import ConfigError, foreign
-from vedcore.nn import without_storage
+from vedcore.nn import Twin, without_storage
 
 if TYPE_CHECKING:
     from vedcore.text import Tokenizer
@@ -253,6 +253,7 @@ def _refit(model: Any, source: Tensor, ids: Mapping[str, Any], seed: int | torch
         nn.init.zeros_(decoder.token_embedding.weight[pad].detach())
     model.config.decoder = config
     decoder.config = model.config.decoder
+    model._twin = Twin()  # the one before holds the old tables
     is_new = not bool((source >= 0).any())
     for old_id, parameter in refitted.items():
         if is_new or names[old_id] in untrained:

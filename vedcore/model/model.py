@@ -86,17 +86,21 @@ class VisionEncoderDecoderModel(nn.Module):
     def __init__(
         self, config: VisionEncoderDecoderConfig | None = None, encoder: Any = None, decoder: Any = None
     ) -> None:
-        """From a config (random weights), or from built parts. ConfigError if neither, or if they do not fit."""
+        """From a config (random weights), or from built parts. ConfigError if neither, or if they do not fit.
+
+        Of two built parts what joins them is new, and in ``untrained``: a bridge, cross-attention for a decoder without any.
+        """
         super().__init__()
         if config is None:
             if encoder is None or decoder is None:
                 raise ConfigError("VisionEncoderDecoderModel needs a config, or an encoder and a decoder")
             config = VisionEncoderDecoderConfig(encoder=encoder.config, decoder=decoder.config)
+        adapter = registry().adapter(config.adapter).adapter  # first: a built part is changed from here on
         self.config = config
         self.encoder = build(config.encoder, "encoder") if encoder is None else encoder
         self.decoder = build(config.decoder, "decoder") if decoder is None else decoder
+        known = {id(parameter) for parameter in self.parameters()}
         give_cross(self.decoder, config.decoder)
-        adapter = registry().adapter(config.adapter).adapter
         join(adapter, self.decoder)
         for part, own in ((self.encoder, config.encoder), (self.decoder, config.decoder)):
             part.config = own
@@ -109,8 +113,15 @@ class VisionEncoderDecoderModel(nn.Module):
         self.generation_config = GenerationConfig()
         self._twin = Twin()
         self._first_values: dict[str, dict[str, int]] = {}
+        if encoder is not None and decoder is not None:
+            self._started_from_chance(known)
         self._has_warned = False
         self._label_problems: set[str] = set()
+
+    def _started_from_chance(self, known: set[int]) -> None:
+        """All but the parameters of these ids: ``untrained`` is to name them until they have learned."""
+        new = {name: parameter for name, parameter in self.named_parameters() if id(parameter) not in known}
+        self._first_values = {name: checksums(parameter) for name, parameter in new.items()}
 
     @property
     def device(self) -> torch.device:
@@ -172,7 +183,8 @@ class VisionEncoderDecoderModel(nn.Module):
     def gradient_checkpointing_enable(self) -> None:
         """Keep the input of each block alone for the gradient, and compute the rest again: less memory, a forward pass more.
 
-        Values, gradients and random draws stay what they are. ConfigError if no part runs its blocks in ``vedcore.nn.Blocks``.
+        Of each part that runs its blocks in ``vedcore.nn.Blocks``; ConfigError if none does. Values, gradients and random
+        draws stay what they are.
         """
         self._set_checkpointing(True)
 
@@ -303,9 +315,7 @@ class VisionEncoderDecoderModel(nn.Module):
             model = cls(config, encoder.module, decoder.module)
         if dtype is not None:
             cast(model, dtype)
-        known = encoder.known | decoder.known
-        new = {name: parameter for name, parameter in model.named_parameters() if id(parameter) not in known}
-        model._first_values = {name: checksums(parameter) for name, parameter in new.items()}
+        model._started_from_chance(encoder.known | decoder.known)
         model.generation_config = generation_config
         return model.to(device).eval() if device is not None else model.eval()
 

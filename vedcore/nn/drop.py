@@ -23,6 +23,8 @@ class DropPath(nn.Module):
         """(B, ...) -> (B, ...), zero for the images that are left out, the others scaled up to keep the mean."""
         if not self.training or self.rate == 0.0:
             return x
+        if self.rate == 1.0:
+            return torch.zeros_like(x)
         keep = 1.0 - self.rate
         shape = (x.shape[0], *(1 for _ in x.shape[1:]))
         return x / keep * (torch.rand(shape, dtype=x.dtype, device=x.device) + keep).floor()

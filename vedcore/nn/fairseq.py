@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vedcore.errors import ConfigError
+from vedcore.nn.text import check_pad
 
 
 class ScaledEmbedding(nn.Embedding):
@@ -13,8 +13,7 @@ class ScaledEmbedding(nn.Embedding):
 
     def __init__(self, vocab_size: int, hidden_size: int, *, scale: float, pad: int | None = None) -> None:
         """pad: the token whose vector starts at zero and is not trained. ConfigError if the vocabulary lacks it."""
-        if pad is not None and pad >= vocab_size:
-            raise ConfigError(f"pad_token_id ({pad}) must be below vocab_size ({vocab_size})")
+        check_pad(pad, vocab_size)
         super().__init__(vocab_size, hidden_size, padding_idx=pad)
         self.scale = scale
 

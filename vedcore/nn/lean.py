@@ -62,21 +62,23 @@ class Twin:
     """The lean twin of one module, made when it is first asked for and again when the module has changed."""
 
     def __init__(self) -> None:
-        self._twin: Any = None
-        self._seen = _Snapshot(())
+        self._kept: tuple[Any, _Snapshot, list[Any]] | None = None
 
     def of(self, module: M) -> M:
         """The twin of ``module`` as it is now."""
         if nn.modules.module._has_any_global_hook():  # type: ignore[no-untyped-call]
             return module
-        if self._twin is None or not self._seen.is_current():
-            self._twin = lean(module)
-            self._seen = _Snapshot(module.modules())
-            self._prepared = [part for part in self._twin.modules() if hasattr(part, "make_lean")]
-        elif self._twin is not module:
-            for part in self._prepared:
+        kept = self._kept
+        if kept is None or not kept[1].is_current():
+            twin = lean(module)
+            prepared = [part for part in twin.modules() if hasattr(part, "make_lean")]
+            self._kept = twin, _Snapshot(module.modules()), prepared  # at once: other threads read it
+            return twin
+        twin, _, prepared = kept
+        if twin is not module:
+            for part in prepared:
                 part.make_lean()
-        return self._twin  # type: ignore[no-any-return]
+        return twin  # type: ignore[no-any-return]
 
     def __deepcopy__(self, memo: Any) -> Twin:
         return Twin()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vedcore.errors import ConfigError
 from vedcore.nn.linear import Linear
 from vedcore.nn.mlp import activation
 
@@ -22,8 +23,12 @@ class TextEmbeddings(nn.Module):
         token_types: int = 0,
         pad: int | None = None,
     ) -> None:
-        """token_types: rows of their table; 0 for an architecture without. pad: the token whose vector starts at zero."""
+        """token_types: rows of their table; 0 for an architecture without. pad: the token whose vector starts at zero.
+
+        ConfigError if the vocabulary lacks ``pad``.
+        """
         super().__init__()
+        check_pad(pad, vocab_size)
         self.tokens = nn.Embedding(vocab_size, hidden_size, padding_idx=pad)
         self.positions = nn.Embedding(max_positions, hidden_size)
         self.types = nn.Embedding(token_types, hidden_size) if token_types else None
@@ -44,6 +49,12 @@ class TextEmbeddings(nn.Module):
             types = positions.new_zeros(1, 1) if token_types is None else token_types
             x = x + self.types(types)
         return self.dropout(self.norm(x + self.positions(positions)))  # type: ignore[no-any-return]
+
+
+def check_pad(pad: int | None, vocab_size: int) -> None:
+    """ConfigError unless the vocabulary has the token of padding, if there is one."""
+    if pad is not None and pad >= vocab_size:
+        raise ConfigError(f"pad_token_id ({pad}) must be below vocab_size ({vocab_size})")
 
 
 class TransformHead(nn.Module):

@@ -177,6 +177,11 @@ def test_relative_positions_are_refused(kind, positions):
         kind[0].from_dict({"position_embedding_type": positions})
 
 
+def test_padding_that_the_vocabulary_lacks_is_refused():
+    with pytest.raises(ConfigError, match=r"pad_token_id \(1\) must be below vocab_size \(1\)"):
+        RobertaForCausalLM(RobertaConfig(vocab_size=1, pad_token_id=1))
+
+
 def test_too_few_positions_are_refused():
     with pytest.raises(ConfigError, match=r"max_position_embeddings \(6\) must be at least pad_token_id \(5\) \+ 2"):
         RobertaForCausalLM(RobertaConfig(**{**SMALL, "max_position_embeddings": 6, "pad_token_id": 5}))
