@@ -95,6 +95,7 @@ def test_every_field_equals_transformers_eager(pair):
     ours, theirs = model(**given), reference(**given)
     for name in FIELDS:
         assert_alike(getattr(ours, name), getattr(theirs, name), name)
+    assert list(ours) == list(theirs)
     with torch.enable_grad():
         assert_within(model(**given).logits.detach(), theirs.logits)
 

@@ -223,6 +223,13 @@ def test_orientation_gives_the_upright_pixels(kind, orientation, order):
     np.testing.assert_array_equal(pixels(load_image(Image.open(io.BytesIO(data)))), np.asarray(photo()))
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_that_was_loaded_is_loaded_again_as_it_is(kind, orientation):
+    image = load_image(encoded(photo(), kind, exif=exif_block(orientation)))
+    assert np.array_equal(pixels(load_image(image)), pixels(image))
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_of_jpeg_equals_that_of_pillow(orientation):
     from PIL import ImageOps

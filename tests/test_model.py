@@ -282,18 +282,45 @@ def test_what_is_no_encoder_output_is_refused(model, ids, form):
         model.generate(encoder_outputs=form)
 
 
+def test_an_output_reads_as_a_mapping_of_what_is_there(model, pixels, ids):
+    output = model(pixel_values=pixels, decoder_input_ids=ids, use_cache=False)
+    names = ["logits", "encoder_last_hidden_state"]
+    assert list(output) == list(output.keys()) == list(dict(output)) == list(dict(**output)) == names
+    assert [id(output[name]) for name in output] == [id(value) for value in output.values()]
+    assert ("logits" in output, "loss" in output, "shapes" in output, len(output)) == (True, False, False, 2)
+    with pytest.raises(KeyError, match="'loss'; here are logits, encoder_last_hidden_state"):
+        output["loss"]
+
+
+def test_a_past_goes_on_under_autocast(model, pixels, ids):
+    usual = model(pixel_values=pixels, decoder_input_ids=ids).logits
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        past = model(pixel_values=pixels, decoder_input_ids=ids[:, :2], use_cache=True).past_key_values
+        rest = model(past_key_values=past, decoder_input_ids=ids[:, 2:]).logits
+    torch.testing.assert_close(rest.float(), usual[:, 2:], atol=0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("options", [{}, {"num_beams": 2}], ids=str)
+def test_text_is_written_under_autocast(model, pixels, options):
+    asked = {"max_new_tokens": 4, "return_dict_in_generate": True, **options}
+    usual = model.generate(pixels, **asked).token_logprobs
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = model.generate(pixels, **asked).token_logprobs
+    torch.testing.assert_close(found, usual, atol=0.1, rtol=0.1)
+
+
 def test_the_tuple_form_holds_the_same_in_order(model, pixels, ids):
     asked = {"pixel_values": pixels, "labels": ids, "output_attentions": True, "output_hidden_states": True}
     with torch.no_grad():
         output, as_tuple = model(**asked), model(**asked, return_dict=False)
     assert isinstance(as_tuple, tuple)
-    assert len(as_tuple) == len(output.to_tuple()) == len(list(output)) == 9
+    assert len(as_tuple) == len(output.to_tuple()) == len(output) == 9
     assert torch.equal(as_tuple[0], output.loss)
     assert torch.equal(as_tuple[1], output["logits"])
     assert output[1] is output.logits
     assert [len(group) for group in as_tuple[3:6]] == [3, 2, 2]
     plain = model(pixel_values=pixels, decoder_input_ids=ids, use_cache=False)
-    assert [id(value) for value in plain] == [id(plain.logits), id(plain.encoder_last_hidden_state)]
+    assert [id(value) for value in plain.values()] == [id(plain.logits), id(plain.encoder_last_hidden_state)]
 
 
 def test_traces_of_a_pass_with_a_past_or_states_hold_no_encoder(model, pixels, ids):

@@ -66,6 +66,14 @@ def texts(readings):
 # What is read.
 
 
+@pytest.mark.parametrize(("orientation", "stored"), [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90)])
+def test_a_photo_is_read_as_it_is_seen(reader, tmp_path, orientation, stored):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.open(PATHS[0]).convert("RGB").transpose(stored).save(tmp_path / "turned.png", exif=exif)
+    assert texts(reader.read([tmp_path / "turned.png"])) == TEXTS[:1]
+
+
 def forms():
     image = Image.open(PATHS[0]).convert("RGB")
     array = np.asarray(image)

@@ -5,8 +5,8 @@ B images, R rows (B times beams, or any), T new tokens, L keys in use, S encoder
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any, Protocol, Self
 
 import torch
@@ -34,6 +34,48 @@ class Batch(dict[str, Any]):
     def to(self, device: torch.device | str) -> Batch:
         """The same batch with its tensors on ``device``."""
         return Batch({k: v.to(device) if isinstance(v, Tensor) else v for k, v in self.items()})
+
+
+class Output:
+    """A dataclass of outcomes that reads as a mapping too, of the fields that are there, and by their positions.
+
+    As transformers' ModelOutput does: ``"loss" in output``, ``output["loss"]``, ``output[0]``, ``dict(output)``.
+    """
+
+    __slots__ = ()
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of the fields that are there, in order."""
+        return tuple(field.name for field in fields(self) if getattr(self, field.name) is not None)  # type: ignore[arg-type]
+
+    def values(self) -> tuple[Any, ...]:
+        """The fields that are there."""
+        return tuple(getattr(self, name) for name in self.keys())
+
+    def items(self) -> tuple[tuple[str, Any], ...]:
+        """Both."""
+        return tuple(zip(self.keys(), self.values(), strict=True))
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The fields that are there, in order."""
+        return self.values()
+
+    def __getitem__(self, key: int | slice | str) -> Any:
+        """By position among the fields that are there, or by name; KeyError for a name that is none of them."""
+        if not isinstance(key, str):
+            return self.values()[key]
+        if key not in self:
+            raise KeyError(f"{key!r}; here are {', '.join(self)}")
+        return getattr(self, key)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.keys()
+
+    def __len__(self) -> int:
+        return len(self.keys())
 
 
 @dataclass(slots=True)

@@ -51,6 +51,7 @@ class SelfCache:
         if slots is None:
             raise InputError("a step with a cache needs slots: where its tokens go")
         all_keys, all_values = self._layers[layer]
+        keys, values = keys.to(all_keys.dtype), values.to(all_values.dtype)  # autocast makes them of another
         if slots.shape[0] == 1:  # every row at the same place
             places = slots[0]
             all_keys.index_copy_(2, places, keys)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +16,13 @@ from vedcore.generation.config import OUTPUTS
 from vedcore.generation.engine import collect, decode, last
 from vedcore.generation.task import Task
 from vedcore.generation.watch import Record
+from vedcore.types import Output
 
 Steps = tuple[tuple[Tensor, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class GenerationOutput:
+class GenerationOutput(Output):
     """What decoding made of the images.
 
     sequences: (R, T) ids, the prompt first, padded behind each row's end. sequences_scores: (R,) of a beam search, else None.
@@ -56,10 +56,6 @@ class GenerationOutput:
         """(R,): the exponential of the mean log-probability of a row's new tokens, its end token included; 0 of none."""
         count = self.lengths - (self.sequences.shape[1] - self.token_logprobs.shape[1])
         return (self.token_logprobs.sum(dim=1) / count).exp().masked_fill(count == 0, 0.0)
-
-    def __getitem__(self, name: str) -> Any:
-        """A field by its name."""
-        return getattr(self, name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ Shapes: B images, R rows, T tokens, L keys, S encoder states, D hidden size, H h
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,11 +13,11 @@ from torch import Tensor
 
 from vedcore.errors import InputError
 from vedcore.generation import PastKeyValues
-from vedcore.types import EncoderOutput
+from vedcore.types import EncoderOutput, Output
 
 
 @dataclass(slots=True)
-class VisionEncoderDecoderOutput:
+class VisionEncoderDecoderOutput(Output):
     """What a forward pass returns: the fields of transformers' Seq2SeqLMOutput, None where nothing was asked for.
 
     loss: (). logits: (R, T, V). past_key_values: four tensors a layer. decoder_hidden_states: a (R, T, D) each for the
@@ -35,18 +34,6 @@ class VisionEncoderDecoderOutput:
     encoder_last_hidden_state: Tensor | None = None
     encoder_hidden_states: tuple[Tensor, ...] | None = None
     encoder_attentions: tuple[Tensor, ...] | None = None
-
-    def to_tuple(self) -> tuple[Any, ...]:
-        """The fields that are there, in order."""
-        values = (getattr(self, field.name) for field in fields(self))
-        return tuple(value for value in values if value is not None)
-
-    def __getitem__(self, key: int | str) -> Any:
-        """By position among the fields that are there, or by name."""
-        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.to_tuple())
 
 
 def encoder_output(given: Any) -> EncoderOutput:

@@ -70,10 +70,10 @@ class Twin:
             return module
         kept = self._kept
         if kept is None or not kept[1].is_current():
-            twin = lean(module)
+            twin: Any = lean(module)
             prepared = [part for part in twin.modules() if hasattr(part, "make_lean")]
             self._kept = twin, _Snapshot(module.modules()), prepared  # at once: other threads read it
-            return twin
+            return twin  # type: ignore[no-any-return]
         twin, _, prepared = kept
         if twin is not module:
             for part in prepared:

@@ -30,7 +30,7 @@ class PatchConvolution(nn.Conv2d):
             pixel_values = pixel_values[:, :, : h * down, : w * across]
         patches = pixel_values.reshape(images, channels, h, down, w, across).permute(0, 2, 4, 1, 3, 5)
         states = linear(patches.reshape(images, h * w, channels * down * across), self.weight.flatten(1), self.bias)
-        return states.transpose(1, 2).unflatten(2, (h, w))
+        return states.transpose(1, 2).view(images, self.out_channels, h, w)
 
 
 class Patches(nn.Module):

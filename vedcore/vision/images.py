@@ -203,7 +203,10 @@ def _upright_rgb(image: Image.Image, name: str, max_pixels: int) -> Image.Image:
     method = _TURNS.get(_orientation(image.info))
     with foreign(ImageError, f"{name}: cannot be made RGB from mode {image.mode}"):
         image = _rgb(image, name)
-        return image if method is None else image.transpose(method)
+        if method is not None:
+            image = image.transpose(method)
+            image.info = {}  # or whoever loads it again would turn it again
+        return image
 
 
 # Orientation. Pillow's own reader of EXIF warns of every tag that is broken; one tag is all that is needed.
