@@ -508,6 +508,20 @@ def test_what_is_no_generation_config_is_named_with_how_to_make_one(model, pixel
             write(pixels, generation_config=given)
 
 
+def test_a_config_of_another_library_is_told_from_ours(model, pixels):
+    theirs = transformers.GenerationConfig(max_length=5)
+    with pytest.raises(ConfigError, match=r"must be a GenerationConfig, got transformers\.GenerationConfig"):
+        model.generate(pixels, generation_config=theirs)
+
+
+@pytest.mark.parametrize("name", ["logits_processor", "stopping_criteria"])
+@pytest.mark.parametrize("given", [lambda ids, scores: scores, ["sharp"]])
+def test_what_is_no_list_of_functions_is_refused_with_how_to_pass_them(model, pixels, name, given):
+    for write in (model.generate, model.stream):
+        with pytest.raises(InputError, match=rf"{name} must be a list of functions, got .*{name}=\[\.\.\.\]"):
+            write(pixels, **{name: given})
+
+
 def test_generate_needs_an_image(model):
     with pytest.raises(InputError, match="needs pixel_values or encoder_outputs"):
         model.generate()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -71,6 +71,23 @@ class UntrainedWarning(UserWarning):
 
 
 _BRIDGE = KeyMap(rules=(Rule("enc_to_dec_proj", "projection"),))
+
+
+def _listed(functions: Any, name: str) -> tuple[Any, ...]:
+    """What a caller passes as ``name``; None is none. InputError for anything but a list of functions."""
+    if functions is None:
+        return ()
+    listed = tuple(functions) if isinstance(functions, Iterable) else ()
+    if not isinstance(functions, Iterable) or not all(map(callable, listed)):
+        raise InputError(f"{name} must be a list of functions, got {_kind(functions)}: {name}=[...]")
+    return listed
+
+
+def _kind(value: Any) -> str:
+    """Its class by the library's name, for another library may have a class of the same."""
+    kind = type(value)
+    library = kind.__module__.partition(".")[0]
+    return kind.__name__ if library == "builtins" else f"{library}.{kind.__name__}"
 
 
 def _check_place(dtype: torch.dtype | None, device: torch.device | str | None) -> None:
@@ -508,8 +525,8 @@ class VisionEncoderDecoderModel(nn.Module):
         decoder_attention_mask: Tensor | None = None,
         pixel_mask: Tensor | None = None,
         interpolate_pos_encoding: bool = False,
-        logits_processor: Sequence[Processor] = (),
-        stopping_criteria: Sequence[StopRule] = (),
+        logits_processor: Sequence[Processor] | None = None,
+        stopping_criteria: Sequence[StopRule] | None = None,
         generator: torch.Generator | None = None,
         seed: int | None = None,
         **generation_fields: Any,
@@ -533,8 +550,8 @@ class VisionEncoderDecoderModel(nn.Module):
             {"pixel_mask": pixel_mask, "interpolate_pos_encoding": interpolate_pos_encoding},
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
-            custom=tuple(logits_processor),
-            stops=tuple(stopping_criteria),
+            custom=_listed(logits_processor, "logits_processor"),
+            stops=_listed(stopping_criteria, "stopping_criteria"),
             generator=generator,
             seed=seed,
         )
@@ -554,8 +571,8 @@ class VisionEncoderDecoderModel(nn.Module):
         decoder_attention_mask: Tensor | None = None,
         pixel_mask: Tensor | None = None,
         interpolate_pos_encoding: bool = False,
-        logits_processor: Sequence[Processor] = (),
-        stopping_criteria: Sequence[StopRule] = (),
+        logits_processor: Sequence[Processor] | None = None,
+        stopping_criteria: Sequence[StopRule] | None = None,
         generator: torch.Generator | None = None,
         seed: int | None = None,
         **generation_fields: Any,
@@ -576,8 +593,8 @@ class VisionEncoderDecoderModel(nn.Module):
             {"pixel_mask": pixel_mask, "interpolate_pos_encoding": interpolate_pos_encoding},
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
-            custom=tuple(logits_processor),
-            stops=tuple(stopping_criteria),
+            custom=_listed(logits_processor, "logits_processor"),
+            stops=_listed(stopping_criteria, "stopping_criteria"),
             generator=generator,
             seed=seed,
         )
@@ -587,7 +604,7 @@ class VisionEncoderDecoderModel(nn.Module):
         """How to write: what is given, the model's own where nothing is, and the ids that both leave unset."""
         if generation_config is not None and not isinstance(generation_config, GenerationConfig):
             raise ConfigError(
-                f"generation_config must be a GenerationConfig, got {type(generation_config).__name__}: make one of fields "
+                f"generation_config must be a GenerationConfig, got {_kind(generation_config)}: make one of fields "
                 "with GenerationConfig(num_beams=4, ...), or pass them by themselves (num_beams=4)"
             )
         config = (self.generation_config if generation_config is None else generation_config).with_fields(**fields)
