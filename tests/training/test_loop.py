@@ -411,6 +411,28 @@ def test_a_run_is_resumed_with_its_own_recipe_and_data_alone(tmp_path):
         train(recipe(2, **NO_EVALUATION), tmp_path / "out", TurnsBad(), resume=True)
 
 
+def test_a_run_is_resumed_with_the_names_and_texts_of_its_folder_alone(tmp_path):
+    plan, out = recipe(2, **NO_EVALUATION), tmp_path / "out"
+    train(plan, out, write_folder(tmp_path / "lines"))
+    reversed_texts = write_folder(tmp_path / "reversed", texts=tuple(text[::-1] for text in TEXTS))
+    with pytest.raises(
+        ConfigError, match=r"started otherwise \(digest of names and texts in data\.train was '\w+', is "
+    ):
+        train(plan, out, reversed_texts, resume=True)
+    moved = write_folder(tmp_path / "moved", "csv")
+    assert train(plan, out, moved, resume=True).step == 2
+
+
+def test_a_run_that_began_without_a_digest_is_resumed(tmp_path):
+    plan, lines = recipe(2, **NO_EVALUATION), write_folder(tmp_path / "lines")
+    train(plan, tmp_path / "out", lines)
+    path = tmp_path / "out/recipe.json"
+    started = json.loads(path.read_text())
+    del started["digests"]
+    path.write_text(json.dumps(started))
+    assert train(plan, tmp_path / "out", lines, resume=True).step == 2
+
+
 @pytest.mark.parametrize(
     ("tables", "data", "message"),
     [

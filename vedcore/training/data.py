@@ -8,7 +8,9 @@ B images, C channels, H x W pixels, T tokens of the longest label.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
+import json
 import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -124,6 +126,11 @@ class Folder:
     def __getitem__(self, index: int) -> Sample:
         path, text = self._rows[index]
         return Sample(path, text, str(path))
+
+    def digest(self) -> str:
+        """A hash of the names in the folder and their texts, in their order; of the images nothing is read."""
+        rows = [(path.relative_to(self.path).as_posix(), text) for path, text in self._rows]
+        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:16]
 
     def _look_through(self) -> None:
         if not self.path.is_dir():

@@ -48,7 +48,7 @@ from vedcore.training.checkpoints import (
     read_state,
     resuming,
 )
-from vedcore.training.data import Dataset, Examples, Minibatch, Places, Problem, collate
+from vedcore.training.data import Dataset, Examples, Folder, Minibatch, Places, Problem, collate
 from vedcore.training.evaluate import Score, evaluate
 from vedcore.training.log import Log
 from vedcore.training.objective import Objective
@@ -107,7 +107,7 @@ def train(
     datasets = open_data(recipe, data, Path(beside))
     accelerator = _accelerator(recipe)
     if accelerator.is_main_process:
-        _claim(folder, recipe, {name: len(dataset) for name, dataset in datasets.items()}, resume)
+        _claim(folder, recipe, datasets, resume)
     accelerator.wait_for_everyone()
     with torch.random.fork_rng(devices=[]):
         return _Run(recipe, folder, datasets, accelerator, skip_bad=skip_bad, watch=watch).go()
@@ -139,14 +139,18 @@ def _accelerator(recipe: Recipe) -> Accelerator:
     return accelerator
 
 
-def _claim(folder: Path, recipe: Recipe, lengths: dict[str, int], resume: bool) -> None:
+def _claim(folder: Path, recipe: Recipe, datasets: Mapping[str, Dataset], resume: bool) -> None:
     """Make ``folder`` the place of this run, or see that it is. ConfigError if something else would be lost in it."""
     path = folder / RECIPE_FILE
-    asked = {"recipe": recipe.to_dict(), "data": lengths}
+    asked = {"recipe": recipe.to_dict(), "data": {name: len(dataset) for name, dataset in datasets.items()}}
+    digests = {name: dataset.digest() for name, dataset in datasets.items() if isinstance(dataset, Folder)}
     if resume:
         if not path.is_file():
             raise ConfigError(f"{folder}: no run to resume, {RECIPE_FILE} is missing")
-        if found := _differences(read_json(path), asked):
+        started = read_json(path)
+        known = started.pop("digests", digests)  # a run that began before there were any goes by its numbers
+        found = _differences(started, asked) or _differences(known, digests, "digest of names and texts in data")
+        if found:
             raise ConfigError(
                 f"{path}: the run was started otherwise ({'; '.join(found[:4])}); resume it as it was started, or choose "
                 "another folder"
@@ -161,7 +165,7 @@ def _claim(folder: Path, recipe: Recipe, lengths: dict[str, int], resume: bool) 
             f"{folder}: holds a checkpoint already, which the trained one would replace; choose another folder"
         )
     with staged(folder) as stage:
-        write_json(stage / RECIPE_FILE, asked)
+        write_json(stage / RECIPE_FILE, {**asked, "digests": digests})
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
