@@ -411,6 +411,15 @@ def test_a_run_is_resumed_with_its_own_recipe_and_data_alone(tmp_path):
         train(recipe(2, **NO_EVALUATION), tmp_path / "out", TurnsBad(), resume=True)
 
 
+def test_a_resumed_run_that_differs_in_a_stage_is_refused_by_its_field(tmp_path):
+    plan = recipe(2, stages=[{"steps": 2}, {"steps": 60, "lr": 1e-3}], freeze=["decoder"], **NO_EVALUATION)
+    train(plan, tmp_path / "out", Lines(), watch=stop_after(3))
+    other = recipe(2, stages=[{"steps": 2}, {"steps": 90, "lr": 1e-3}], freeze=["decoder", "adapter"], **NO_EVALUATION)
+    differ = r"\(recipe\.freeze\[1\] was None, is 'adapter'; recipe\.stages\[1\]\.steps was 60, is 90\)"
+    with pytest.raises(ConfigError, match=differ):
+        train(other, tmp_path / "out", Lines(), resume=True)
+
+
 def test_a_run_is_resumed_with_the_names_and_texts_of_its_folder_alone(tmp_path):
     plan, out = recipe(2, **NO_EVALUATION), tmp_path / "out"
     train(plan, out, write_folder(tmp_path / "lines"))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -171,6 +171,9 @@ def _claim(folder: Path, recipe: Recipe, datasets: Mapping[str, Dataset], resume
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
     if path in _NO_INFLUENCE or old == new:
         return []
+    if isinstance(old, list) and isinstance(new, list):
+        pairs = enumerate(zip_longest(old, new))
+        return [line for at, (was, now) in pairs for line in _differences(was, now, f"{path}[{at}]")]
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return [f"{path} was {old!r}, is {new!r}"]
     return [
