@@ -1,8 +1,10 @@
 """The commands train and eval."""
 
+import errno
 import json
 import os
 import re
+import signal
 
 import pytest
 from typer.testing import CliRunner
@@ -79,6 +81,54 @@ def test_train_that_is_interrupted_leaves_with_130(folders, monkeypatch):
     stopped = vedcore("train", lines, "--recipe", write(), "--out", out)
     assert stopped.exit_code == 130
     assert "stopped after step 5; go on with: vedcore" in stopped.stderr
+
+
+def interrupt(number):
+    def run(*_, **__):
+        os.kill(os.getpid(), number)
+
+    return run
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_train_that_is_interrupted_before_its_first_step_leaves_at_once_with_130(number, folders, monkeypatch):
+    from vedcore import training
+    from vedcore.training import Recipe
+
+    lines, write, out = folders
+    before = signal.getsignal(number)
+    monkeypatch.setattr(training, "train", interrupt(number))
+    stopped = vedcore("train", lines, "--recipe", write(), "--out", out)
+    told = f"{out}: interrupted; there is no checkpoint yet, the same command begins anew\n"
+    assert (stopped.exit_code, stopped.stderr) == (130, told)
+    monkeypatch.setattr(Recipe, "from_toml", interrupt(number))
+    stopped = vedcore("train", lines, "--recipe", write(), "--out", out)
+    assert (stopped.exit_code, stopped.stderr) == (130, "vedcore: interrupted\n")
+    assert signal.getsignal(number) is before
+
+
+def test_a_run_that_is_ended_at_once_says_what_is_kept_and_how_to_go_on(folders, monkeypatch):
+    from vedcore import training
+
+    lines, write, out = folders
+    vedcore("train", lines, "--recipe", write(3), "--out", out)
+    monkeypatch.setattr(training, "train", interrupt(signal.SIGINT))
+    stopped = vedcore("train", lines, "--recipe", write(3), "--out", out)
+    assert stopped.exit_code == 130
+    kept = f"{out}: interrupted; the last checkpoint is {out}/checkpoints/step-00000003; go on with: vedcore "
+    assert stopped.stderr.startswith(kept)
+    assert stopped.stderr.endswith(" --resume\n")
+
+
+def test_a_run_goes_on_when_nobody_hears_of_it(folders, monkeypatch):
+    from vedcore.cli import train as command
+
+    def closed(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    lines, write, out = folders
+    monkeypatch.setattr(command, "_line", closed)
+    assert vedcore("train", lines, "--recipe", write(3), "--out", out).exit_code == 0
 
 
 def test_of_several_processes_the_first_tells_how_it_ended(folders, monkeypatch):

@@ -89,11 +89,31 @@ def test_a_run_that_is_interrupted_goes_on_as_if_it_had_not_been(stop_at, tmp_pa
     )
 
 
-def test_sigterm_ends_a_run_as_ctrl_c_does(tmp_path):
-    result = train(recipe(9), tmp_path / "out", Lines(), watch=stop_after(3, signal.SIGTERM))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_sigterm_and_sighup_end_a_run_as_ctrl_c_does(number, tmp_path):
+    before = signal.getsignal(number)
+    result = train(recipe(9), tmp_path / "out", Lines(), watch=stop_after(3, number))
     assert (result.ended, Checkpoints(tmp_path / "out", 2).newest().name) == ("interrupted", f"step-{result.step:08d}")
     assert result.step < 9
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(number)) == (signal.default_int_handler, before)
+
+
+def test_a_terminal_that_hangs_up_twice_still_lets_the_run_save(tmp_path):
+    def watch(event, fields):
+        if event == "progress" and fields["step"] == 4:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGHUP)
+
+    result = train(recipe(9), tmp_path / "out", Lines(), watch=watch)
+    assert (result.ended, Checkpoints(tmp_path / "out", 2).newest().name) == ("interrupted", f"step-{result.step:08d}")
+
+
+def test_under_nohup_a_terminal_that_hangs_up_ends_nothing(tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert train(recipe(5), tmp_path / "out", Lines(), watch=stop_after(3, signal.SIGHUP)).ended == "done"
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_ctrl_c_ends_a_run_at_once(tmp_path):

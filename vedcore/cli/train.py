@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +47,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a reader on labelled images."""
-    with told(debug):
+    with told(debug), _as_ctrl_c():
         # Threads that wait for each other by turning in circles starve the processes that prepare images.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         plan, beside = _recipe(recipe, model, max_minutes)
@@ -57,17 +58,22 @@ def train(
             raise ConfigError("train needs --out, the folder for the trained checkpoint (or --check)")
         from vedcore.training import train as run
 
-        with _progress() as watch:
-            result = run(plan, out, data, beside=beside, resume=resume, skip_bad=skip_bad, watch=watch)
         is_first = os.environ.get("RANK", "0") == "0"  # of several processes, which all come here
+        again = f"go on with: vedcore {shlex.join([*sys.argv[1:], *([] if resume else ['--resume'])])}"
+        try:
+            with _progress() as watch:
+                result = run(plan, out, data, beside=beside, resume=resume, skip_bad=skip_bad, watch=watch)
+        except KeyboardInterrupt as error:
+            if is_first:
+                say(f"{out}: interrupted; {_kept(out, again)}", err=True)
+            raise typer.Exit(130) from error
         if result.skipped and is_first:
             say(f"{result.skipped} samples were left out; {out / 'report.html'} says which", err=True)
         if result.ended == "done" and is_first:
             best = "" if result.best_cer is None else f", the best at {result.best_step} (CER {result.best_cer:.2%})"
             say(f"{out}: {result.step} steps{best}; read with: vedcore read --model {shlex.quote(str(out))} IMAGES")
         elif is_first:
-            again = [*sys.argv[1:], *([] if resume else ["--resume"])]
-            say(f"{out}: stopped after step {result.step}; go on with: vedcore {shlex.join(again)}", err=True)
+            say(f"{out}: stopped after step {result.step}; {again}", err=True)
         if result.ended == "interrupted":
             raise typer.Exit(130)
 
@@ -86,6 +92,30 @@ def _recipe(path: Path | None, model: str | None, max_minutes: float | None) -> 
     return recipe, Path() if path is None else path.parent
 
 
+@contextmanager
+def _as_ctrl_c() -> Iterator[None]:
+    """SIGTERM and SIGHUP are Ctrl-C wherever the run does not wait for them itself; under nohup SIGHUP stays ignored."""
+    found = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
+    taken = [number for number in found if number is not None and signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _kept(out: Path, again: str) -> str:
+    """What a run that was ended at once leaves."""
+    from vedcore.training.checkpoints import Checkpoints
+
+    newest = Checkpoints(out, keep=1).newest()
+    if newest is None:
+        return "there is no checkpoint yet, the same command begins anew"
+    return f"the last checkpoint is {newest}; {again}"
+
+
 def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
     from vedcore.training import check_data, open_data
 
@@ -102,8 +132,16 @@ def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
 @contextmanager
 def _progress() -> Iterator[Watch]:
     """What to call with the events of a run: a bar on stderr where that is a terminal, lines elsewhere."""
+
+    def unless_closed(tell: Watch) -> Watch:
+        def watch(event: str, fields: Mapping[str, Any]) -> None:
+            with suppress(OSError):  # of a terminal that is closed: the run has yet to be saved
+                tell(event, fields)
+
+        return watch
+
     if not sys.stderr.isatty():
-        yield lambda event, fields: say(_line(event, fields), err=True)
+        yield unless_closed(lambda event, fields: say(_line(event, fields), err=True))
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -118,7 +156,7 @@ def _progress() -> Iterator[Watch]:
             else:
                 bar.console.print(writable(_line(event, fields)), highlight=False, markup=False)
 
-        yield watch
+        yield unless_closed(watch)
 
 
 def _line(event: str, fields: Mapping[str, Any]) -> str:

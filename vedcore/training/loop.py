@@ -99,7 +99,8 @@ def train(
 
     data: the data set named "train", a folder or anything with ``len`` and indices. beside: where the recipe's relative paths
     start. resume: go on from the last checkpoint in ``out``. skip_bad: leave out samples that cannot be used, and count them.
-    Ctrl-C and SIGTERM end the run after its step, with a checkpoint; a second one at once.
+    Ctrl-C, SIGTERM and SIGHUP end the run after its step, with a checkpoint. A second Ctrl-C or SIGTERM, or one before the
+    first step, does what it did before.
     Raises ConfigError, TrainingError (bad data, a loss or weights not finite), CheckpointError (of a checkpoint
     that is damaged), SaveError (the last checkpoint is as it was).
     """
@@ -597,31 +598,37 @@ def _groups_of(size: int, items: Iterable[T]) -> Iterator[list[T]]:
 
 
 def _ignore_signals(_: int) -> None:
-    """In a worker process: Ctrl-C reaches it too, but it is the main process that decides when to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    """In a worker process: Ctrl-C and a closed terminal reach it too, but the main process decides when to stop."""
+    for number in (signal.SIGINT, signal.SIGTERM, *_hangup()):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _hangup() -> list[signal.Signals]:
+    """SIGHUP, which a terminal sends that is closed; none under nohup, and where there is no such signal."""
+    found = getattr(signal, "SIGHUP", None)
+    return [] if found is None or signal.getsignal(found) is signal.SIG_IGN else [found]
 
 
 @contextmanager
 def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, the first time; the second time they do what they did before."""
+    """An event that Ctrl-C, SIGTERM or SIGHUP sets. A second Ctrl-C or SIGTERM does what it did before; SIGHUP comes twice
+    of itself, from the terminal and from the shell.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, *_hangup())}
 
     def ask(number: int, frame: Any) -> None:
         asked.set()
-        restore()
+        for once in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(once, before[once])
 
     for number in before:
         signal.signal(number, ask)
     try:
         yield asked
     finally:
-        restore()
+        for number, handler in before.items():
+            signal.signal(number, handler)
