@@ -93,6 +93,13 @@ def test_a_report_shows_its_curves_its_worst_lines_and_nothing_unescaped():
     assert all(mark not in page for mark in ("http:", "https:", "nan", 'src="/'))
 
 
+def test_a_report_claims_no_figures_that_it_has_not():
+    log = [{"event": "evaluation", "step": 500, "cer": 0.5, "wer": 1.0}]
+    page = render(log, recipe(), (500, 0.5), None, {})
+    assert "step 500, character error rate 50.00%" in page
+    assert "below" not in page
+
+
 def test_a_report_of_nothing_is_a_page():
     page = render([], recipe(), None, None, {})
     assert "<svg" not in page

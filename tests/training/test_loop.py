@@ -223,6 +223,19 @@ def test_the_best_model_outlasts_a_stop_at_a_step_that_was_saved_before_it_was_e
     assert "the model of step 6, character error rate 10.00%" in (out / "report.html").read_text()
 
 
+def test_a_report_keeps_the_last_evaluation_when_a_resumed_run_is_stopped_before_another(tmp_path):
+    plan, out = recipe(20, evaluation={"data": "train", "lines": 8, "every": 12}), tmp_path / "out"
+    train(plan, out, Lines(), watch=stop_after(12))
+    page = (out / "report.html").read_text()
+    assert "The worst lines" in page
+    stopped = train(plan, out, Lines(), resume=True, watch=stop_after(15))
+    assert (stopped.ended, stopped.score, stopped.step < 18) == ("interrupted", None, True)
+    assert (out / "report.html").read_text() == page
+    (out / "report.html").unlink()
+    train(plan, out, Lines(), resume=True, watch=stop_after(18))
+    assert "last evaluation" in (out / "report.html").read_text()
+
+
 def test_a_finished_run_that_is_resumed_has_each_evaluation_once(tmp_path):
     first = train(recipe(6), tmp_path / "out", Lines())
     log = read_log(tmp_path / "out")

@@ -53,6 +53,7 @@ from vedcore.training.evaluate import Score, evaluate
 from vedcore.training.log import Log
 from vedcore.training.objective import Objective
 from vedcore.training.recipe import Recipe, Stage
+from vedcore.training.report import FILE as REPORT_FILE
 from vedcore.training.report import write_report
 from vedcore.training.schedule import learning_rate
 from vedcore.training.sets import open_data, split_data, usable_data
@@ -511,7 +512,9 @@ class _Run:
                 check_weights(source)
             with staged(self.folder, replaces=WEIGHT_FILES) as stage:
                 shutil.copytree(source, stage, dirs_exist_ok=True)
-            self._report()
+            # A run that was resumed and is stopped before it evaluates has less to show than the page that is there.
+            if self.score is not None or self.log.evaluated is None or not (self.folder / REPORT_FILE).is_file():
+                self._report()
         self.accelerator.wait_for_everyone()
 
     def _report(self) -> None:

@@ -86,7 +86,9 @@ def _summary(
     if best is not None:
         rows.append(("in this folder", f"the model of step {best[0]}, character error rate {best[1]:.2%}"))
     if evaluations:
-        rows.append(("last evaluation", f"step {evaluations[-1]['step']}, all figures below"))
+        last = evaluations[-1]
+        figures = "all figures below" if score is not None else f"character error rate {last['cer']:.2%}"
+        rows.append(("last evaluation", f"step {last['step']}, {figures}"))
     if score is not None:
         rows += [
             ("character error rate", f"{score.cer:.2%}"),
