@@ -31,6 +31,7 @@ def beyond(name):
         ({"decoder_input_ids": IDS.clone().fill_diagonal_(VOCABULARY)}, beyond("decoder_input_ids")),
         ({"decoder_input_ids": -IDS}, r"run from -5 to -5; allowed are 0 to 28"),
         ({"labels": IDS.float()}, "must be torch.int64, got torch.float32"),
+        ({"labels": IDS.int()}, r"must be torch.int64, got torch.int32: pass labels\.long\(\)"),
         ({"decoder_input_ids": IDS.float()}, r"whole numbers \(torch.long\) of shape \(2, 4\), got torch.float32"),
         ({"decoder_input_ids": IDS.bool()}, r"whole numbers .* got torch.bool"),
         ({"decoder_input_ids": IDS + 0j}, r"whole numbers .* got torch.complex64"),

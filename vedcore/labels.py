@@ -22,7 +22,7 @@ def check_labels(labels: Tensor, vocab_size: int) -> None:
     if labels.dim() != 2 or not labels.numel():
         raise InputError(f"labels must have shape (rows, tokens), got {tuple(labels.shape)}")
     if labels.dtype != torch.long:
-        raise InputError(f"labels must be {torch.long}, got {labels.dtype}")
+        raise InputError(f"labels must be {torch.long}, got {labels.dtype}: pass labels.long()")
     if bool((((labels < 0) & (labels != IGNORED)) | (labels >= vocab_size)).any()):
         raise InputError(
             f"labels run from {int(labels.min())} to {int(labels.max())}; allowed are 0 to {vocab_size - 1} (the decoder's "
