@@ -47,10 +47,15 @@ def test_train_check_prints_each_problem_and_leaves(folders):
     assert found.exit_code == 1
     assert "2.png: missing image" in found.stdout
     assert "0.png: unwritable character ('\u00e9' (U+00E9)" in found.stdout
-    assert "train: 7 samples, 2 problems" in found.stderr
+    assert "train: 6 samples to learn from, 2 problems\n" in found.stderr
     assert not out.exists()
+    (lines / "labels.jsonl").write_text('{"file": "0.png", "text": "one"}\n{"file": "absent.png", "text": "two"}\n')
+    for path in lines.glob("[1-9].png"):
+        path.unlink()
+    found = vedcore("train", lines, "--recipe", write(), "--check")
+    assert found.stderr == "train: 1 sample to learn from, 1 problem\n"
     refused = vedcore("train", lines, "--recipe", write(), "--out", out)
-    assert (refused.exit_code, "2 samples cannot be learned from" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "1 sample cannot be learned from" in refused.stderr) == (2, True)
 
 
 def test_train_skips_what_is_bad_where_it_is_told_to(folders):
@@ -59,7 +64,7 @@ def test_train_skips_what_is_bad_where_it_is_told_to(folders):
     done = vedcore("train", lines, "--recipe", write(), "--out", out, "--skip-bad")
     assert done.exit_code == 0, done.output
     assert "left out: 1 missing image" in done.stderr
-    assert "1 samples were left out" in done.stderr
+    assert "1 sample left out; " in done.stderr
 
 
 def test_train_stops_in_time_and_goes_on(folders):

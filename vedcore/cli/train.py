@@ -57,6 +57,7 @@ def train(
         if out is None:
             raise ConfigError("train needs --out, the folder for the trained checkpoint (or --check)")
         from vedcore.training import train as run
+        from vedcore.training.data import counted
 
         is_first = os.environ.get("RANK", "0") == "0"  # of several processes, which all come here
         again = f"go on with: vedcore {shlex.join([*sys.argv[1:], *([] if resume else ['--resume'])])}"
@@ -68,7 +69,7 @@ def train(
                 say(f"{out}: interrupted; {_kept(out, again)}", err=True)
             raise typer.Exit(130) from error
         if result.skipped and is_first:
-            say(f"{result.skipped} samples were left out; {out / 'report.html'} says which", err=True)
+            say(f"{counted(result.skipped, 'sample')} left out; {out / 'report.html'} says which", err=True)
         if result.ended == "done" and is_first:
             best = "" if result.best_cer is None else f", the best at {result.best_step} (CER {result.best_cer:.2%})"
             say(f"{out}: {result.step} steps{best}; read with: vedcore read --model {shlex.quote(str(out))} IMAGES")
@@ -118,13 +119,16 @@ def _kept(out: Path, again: str) -> str:
 
 def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
     from vedcore.training import check_data, open_data
+    from vedcore.training.data import counted
 
     datasets = open_data(recipe, data, beside)
     found = check_data(recipe, datasets)
     for name, problems in found.items():
         for problem in problems:
             say(str(problem))
-        say(f"{name}: {len(datasets[name])} samples, {len(problems)} problems", err=True)
+        unlisted = len(getattr(datasets[name], "problems", ()))  # what is no sample of it: a label without an image
+        good = len(datasets[name]) - (len(problems) - unlisted)
+        say(f"{name}: {counted(good, 'sample')} to learn from, {counted(len(problems), 'problem')}", err=True)
     if any(found.values()):
         raise typer.Exit(1)
 

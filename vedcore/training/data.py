@@ -93,6 +93,11 @@ def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
+def counted(number: int, what: str) -> str:
+    """``1 sample``, ``2 samples``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 _HALVES = re.compile("[\ud800-\udfff]")
 
 

@@ -9,7 +9,18 @@ from pathlib import Path
 from vedcore.errors import ConfigError, TrainingError
 from vedcore.reader import Reader
 from vedcore.training.build import build_reader, label_writer
-from vedcore.training.data import LARGEST_SHUFFLE, Chosen, Dataset, Folder, Given, Guarded, Problem, check, order
+from vedcore.training.data import (
+    LARGEST_SHUFFLE,
+    Chosen,
+    Dataset,
+    Folder,
+    Given,
+    Guarded,
+    Problem,
+    check,
+    counted,
+    order,
+)
 from vedcore.training.recipe import TRAIN, Recipe
 
 CHECKED = 200
@@ -61,7 +72,7 @@ def usable_data(
         shown = "\n  ".join(map(str, problems[:10]))
         more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
         raise TrainingError(
-            f"{len(problems)} samples cannot be learned from:\n  {shown}{more}\n"
+            f"{counted(len(problems), 'sample')} cannot be learned from:\n  {shown}{more}\n"
             "mend them (vedcore train --check lists all), or leave them out with --skip-bad (skip_bad=True)"
         )
     usable: dict[str, Dataset] = {}
@@ -87,7 +98,7 @@ def split_data(recipe: Recipe, datasets: dict[str, Dataset]) -> tuple[dict[str, 
     length, apart = len(dataset), min(wanted, len(dataset) // 10)
     if not apart:
         raise ConfigError(
-            f"data set {name!r} has {length} samples, too few to set a tenth apart: name evaluation.data, or set "
+            f"data set {name!r} has {counted(length, 'sample')}, too few to set a tenth apart: name evaluation.data, or set "
             "evaluation.lines = 0"
         )
     indices = range(length) if length > LARGEST_SHUFFLE else order(length, (recipe.seed, _HELD_OUT), 0, length)
