@@ -111,17 +111,30 @@ def _is_within(at_least: int, at_most: int | None) -> Callable[[Any], bool]:
     return lambda v: type(v) is int and v >= at_least and (at_most is None or v <= at_most)
 
 
-def _bounds(at_least: int, at_most: int | None) -> str:
+def _bounds(at_least: float, at_most: float | None) -> str:
     return f"of at least {at_least}" if at_most is None else f"from {at_least} to {at_most}"
 
 
-def number(default: float | None, *, above: float = float("-inf"), at_most: float = float("inf")) -> Any:
-    """A finite float field, ``above < value <= at_most``; an int is taken as the float that it equals."""
-    wanted = "a finite number" + (f" above {above}" if above > float("-inf") else "")
-    wanted += f", at most {at_most}" if at_most < float("inf") else ""
+def number(
+    default: float | None,
+    *,
+    above: float = float("-inf"),
+    at_least: float = float("-inf"),
+    at_most: float = float("inf"),
+) -> Any:
+    """A finite float field, either ``above < value <= at_most`` or ``at_least <= value <= at_most``; an int is taken as the
+    float that it equals.
+    """
+    most = at_most if at_most < float("inf") else None
+    if at_least > float("-inf"):
+        wanted = f"a finite number {_bounds(at_least, most)}"
+    else:
+        wanted = "a finite number" + (f" above {above}" if above > float("-inf") else "")
+        wanted += "" if most is None else f", at most {most}"
 
     def check(value: Any) -> bool:
-        return type(value) is float and abs(value) < float("inf") and above < value <= at_most
+        is_finite = type(value) is float and abs(value) < float("inf")
+        return is_finite and above < value and at_least <= value <= at_most
 
     return _field(default, check, wanted, converter=as_float)
 

@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 
 
 def _weight() -> Any:
-    return number(0.0, above=-1e-9)
+    return number(0.0, at_least=0)
 
 
 def _range(default: tuple[float, float], least: float, most: float) -> Any:
@@ -61,9 +61,9 @@ class Look:
     widened: float = rate(0.9)
     width: tuple[float, float] = _range((1.5, 5.0), 0, 20)
     tilted: float = rate(0.4)
-    tilt: float = number(2.0, above=-1e-9, at_most=5)
+    tilt: float = number(2.0, at_least=0, at_most=5)
     blurred: float = rate(0.4)
-    blur: float = number(0.05, above=-1e-9, at_most=0.1)
+    blur: float = number(0.05, at_least=0, at_most=0.1)
     scanned: float = rate(0.0)
     trimmed: float = rate(0.0)
     light_on_dark: float = rate(0.125)

@@ -46,8 +46,23 @@ WRONG = {
     "a key that is like none": ({"loss": {"zzz": 1}}, "its fields are label_smoothing, ctc"),
     "a wrong type": ({"batch": {"size": "3"}}, r"expected int, got '3' in Recipe.batch.size"),
     "a value out of range": ({"loss": {"label_smoothing": 2.0}}, "Loss.label_smoothing must be a number from 0 to 1"),
-    "a stage without end": ({"stages": [{"lr": 1.0}]}, "a stage has either steps or minutes"),
-    "a stage with two ends": ({"stages": [{"steps": 1, "minutes": 1}]}, "a stage has either steps or minutes"),
+    "a stage without end": (
+        {"stages": [{"lr": 1.0}]},
+        r"a stage has either steps or minutes, but neither is set in Recipe\.stages\[0\]",
+    ),
+    "a stage with two ends": (
+        {"stages": [{"steps": 1, "minutes": 1}]},
+        r"a stage has either steps or minutes, but both are set in Recipe\.stages\[0\]",
+    ),
+    "a warmup that outlasts its stage": (
+        {"stages": [{"steps": 10, "warmup": 11}]},
+        r"warmup \(11\) must be at most the steps of its stage \(10\)",
+    ),
+    "a weight below zero": ({"loss": {"ctc": -1e-10}}, "Loss.ctc must be a finite number of at least 0, got -1e-10"),
+    "an angle that is too steep": (
+        {"augmentation": {"rotation": 46}},
+        "Augmentation.rotation must be a finite number from 0 to 45, got 46",
+    ),
     "no stage": ({"stages": []}, "stages is empty"),
     "a schedule that is none": ({"stages": [{"steps": 1, "schedule": "step"}]}, "one of constant, cosine, linear"),
     "a batch that cannot be divided": (

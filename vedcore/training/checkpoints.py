@@ -48,9 +48,9 @@ class Position:
     step: int = integer(0, at_least=0)
     stage: int = integer(0, at_least=0)
     stage_step: int = integer(0, at_least=0)
-    stage_seconds: float = number(0.0, above=-1e-9)
+    stage_seconds: float = number(0.0, at_least=0)
     best_step: int | None = integer(None)
-    best_cer: float | None = number(None, above=-1e-9)
+    best_cer: float | None = number(None, at_least=0)
     skipped: int = integer(0, at_least=0)
 
 
@@ -60,7 +60,7 @@ class Group:
 
     names: tuple[str, ...]
     factor: float = number(1.0)
-    weight_decay: float = number(0.0, above=-1e-9)
+    weight_decay: float = number(0.0, at_least=0)
 
 
 @strict

@@ -176,7 +176,12 @@ class Stage:
 
     def __attrs_post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
-            raise ConfigError("a stage has either steps or minutes")
+            found = "neither is set" if self.steps is None else "both are set"
+            raise ConfigError(f"a stage has either steps or minutes, but {found}")
+        if self.steps is not None and self.warmup > self.steps:
+            raise ConfigError(
+                f"warmup ({self.warmup}) must be at most the steps of its stage ({self.steps}), or its rate is never reached"
+            )
 
 
 @strict
@@ -199,8 +204,8 @@ class Optimizer:
     beta1: float = _beta(0.9)
     beta2: float = _beta(0.999)
     eps: float = number(1e-8, above=0)
-    weight_decay: float = number(0.01, above=-1e-9)
-    clip: float = number(1.0, above=-1e-9)
+    weight_decay: float = number(0.01, at_least=0)
+    clip: float = number(1.0, at_least=0)
     pace: dict[str, float] = _paces()
 
 
@@ -212,7 +217,7 @@ class Loss:
     """
 
     label_smoothing: float = rate(0.0)
-    ctc: float = number(0.0, above=-1e-9)
+    ctc: float = number(0.0, at_least=0)
 
 
 @strict

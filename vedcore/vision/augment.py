@@ -20,11 +20,11 @@ class Augmentation:
     """
 
     share: float = rate(0.5)
-    rotation: float = number(0.0, above=-1e-9, at_most=45)
-    blur: float = number(0.0, above=-1e-9)
+    rotation: float = number(0.0, at_least=0, at_most=45)
+    blur: float = number(0.0, at_least=0)
     noise: float = rate(0.0)
     brightness: float = rate(0.0)
-    jpeg: float = number(0.0, above=-1e-9, at_most=90)
+    jpeg: float = number(0.0, at_least=0, at_most=90)
 
     def __call__(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
         """An RGB image -> an RGB image of the same size; a pure function of the image and the state of ``random``."""
