@@ -428,6 +428,15 @@ def test_a_folder_with_a_run_is_not_written_over(tmp_path):
         train(recipe(2, **NO_EVALUATION), (tmp_path / "out/checkpoints/step-00000002/model"), Lines())
 
 
+@pytest.mark.parametrize("out", ["", "out", "deep/out", "../lines"])
+def test_a_run_does_not_mix_with_the_images_it_learns_from(out, tmp_path):
+    lines = write_folder(tmp_path / "lines")
+    before = sorted(lines.iterdir())
+    with pytest.raises(ConfigError, match=r"is in .*lines, the folder of data set 'train'; choose a folder outside"):
+        train(recipe(2, **NO_EVALUATION), lines / out, lines)
+    assert sorted(lines.iterdir()) == before
+
+
 def test_a_run_that_failed_before_its_first_checkpoint_is_in_nobodys_way(tmp_path):
     plan = recipe(2, stages=[{"steps": 5, "lr": 1e30}], optimizer={"clip": 0.0}, **NO_EVALUATION)
     with pytest.raises(TrainingError, match="there is no checkpoint yet"):

@@ -158,6 +158,14 @@ def _claim(folder: Path, recipe: Recipe, datasets: Mapping[str, Dataset], resume
                 "another folder"
             )
         return
+    with foreign(ConfigError, f"{str(folder)[:200]!r}: no folder can have that name"):
+        place = folder.resolve()
+    for name, dataset in datasets.items():
+        if isinstance(dataset, Folder) and place.is_relative_to(dataset.path.resolve()):
+            raise ConfigError(
+                f"{folder}: is in {dataset.path}, the folder of data set {name!r}; choose a folder outside of it for what is "
+                "trained"
+            )
     if Checkpoints(folder, recipe.checkpoints.keep).newest() is not None:
         raise ConfigError(
             f"{folder}: holds a run already; go on with it (--resume, resume=True), or choose another folder"
