@@ -52,7 +52,7 @@ def test_each_warper_leaves_the_distribution_of_transformers(name, beams, data):
     ours, theirs = first_scores(
         data.draw(st.integers(0, 4)), {name: value, "num_beams": beams, "max_new_tokens": data.draw(st.integers(1, 2))}
     )
-    assert_within(ours.softmax(dim=-1), theirs.softmax(dim=-1), 1e-6)
+    assert_within(ours.softmax(dim=-1), theirs.softmax(dim=-1))
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -62,7 +62,7 @@ def test_warpers_and_processors_together_leave_the_distribution_of_transformers(
     names += data.draw(st.lists(st.sampled_from(PROCESSORS), unique=True, max_size=4))
     fields = {name: data.draw(VALUES[name]) for name in names}
     ours, theirs = first_scores(data.draw(st.integers(0, 4)), {**fields, "num_beams": beams, "max_new_tokens": 5})
-    assert_within(ours.softmax(dim=-1), theirs.softmax(dim=-1), 1e-6)
+    assert_within(ours.softmax(dim=-1), theirs.softmax(dim=-1))
 
 
 # The draws.
