@@ -294,6 +294,17 @@ def test_a_target_that_is_a_link_to_a_folder_stays_a_link(tmp_path, exchange):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "model"]
 
 
+def test_a_folder_that_may_not_be_written_to_is_refused_and_nothing_is_left_beside_it(tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with (
+        pytest.raises(SaveError, match="model: not saved, for the folder may not be written to"),
+        staged(tmp_path / "model"),
+    ):
+        pytest.fail("written")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
 @pytest.mark.parametrize("beneath", [".", "notes/deep"])
 def test_the_working_directory_and_what_holds_it_are_not_replaced(tmp_path, monkeypatch, beneath):
     target = old_folder(tmp_path)

@@ -79,6 +79,8 @@ def test_an_id_is_not_fetched_when_the_hub_is_switched_off(monkeypatch, tmp_path
     for offline in (True, False):
         with pytest.raises(CheckpointNotFound, match="owner/model: no such folder, and not fetched from the hub"):
             hub.resolve("owner/model", offline=offline)
+    with pytest.raises(CheckpointNotFound, match=r"opened by Reader\.load\('line-reader'\)$"):
+        hub.resolve("line-reader", offline=True)
 
 
 @pytest.mark.parametrize(

@@ -137,9 +137,9 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
             return old.name not in written and not any(old.match(pattern) for pattern in replaces)
 
         if target.is_dir():
-            os.chmod(stage, target.stat().st_mode & 0o7777)
             for old in filter(stays, target.iterdir()):
                 _keep(old, stage / old.name)
+            os.chmod(stage, target.stat().st_mode & 0o7777)
         _flush(stage)
         replaced = _exchange(stage, target)
         if replaced is not None:
@@ -161,9 +161,11 @@ def staged(folder: str | os.PathLike[str], *, replaces: tuple[str, ...] = ()) ->
 
 
 def _refuse_shared(target: Path) -> None:
-    """SaveError for a folder that is more than a checkpoint's own."""
+    """SaveError for a folder that is more than a checkpoint's own, or may not be written to."""
     if not target.is_dir():
         return
+    if not os.access(target, os.W_OK):
+        raise SaveError(f"{target}: not saved, for the folder may not be written to; change its mode, or name another")
     with suppress(FileNotFoundError):  # the working directory is gone: it is nobody's
         if Path.cwd().is_relative_to(target):
             raise SaveError(

@@ -54,8 +54,11 @@ def _fetch(repository: str, revision: str | None, patterns: list[str], offline: 
     except errors.RevisionNotFoundError as cause:
         raise CheckpointNotFound(f"{repository}: no revision {revision!r} on the hub") from cause
     except Exception as cause:  # no network, a proxy, a full disk: many libraries below, each with errors of its own
-        reason = " ".join(str(cause).split())[:200]
+        reason = " ".join(str(cause).split()).split(". ")[0][:200]
+        hint = (
+            "" if "/" in repository else f"; a checkpoint that a plugin ships is opened by Reader.load({repository!r})"
+        )
         raise CheckpointNotFound(
-            f"{repository}: no such folder, and not fetched from the hub ({type(cause).__name__}: {reason})"
+            f"{repository}: no such folder, and not fetched from the hub ({type(cause).__name__}: {reason}){hint}"
         ) from cause
     return Path(found)

@@ -343,6 +343,8 @@ def test_an_unknown_keyword_is_a_type_error_with_what_was_meant():
     for given_name, meant in (("num_beam", "num_beams"), ("max_new_token", "max_new_tokens")):
         with pytest.raises(TypeError, match=f"{given_name!r}; did you mean .*{meant}"):
             GenerationConfig().with_fields(**{given_name: 4})
+    with pytest.raises(TypeError, match=r"no generation field 'streamer': model\.stream"):
+        GenerationConfig().with_fields(streamer=print)
     with pytest.raises(TypeError, match=r"no generation field 'zzz'$"):
         GenerationConfig().with_fields(zzz=4)
     with pytest.raises(TypeError, match="vedcore does not do"):

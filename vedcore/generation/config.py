@@ -351,9 +351,21 @@ def _names() -> list[str]:
     return [a.name for a in attrs.fields(GenerationConfig) if a.name != "extra"]  # type: ignore[arg-type]
 
 
+INSTEAD: Mapping[str, str] = {
+    "attention_mask": "decoder_attention_mask is the mask of a prompt, pixel_mask that of images",
+    "input_ids": "the images are pixel_values, and a prompt is decoder_input_ids",
+    "inputs": "the images are pixel_values",
+    "prefix_allowed_tokens_fn": "a function in logits_processor sees the ids so far, and may give every other token -inf",
+    "streamer": "model.stream(...) yields the tokens as they come",
+}
+"""Arguments of transformers' ``generate`` that have another name here."""
+
+
 def _unknown(name: str, known: list[str]) -> str:
     if name in NOT_DONE:
         return f"{name} is a generation field of transformers that vedcore does not do"
+    if name in INSTEAD:
+        return f"no generation field {name!r}: {INSTEAD[name]}"
     near = get_close_matches(name, known)
     return f"no generation field {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
 
