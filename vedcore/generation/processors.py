@@ -212,9 +212,8 @@ def exponential_decay(start: int, factor: float, ends: Sequence[int], prompt_len
     """Raise the end tokens' scores by |score| * (factor ** k - 1), k tokens after ``start`` new ones."""
     begin = start + prompt_length
     places = _placed(torch.tensor(list(dict.fromkeys(ends))))
-    base = torch.tensor(
-        factor, dtype=torch.float64
-    )  # whose powers become infinite where a float's are an OverflowError
+    # Its powers become infinite where those of a float of Python are an OverflowError.
+    base = torch.tensor(factor, dtype=torch.float64)
 
     def process(ids: Tensor, scores: Tensor) -> Tensor:
         if ids.shape[1] <= begin:
