@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -45,21 +45,29 @@ from vedcore.generation import (
     StreamedTokens,
     Task,
     generate,
-    new_cache,
     stream,
 )
 from vedcore.hub import resolve
-from vedcore.inputs import check_ids, check_tensors
+from vedcore.inputs import check_tensors
 from vedcore.keymap import KeyMap, Rule
 from vedcore.labels import LabelWarning, check_labels, label_problems, shift_right
 from vedcore.loss import token_loss
 from vedcore.model.config import VisionEncoderDecoderConfig, ours_alone
+from vedcore.model.given import (
+    check_decoder_dtype,
+    check_tokens,
+    decoder_input,
+    kind_of,
+    listed_functions,
+    next_step,
+    past_of,
+)
 from vedcore.model.output import VisionEncoderDecoderOutput, encoder_output
 from vedcore.model.pieces import encode_in_pieces
 from vedcore.nn import Blocks, Part, Twin, initialize, without_storage
 from vedcore.parts import set_trainable
 from vedcore.registry import registry
-from vedcore.types import EncoderOutput, Memory, Recorder, Step, causal_mask
+from vedcore.types import EncoderOutput, Memory, Recorder
 from vedcore.vocabulary import Replacement, replace_tokenizer, resize
 
 if TYPE_CHECKING:
@@ -71,23 +79,6 @@ class UntrainedWarning(UserWarning):
 
 
 _BRIDGE = KeyMap(rules=(Rule("enc_to_dec_proj", "projection"),))
-
-
-def _listed(functions: Any, name: str) -> tuple[Any, ...]:
-    """What a caller passes as ``name``; None is none. InputError for anything but a list of functions."""
-    if functions is None:
-        return ()
-    listed = tuple(functions) if isinstance(functions, Iterable) else ()
-    if not isinstance(functions, Iterable) or not all(map(callable, listed)):
-        raise InputError(f"{name} must be a list of functions, got {_kind(functions)}: {name}=[...]")
-    return listed
-
-
-def _kind(value: Any) -> str:
-    """Its class by the library's name, for another library may have a class of the same."""
-    kind = type(value)
-    library = kind.__module__.partition(".")[0]
-    return kind.__name__ if library == "builtins" else f"{library}.{kind.__name__}"
 
 
 def _check_place(dtype: torch.dtype | None, device: torch.device | str | None) -> None:
@@ -389,7 +380,7 @@ class VisionEncoderDecoderModel(nn.Module):
         output = encoder_output(output)
         device = next(self.decoder.parameters()).device
         check_tensors(device, encoder_outputs=output.states, **{"the mask of encoder_outputs": output.mask})
-        self._check_dtype("encoder_outputs hold states of", output.states.dtype)
+        check_decoder_dtype(self.decoder, "encoder_outputs hold states of", output.states.dtype)
         if output.states.shape[2] != self.encoder.hidden_size:
             raise InputError(
                 f"encoder_outputs hold states of width {output.states.shape[2]}, but the encoder's hidden size is "
@@ -443,7 +434,7 @@ class VisionEncoderDecoderModel(nn.Module):
             decoder_position_ids=decoder_position_ids,
             decoder_token_type_ids=decoder_token_type_ids,
         )
-        past = None if past_key_values is None else self._past(past_key_values)
+        past = None if past_key_values is None else past_of(self.decoder, past_key_values)
         encoded = None
         if encoder_outputs is not None:
             encoded = encoder_output(encoder_outputs)
@@ -464,29 +455,15 @@ class VisionEncoderDecoderModel(nn.Module):
                 self._warn_of_labels(labels)
                 start, pad = self.config.decoder_start_token_id, self.config.pad_token_id
                 decoder_input_ids = shift_right(labels, start=start, pad=pad)
-        given = decoder_input_ids if decoder_inputs_embeds is None else decoder_inputs_embeds
-        if given is None or (decoder_input_ids is not None and decoder_inputs_embeds is not None):
-            raise InputError(
-                "forward needs decoder_input_ids, decoder_inputs_embeds or labels, and only one of the first two"
-            )
-        size = self.decoder.hidden_size
-        if (
-            given.dim() != (2 if decoder_inputs_embeds is None else 3)
-            or not given.numel()
-            or given.shape[2:] not in ((), (size,))
-        ):
-            raise InputError(
-                f"decoder_input_ids must have shape (rows, tokens), decoder_inputs_embeds (rows, tokens, hidden size {size}), "
-                f"at least one of each, got {tuple(given.shape)}"
-            )
-        if decoder_inputs_embeds is not None:
-            self._check_dtype("decoder_inputs_embeds are", decoder_inputs_embeds.dtype)
-        self._check_ids(tuple(given.shape[:2]), decoder_input_ids, decoder_position_ids, decoder_token_type_ids)
+        given = decoder_input(self.decoder, decoder_input_ids, decoder_inputs_embeds)
+        check_tokens(
+            self.decoder, tuple(given.shape[:2]), decoder_input_ids, decoder_position_ids, decoder_token_type_ids
+        )
         if labels is not None and labels.shape != given.shape[:2]:
             raise InputError(
                 f"labels of shape {tuple(labels.shape)} for decoder tokens of shape {tuple(given.shape[:2])}"
             )
-        step, cache = self._step(given, past, memory, decoder_attention_mask, use_cache)
+        step, cache = next_step(self.decoder, given, past, memory, decoder_attention_mask, use_cache)
         step.positions, step.token_types, step.trace = (
             decoder_position_ids,
             decoder_token_type_ids,
@@ -550,8 +527,8 @@ class VisionEncoderDecoderModel(nn.Module):
             {"pixel_mask": pixel_mask, "interpolate_pos_encoding": interpolate_pos_encoding},
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
-            custom=_listed(logits_processor, "logits_processor"),
-            stops=_listed(stopping_criteria, "stopping_criteria"),
+            custom=listed_functions(logits_processor, "logits_processor"),
+            stops=listed_functions(stopping_criteria, "stopping_criteria"),
             generator=generator,
             seed=seed,
         )
@@ -593,8 +570,8 @@ class VisionEncoderDecoderModel(nn.Module):
             {"pixel_mask": pixel_mask, "interpolate_pos_encoding": interpolate_pos_encoding},
             decoder_input_ids=decoder_input_ids,
             decoder_attention_mask=decoder_attention_mask,
-            custom=_listed(logits_processor, "logits_processor"),
-            stops=_listed(stopping_criteria, "stopping_criteria"),
+            custom=listed_functions(logits_processor, "logits_processor"),
+            stops=listed_functions(stopping_criteria, "stopping_criteria"),
             generator=generator,
             seed=seed,
         )
@@ -604,7 +581,7 @@ class VisionEncoderDecoderModel(nn.Module):
         """How to write: what is given, the model's own where nothing is, and the ids that both leave unset."""
         if generation_config is not None and not isinstance(generation_config, GenerationConfig):
             raise ConfigError(
-                f"generation_config must be a GenerationConfig, got {_kind(generation_config)}: make one of fields "
+                f"generation_config must be a GenerationConfig, got {kind_of(generation_config)}: make one of fields "
                 "with GenerationConfig(num_beams=4, ...), or pass them by themselves (num_beams=4)"
             )
         config = (self.generation_config if generation_config is None else generation_config).with_fields(**fields)
@@ -665,88 +642,6 @@ class VisionEncoderDecoderModel(nn.Module):
                 UntrainedWarning,
                 stacklevel=4,
             )
-
-    def _step(
-        self,
-        given: Tensor,
-        past: PastKeyValues | None,
-        memory: Memory,
-        attention_mask: Tensor | None,
-        use_cache: bool | None,
-    ) -> tuple[Step, Any]:
-        """The step that takes (R, T, ...) new tokens behind ``past``, and the cache that it leaves, if any."""
-        rows, count = given.shape[:2]
-        images = memory.layers[0][0].shape[0]
-        if rows % images:
-            raise InputError(f"{rows} rows of decoder tokens for {images} images: a multiple of the images is needed")
-        if past is not None and past.rows != rows:
-            raise InputError(f"{rows} rows of decoder tokens, but past_key_values hold {past.rows}: give the same rows")
-        start = 0 if past is None else past.length
-        extent = start + count
-        limit = self.decoder.max_positions
-        if limit is not None and extent > limit:
-            raise InputError(
-                f"{extent} decoder tokens, but the decoder has positions for {limit}; cut the texts with "
-                f"tokenizer(..., truncation=True, max_length={limit})"
-            )
-        if attention_mask is not None and tuple(attention_mask.shape) != (rows, extent):
-            raise InputError(
-                f"decoder_attention_mask must have shape {(rows, extent)} (rows, tokens with the past), "
-                f"got {tuple(attention_mask.shape)}"
-            )
-        cache = None
-        if past is not None:
-            cache = past.cache.copy(extent)
-        elif use_cache or (use_cache is None and not torch.is_grad_enabled()):
-            cache = new_cache(self.decoder, rows, extent)
-        if cache is not None:
-            cache.set_lengths(cache.lengths.new_full((rows,), extent))
-        slots = torch.arange(start, extent, device=given.device)[None]
-        keys = None if attention_mask is None else attention_mask.bool()
-        step = Step(slots=slots, mask=causal_mask(slots, extent, keys), extent=extent, memory=memory, cache=cache)
-        return step, cache if use_cache is not False else None
-
-    def _past(self, given: Any) -> PastKeyValues:
-        """``given`` as a past of this decoder. InputError if it is none."""
-        past, decoder = PastKeyValues.of(given), self.decoder
-        weight = next(decoder.token_embedding.parameters())
-        if past is given:  # what a pass has left
-            cross = None
-        else:  # one head would be taken for every head, and give other numbers
-            with torch.no_grad():
-                probe = weight.new_zeros(1, 1, decoder.memory_size)
-                cross = [tuple(keys.shape[1::2]) for keys, _ in (layer.remember(probe) for layer in decoder.cross)]
-        past.check(decoder.cache_shapes, cross, weight.device)
-        for dtype in past.dtypes:
-            self._check_dtype("past_key_values are", dtype)
-        return past
-
-    def _check_dtype(self, what: str, dtype: torch.dtype) -> None:
-        """InputError where ``dtype`` is not that of the decoder's weights, and no autocast brings the two together."""
-        weight = next(self.decoder.parameters())
-        differ = weight.is_floating_point() and dtype != weight.dtype
-        if differ and not torch.is_autocast_enabled(weight.device.type):
-            raise InputError(
-                f"{what} {dtype}, but the decoder's weights are {weight.dtype}; bring both to one type with .to(...)"
-            )
-
-    def _check_ids(
-        self, shape: tuple[int, ...], ids: Tensor | None, positions: Tensor | None, token_types: Tensor | None
-    ) -> None:
-        """What is looked up in a table lies in it: beyond its end is an error that on some devices ends the process."""
-        decoder, config = self.decoder, self.config.decoder
-        size, limit = decoder.vocab_size, decoder.max_positions
-        if ids is not None:
-            check_ids(
-                "decoder_input_ids", ids, shape, size, "the decoder's vocabulary; is the tokenizer the decoder's?"
-            )
-        if positions is not None:
-            # A RoBERTa's rows count from behind its padding id, so there are more of them than places for tokens.
-            limit = None if limit is None else max(limit, getattr(config, "max_position_embeddings", 0))
-            check_ids("decoder_position_ids", positions, shape, limit, "the positions that the decoder has")
-        if token_types is not None:
-            types = getattr(config, "type_vocab_size", size)  # GPT-2 looks them up among the tokens
-            check_ids("decoder_token_type_ids", token_types, shape, types, "the token types that the decoder has")
 
     def _warn_of_labels(self, labels: Tensor) -> None:
         """Once a model for each problem, in training."""
