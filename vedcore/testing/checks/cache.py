@@ -1,0 +1,135 @@
+"""Decoding a step at a time, and what a step must bear: compiling, exporting, no storage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vedcore.testing.checks.base import check, must
+from vedcore.testing.subject import Subject, prepare, remember, require_close
+from vedcore.types import EncoderOutput, Step, causal_mask
+
+
+@check("decoding with a cache equals decoding without", "positions or a mask that forget the past", role="decoder")
+def _cache(subject: Subject) -> None:
+    ids, memory = subject.ids(), subject.memory()
+    with torch.no_grad():
+        wanted = subject.decode(ids, memory)
+        cache = subject.cache(len(ids))
+        first = subject.decode(ids[:, :2], memory, cache=cache)
+        steps = [subject.decode(ids[:, i : i + 1], memory, start=i, cache=cache) for i in range(2, ids.shape[1])]
+    require_close(torch.cat([first, *steps], dim=1), wanted, "logits with a cache")
+
+
+@check(
+    "rows of unequal length share a step",
+    "positions or slots that are taken from the first row",
+    role="decoder",
+    after=("cache",),
+)
+def _unequal_rows(subject: Subject) -> None:
+    ids, memory = subject.ids(), subject.memory()
+    if ids.shape[1] < 4:
+        return
+    with torch.no_grad():
+        wanted = subject.decode(ids, memory)
+        cache = subject.cache(2)
+        subject.decode(ids[:, :3], memory, cache=cache)
+        slots = torch.tensor([[2], [3]])  # row 0 is one token behind
+        step = Step(slots=slots, mask=causal_mask(slots, 4), extent=4, memory=memory, cache=cache)
+        found = subject.model.lm_head(subject.model(torch.stack([ids[0, 2:3], ids[1, 3:4]]), step))
+    require_close(found, torch.stack([wanted[0, 2:3], wanted[1, 3:4]]), "logits of rows of unequal length")
+
+
+@check("the rows of an image share its memory", "keys that are expected once a row", role="decoder")
+def _shared_memory(subject: Subject) -> None:
+    ids = subject.ids(4)
+    states = torch.randn(2, 4, subject.model.memory_size)
+    with torch.no_grad():
+        shared = subject.decode(ids, remember(subject.model, EncoderOutput(states)))
+        own = subject.decode(ids, remember(subject.model, EncoderOutput(states.repeat_interleave(2, dim=0))))
+        require_close(shared, own, "logits of rows that share an image")
+        memory, rows = remember(subject.model, EncoderOutput(states)), torch.tensor([1, 0, 0, 1])
+        memory.rows = rows
+        named = subject.decode(ids, memory)
+        own = subject.decode(ids, remember(subject.model, EncoderOutput(states[rows])))
+    require_close(named, own, "logits of rows that name their image")
+
+
+@check(
+    "torch.compile takes it as one graph",
+    "a value read from a tensor, or Python that depends on one",
+    examples=1,
+)
+def _compile(subject: Subject) -> None:
+    program, arguments, wanted = _exportable(subject)
+    torch._dynamo.reset()
+    with torch.no_grad():
+        found = torch.compile(program, fullgraph=True, backend="aot_eager")(*arguments)
+    require_close(found, wanted, "the output when compiled")
+
+
+@check(
+    "torch.export takes an encode, and a decoding step",
+    "Python that depends on a tensor's values",
+    after=("compile",),
+    examples=1,
+)
+def _export(subject: Subject) -> None:
+    program, arguments, wanted = _exportable(subject)
+    with torch.no_grad():
+        exported = torch.export.export(program, arguments)
+        require_close(exported.module()(*arguments), wanted, "the output when exported")
+
+
+@check(
+    "it runs without storage, and so on any device",
+    "a tensor made in forward without the device of its input",
+    after=("compile",),
+)
+def _meta(subject: Subject) -> None:
+    with torch.device("meta"):
+        model = subject.record.model(subject.config)
+        prepare(model)
+    twin = subject.with_model(model.to("meta"))
+    if subject.is_decoder:
+        memory = remember(model, EncoderOutput(torch.zeros(2, 3, model.memory_size, device="meta")))
+        out = twin.decode(torch.zeros(2, 4, dtype=torch.long, device="meta"), memory)
+    else:
+        out = twin.encode(torch.zeros(2, *subject.pixel_shape(), device="meta")).states
+    must(out.is_meta, "the output is not on the meta device")
+
+
+class _Encode(nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        states: Tensor = self.model(pixels).states
+        return states
+
+
+class _DecodeStep(nn.Module):
+    """A token behind two others, its keys and values written into a cache that is an argument."""
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__()
+        self.model, self.subject = subject.model, subject
+
+    def forward(self, ids: Tensor, states: Tensor) -> Tensor:
+        memory = remember(self.model, EncoderOutput(states))
+        cache = self.subject.cache(ids.shape[0], 4)
+        self.subject.decode(ids[:, :2], memory, cache=cache)
+        return self.subject.decode(ids[:, 2:3], memory, start=2, cache=cache)
+
+
+def _exportable(subject: Subject) -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
+    if not subject.is_decoder:
+        return _Encode(subject.model), (subject.pixels(),), subject.output()
+    arguments = (subject.ids()[:, :3], torch.randn(2, 4, subject.model.memory_size))
+    program = _DecodeStep(subject)
+    with torch.no_grad():
+        return program, arguments, program(*arguments)

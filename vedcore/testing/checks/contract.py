@@ -1,0 +1,155 @@
+"""What a record, a config and a module must be before they are run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vedcore.errors import VedcoreError
+from vedcore.files import parse_json, write_json
+from vedcore.hookspecs import PROTOCOL
+from vedcore.nn import Part
+from vedcore.protocols import Seam
+from vedcore.testing.checks.base import check, must
+from vedcore.testing.checks.reference import their_config
+from vedcore.testing.subject import LawBroken, Subject
+
+
+@check("the record says what it is", "a record with another protocol, name or kind of model")
+def _record(subject: Subject) -> None:
+    record = subject.record
+    must(record.protocol == PROTOCOL, f"protocol is {record.protocol!r}, this vedcore speaks {PROTOCOL}")
+    must(record.role in ("encoder", "decoder"), f"role is {record.role!r}, want 'encoder' or 'decoder'")
+    must(issubclass(record.model, Part), f"{record.model.__name__} is not a vedcore.nn.Part")
+    must(
+        record.config.model_type == record.name,
+        f"the record is named {record.name!r}, its config is for {record.config.model_type!r}",
+    )
+
+
+@check(
+    "a config survives a dict and JSON",
+    "a field that is not written, or is changed on reading",
+    after=("record",),
+    examples=10,
+)
+def _config_round_trip(subject: Subject) -> None:
+    config = subject.config
+    must(config == type(config).from_dict(config.to_dict()), "from_dict(to_dict(config)) is another config")
+    with tempfile.TemporaryDirectory() as folder:
+        write_json(Path(folder) / "config.json", config.to_dict())
+        again = type(config).from_dict(parse_json((Path(folder) / "config.json").read_bytes(), "config.json"))
+    must(config == again, "the config read back from JSON is another config")
+    lost = [name for name, value in subject.fields.items() if not _alike(config.to_dict().get(name), value)]
+    must(not lost, f"{', '.join(lost)} is not what was given")
+
+
+@check(
+    "a config field of a wrong type is refused, never coerced",
+    "a converter on the field, or a field without a check",
+    after=("config-round-trip",),
+)
+def _config_types(subject: Subject) -> None:
+    for name, wrong in [(name, wrong) for name, value in subject.fields.items() for wrong in _wrong(value)]:
+        readers: tuple[Callable[[], Any], ...] = (
+            partial(type(subject.config).from_dict, {**subject.fields, name: wrong}),
+            partial(subject.config.replace, **{name: wrong}),
+        )
+        for read in readers:
+            try:
+                found = getattr(read(), name)
+            except VedcoreError:
+                continue
+            raise LawBroken(f"{name} was given {wrong!r}, which is taken as {found!r}")
+
+
+@check(
+    "a config survives transformers' own class",
+    "a field with another default or another name than the published one",
+    claim="reference",
+    after=("config-round-trip",),
+    examples=10,
+)
+def _config_reference(subject: Subject) -> None:
+    config = subject.config
+    theirs = their_config(subject).to_dict()
+    again = type(config).from_dict({**theirs, "model_type": subject.record.name})
+    first, published = type(config)(), type(config).from_dict(their_config(subject, given=False).to_dict())
+    for name in config.to_dict():
+        if name in config.extra or name in (*subject.record.derived, "model_type", "is_decoder", "add_cross_attention"):
+            continue
+        ours, back = getattr(config, name), getattr(again, name)
+        must(ours == back, f"{name} is {ours!r}, and {back!r} after transformers' class")
+        ours, back = getattr(first, name), getattr(published, name)
+        must(ours == back, f"{name} is {ours!r} where nothing is said, and {back!r} in transformers' class")
+
+
+@check(
+    "it is built, and built without storage",
+    "a value read, or a device named, in __init__",
+    after=("config-round-trip",),
+)
+def _build(subject: Subject) -> None:
+    must(isinstance(subject.model, nn.Module), "the model is not an nn.Module")
+    with torch.device("meta"):
+        model = subject.record.model(subject.config)
+    stored = [name for name, parameter in model.named_parameters() if not parameter.is_meta]
+    must(not stored, f"{', '.join(stored[:4])} is on a device of its own")
+
+
+@check(
+    "the model has the attributes of its protocol",
+    "an attribute is missing or does not fit another",
+    after=("build",),
+)
+def _attributes(subject: Subject) -> None:
+    model = subject.model
+    must(isinstance(model.hidden_size, int), "hidden_size is not an int")
+    if not subject.is_decoder:
+        return
+    must(isinstance(model.seam, Seam), "seam is not a Seam")
+    layers = model.seam.num_layers
+    must(len(model.cache_shapes) == layers, f"{len(model.cache_shapes)} cache shapes for {layers} layers")
+    must(len(model.cross) == layers, f"{len(model.cross)} cross-attention layers for {layers} layers")
+    for name in ("hidden_size", "memory_size"):
+        ours, seams = getattr(model, name), getattr(model.seam, name)
+        must(ours == seams, f"{name} is {ours}, its seam says {seams}")
+    must(model.max_positions is None or model.max_positions > 0, f"max_positions is {model.max_positions}")
+
+
+@check(
+    "names are reversible",
+    "two tensors with one name on disk, or a rule that hides another",
+    after=("attributes",),
+    examples=10,
+)
+def _names(subject: Subject) -> None:
+    keymap = subject.model.keymap
+    inserted = subject.is_decoder and not subject.born_looking
+    seen: dict[tuple[str, int], str] = {}
+    first: dict[int, str] = {}
+    for name, tensor in subject.model.state_dict(keep_vars=True).items():
+        if inserted and name.startswith("cross."):
+            continue  # made by an adapter, which names them
+        place = keymap.to_theirs(name)
+        twin = seen.setdefault((place.name, place.index), name)
+        tied = first.setdefault(id(tensor), name)
+        must(twin == name or tied != name, f"{name} and {twin} are both {place.name} on disk")
+        must(keymap.canonical(place.name) == place.name, f"{name} is written as {place.name}, which is read as other")
+
+
+def _alike(written: Any, given: Any) -> bool:
+    return written == given or (isinstance(given, tuple) and written == list(given))
+
+
+def _wrong(value: Any) -> list[Any]:
+    """Values of other types, from which a lenient reader makes ``value``."""
+    if isinstance(value, bool | float | str | list | tuple):
+        return [[value] if isinstance(value, str) else str(value)]
+    return [str(value), value + 0.5] if isinstance(value, int) else []
