@@ -220,6 +220,18 @@ def test_a_mask_that_does_not_fit_is_refused(model, mask, message):
         model.generate(images(model, 2), decoder_input_ids=prompt, decoder_attention_mask=mask)
 
 
+@pytest.mark.parametrize("prompt", [[[1, 4, 0], [1, 6, 7]], [[0, 1, 4], [1, 6, 7]]], ids=["right", "left"])
+def test_a_padded_prompt_without_a_mask_is_told(model, prompt):
+    prompt, pixels = torch.tensor(prompt), images(model, 2)
+    for write in (model.generate, model.stream):
+        with pytest.warns(UserWarning, match="padding id 0, and there is no decoder_attention_mask") as told:
+            write(pixels, decoder_input_ids=prompt, pad_token_id=0, max_new_tokens=1)
+        assert [warning.filename for warning in told] == [__file__]
+    model.generate(
+        pixels, decoder_input_ids=prompt, decoder_attention_mask=prompt != 0, pad_token_id=0, max_new_tokens=1
+    )
+
+
 def test_a_mask_without_a_prompt_is_refused(model):
     with pytest.raises(InputError, match="without decoder_input_ids"):
         model.generate(images(model, 2), decoder_attention_mask=torch.ones(2, 1))

@@ -6,6 +6,7 @@ Shapes: B images, P ids of the prompt.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
@@ -76,6 +77,8 @@ class Task:
             given = _start(settings, images, decoder, device)
         else:
             given = _checked_prompt(prompt, images, decoder)
+            if prompt_mask is None:
+                _warn_of_padding(given, settings)
         given, lengths = (given, None) if prompt_mask is None else _padding_first(given, prompt_mask)
         rules: Rules | MixedRules
         if lengths is None:
@@ -206,6 +209,18 @@ def _checked_prompt(prompt: Tensor, images: int, decoder: Decoder) -> Tensor:
             f"{decoder.vocab_size} tokens (ids 0 to {decoder.vocab_size - 1}): is the tokenizer the decoder's?"
         )
     return prompt.long()
+
+
+def _warn_of_padding(prompt: Tensor, settings: GenerationConfig) -> None:
+    """A prompt that was padded is continued behind its padding, as if it were text."""
+    pad = settings.pad_token_id
+    others = (settings.decoder_start_token_id, settings.bos_token_id, *id_tuple(settings.eos_token_id))
+    if pad is not None and pad not in others and bool((prompt[:, [0, -1]] == pad).any()):
+        warnings.warn(
+            f"decoder_input_ids begin or end with the padding id {pad}, and there is no decoder_attention_mask, so padding is "
+            "read as text; pass decoder_attention_mask=decoder_input_ids != pad_token_id",
+            stacklevel=5,
+        )
 
 
 def _padding_first(prompt: Tensor, mask: Tensor) -> tuple[Tensor, Tensor | None]:
