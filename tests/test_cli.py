@@ -108,7 +108,7 @@ def test_stdin_is_one_image():
 
 def test_a_folder_without_images_says_so(tmp_path):
     result = read(tmp_path)
-    assert result.stdout == ""
+    assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == f"vedcore: {tmp_path}: no images in this folder\n"
 
 
@@ -286,6 +286,13 @@ def test_more_beams_than_any_search_has_use_for_are_refused_in_one_line():
     result = read(PATHS[0], "--beams", 10**6)
     assert result.exit_code == 2
     assert_one_line(result.stderr, "num_beams must be an int from 1 to 1024, got 1000000")
+
+
+@pytest.mark.parametrize("suffix", ["txt", "JSONL", "csv", "dat"])
+def test_the_name_of_the_output_says_its_form(tmp_path, suffix):
+    run("read", PATHS[0], "--output", tmp_path / f"out.{suffix}")
+    form = {"txt": "text", "JSONL": "jsonl", "csv": "csv", "dat": "table"}[suffix]
+    assert (tmp_path / f"out.{suffix}").read_text(encoding="utf-8") == read(PATHS[0], form=form).stdout
 
 
 @pytest.mark.parametrize("form", ["text", "jsonl", "csv"])

@@ -116,6 +116,17 @@ def test_under_nohup_a_terminal_that_hangs_up_ends_nothing(tmp_path):
         signal.signal(signal.SIGHUP, before)
 
 
+def test_a_run_that_got_no_further_than_its_start_is_resumed_by_any_recipe(tmp_path):
+    def stop(event, fields):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(3), tmp_path / "out", Lines(), watch=stop)
+    assert train(recipe(4), tmp_path / "out", Lines(), resume=True).step == 4
+    with pytest.raises(ConfigError, match=r"stages\[0\]\.steps was 4, is 3"):
+        train(recipe(3), tmp_path / "out", Lines(), resume=True)
+
+
 def test_a_second_ctrl_c_ends_a_run_at_once(tmp_path):
     def watch(event, fields):
         if event == "progress" and fields["step"] == 4:

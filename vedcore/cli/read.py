@@ -33,6 +33,10 @@ class Format(StrEnum):
     csv = "csv"
 
 
+SUFFIXES = {".csv": Format.csv, ".jsonl": Format.jsonl, ".txt": Format.text}
+"""The formats that a file's name asks for."""
+
+
 @app.command()
 def read(
     paths: Annotated[
@@ -43,21 +47,25 @@ def read(
     ] = "line-reader",
     beams: Annotated[int, typer.Option("--beams", min=1, help="Beams of the search; 1 is greedy.")] = 1,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images (or pieces) decoded at once.")] = 16,
-    form: Annotated[Format, typer.Option("--format", "-f", help="How readings are printed.")] = Format.table,
+    form: Annotated[
+        Format | None,
+        typer.Option("--format", "-f", help="How readings are printed; else as the name of --output says, or a table."),
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to stdout.")] = None,
     no_cut: Annotated[bool, typer.Option("--no-cut", help="Read long lines whole instead of cutting them.")] = False,
     debug: Debug = False,
 ) -> None:
     """Read the text in images."""
     with told(debug):
-        sources = list(_sources(paths))
+        sources, empty = _sources(paths)
+        form = form or SUFFIXES.get("" if output is None else output.suffix.lower(), Format.table)
         from vedcore.reader import Reader
 
         reader = Reader.load(model)
         names = [name for name, _ in sources]
         fields = {"num_beams": beams} if beams > 1 else {}
         results = reader.each((content for _, content in sources), batch_size=batch_size, cut=not no_cut, **fields)
-        failed = 0
+        failed = empty
 
         def readings(advance: Callable[[], None]) -> Iterator[tuple[str, Reading]]:
             nonlocal failed
@@ -79,19 +87,23 @@ def read(
             raise typer.Exit(1)
 
 
-def _sources(paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
-    """The images that the arguments name: (what to call it, what to read)."""
+def _sources(paths: Iterable[str]) -> tuple[list[tuple[str, Any]], int]:
+    """The images that the arguments name (what to call it, what to read), and how many folders have none."""
+    sources: list[tuple[str, Any]] = []
+    empty = 0
     for text in paths:
         path = Path(text)
         if text == "-":
-            yield "-", sys.stdin.buffer.read()
+            sources.append(("-", sys.stdin.buffer.read()))
         elif os.path.isdir(text):  # unlike Path.is_dir, no error for a name that is too long
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
             if not found:
+                empty += 1
                 say(f"vedcore: {path}: no images in this folder", err=True)
-            yield from ((str(file), file) for file in found)
+            sources += [(str(file), file) for file in found]
         else:
-            yield text, path
+            sources.append((text, path))
+    return sources, empty
 
 
 @contextmanager

@@ -146,9 +146,10 @@ def _claim(folder: Path, recipe: Recipe, datasets: Mapping[str, Dataset], resume
     path = folder / RECIPE_FILE
     asked = {"recipe": recipe.to_dict(), "data": {name: len(dataset) for name, dataset in datasets.items()}}
     digests = {name: dataset.digest() for name, dataset in datasets.items() if isinstance(dataset, Folder)}
-    if resume:
-        if not path.is_file():
-            raise ConfigError(f"{folder}: no run to resume, {RECIPE_FILE} is missing")
+    if resume and not path.is_file():
+        raise ConfigError(f"{folder}: no run to resume, {RECIPE_FILE} is missing")
+    newest = Checkpoints(folder, recipe.checkpoints.keep).newest()
+    if resume and newest is not None:  # what got no further than its start is started anew
         started = read_json(path)
         known = started.pop("digests", digests)  # a run that began before there were any goes by its numbers
         found = _differences(started, asked) or _differences(known, digests, "digest of names and texts in data")
@@ -166,7 +167,7 @@ def _claim(folder: Path, recipe: Recipe, datasets: Mapping[str, Dataset], resume
                 f"{folder}: is in {dataset.path}, the folder of data set {name!r}; choose a folder outside of it for what is "
                 "trained"
             )
-    if Checkpoints(folder, recipe.checkpoints.keep).newest() is not None:
+    if newest is not None:
         raise ConfigError(
             f"{folder}: holds a run already; go on with it (--resume, resume=True), or choose another folder"
         )
