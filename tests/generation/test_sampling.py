@@ -44,6 +44,11 @@ def first_scores(seed, fields, count=2):
     return ours.scores[0], theirs.scores[0]
 
 
+def assert_alike(ours, theirs, temperature):
+    """The same distribution; a low temperature enlarges what rounding makes different in the models' logits."""
+    assert_within(ours.softmax(dim=-1), theirs.softmax(dim=-1), 1e-6 / min(1.0, temperature))
+
+
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("name", sorted(SAMPLING))
 @given(st.data())
@@ -52,7 +57,7 @@ def test_each_warper_leaves_the_distribution_of_transformers(name, beams, data):
     ours, theirs = first_scores(
         data.draw(st.integers(0, 4)), {name: value, "num_beams": beams, "max_new_tokens": data.draw(st.integers(1, 2))}
     )
-    assert_within(ours.softmax(dim=-1), theirs.softmax(dim=-1))
+    assert_alike(ours, theirs, value if name == "temperature" else 1.0)
 
 
 @pytest.mark.parametrize("beams", [1, 3])
@@ -62,7 +67,7 @@ def test_warpers_and_processors_together_leave_the_distribution_of_transformers(
     names += data.draw(st.lists(st.sampled_from(PROCESSORS), unique=True, max_size=4))
     fields = {name: data.draw(VALUES[name]) for name in names}
     ours, theirs = first_scores(data.draw(st.integers(0, 4)), {**fields, "num_beams": beams, "max_new_tokens": 5})
-    assert_within(ours.softmax(dim=-1), theirs.softmax(dim=-1))
+    assert_alike(ours, theirs, fields.get("temperature", 1.0))
 
 
 # The draws.
