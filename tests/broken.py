@@ -19,24 +19,23 @@ from hypothesis import strategies as st
 from torch import nn
 
 from vedcore import Backbone, EncoderOutput, KeyMap, Rule, Seam
-from vedcore.checkpoint import Section, load_sections
-from vedcore.config import Config, flag, integer, model_config, number, pair, size, text
+from vedcore.config import Config, field, model_config, pair
+from vedcore.contract.types import Memory, Step, causal_mask
 from vedcore.errors import InputError
 from vedcore.nn import (
     ACTIVATIONS,
     MLP,
     Blocks,
     CrossAttention,
-    Part,
     PatchEmbeddings,
     PreNormBlock,
     PreNormCrossAttention,
     SelfAttention,
     initialize,
     patch_mask,
-    without_storage,
 )
-from vedcore.types import Memory, Step, causal_mask
+from vedcore.part import Part, without_storage
+from vedcore.storage.sections import Section, load_sections
 from vedcore_plugin_gpt2 import GPT2, GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_vit import VIT, ViTConfig, ViTModel
 from vedcore_plugin_vit.model import KEYMAP as VIT_KEYMAP
@@ -60,17 +59,17 @@ def config_fields(draw):
 
 @model_config("toy")
 class ToyConfig(Config):
-    vocab_size: int = integer(16)
-    hidden_size: int = integer(8)
-    layers: int = integer(2)
-    heads: int = integer(2)
-    act: str = text("gelu", one_of=ACTIVATIONS)
-    eps: float = number(1e-5, above=0.0)
-    bias: bool = flag(True)
-    image_size: int | tuple[int, int] = size(8)
-    patch_size: int | tuple[int, int] = size(4)
-    num_channels: int = integer(3)
-    max_positions: int = integer(12)
+    vocab_size: int = field.integer(16)
+    hidden_size: int = field.integer(8)
+    layers: int = field.integer(2)
+    heads: int = field.integer(2)
+    act: str = field.text("gelu", one_of=ACTIVATIONS)
+    eps: float = field.number(1e-5, above=0.0)
+    bias: bool = field.flag(True)
+    image_size: int | tuple[int, int] = field.size(8)
+    patch_size: int | tuple[int, int] = field.size(4)
+    num_channels: int = field.integer(3)
+    max_positions: int = field.integer(12)
 
 
 def toy_blocks(config):
@@ -275,7 +274,7 @@ class CoercesWhatItReads(ToyEncoder):
 
 @model_config("vit")
 class OtherDefaultConfig(ViTConfig):
-    layer_norm_eps: float = number(1e-6, above=0.0)
+    layer_norm_eps: float = field.number(1e-6, above=0.0)
 
 
 @caught_by("config-reference", LIKE_VIT)
@@ -425,7 +424,7 @@ class HandsAStepOnWithoutItsTrace(ToyDecoder):
 
 @model_config("toy")
 class UndrawnDefaultConfig(ToyConfig):
-    eps: float = number(1e-4, above=0.0)
+    eps: float = field.number(1e-4, above=0.0)
 
 
 @caught_by("shapes")

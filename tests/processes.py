@@ -4,7 +4,7 @@ import torch
 import torch.distributed
 
 from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
-from vedcore.loss import count_labels
+from vedcore.model.loss import count_labels
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
 

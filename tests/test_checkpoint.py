@@ -16,12 +16,12 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from vedcore import KeyMap, Rule, Step
-from vedcore.checkpoint import Section, load_sections, save_sections, store, stored_tensors
-from vedcore.checkpoint.store import byte_count, listed
-from vedcore.config import Config, integer, model_config
+from vedcore.config import Config, field, model_config
 from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, SaveError, VedcoreError
-from vedcore.files import read_json, write_json
-from vedcore.nn import Part, without_storage
+from vedcore.part import Part, without_storage
+from vedcore.storage.files import read_json, write_json
+from vedcore.storage.sections import Section, load_sections, save_sections, store
+from vedcore.storage.tensors import byte_count, listed, stored_tensors
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_vit import ViTConfig, ViTModel
 
@@ -821,7 +821,7 @@ def test_weights_that_are_a_folder_are_refused(tmp_path):
 
 @model_config("odd")
 class OddConfig(Config):
-    width: int = integer(3)
+    width: int = field.integer(3)
 
 
 class Odd(Part[OddConfig]):

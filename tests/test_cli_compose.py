@@ -14,7 +14,7 @@ from tokenizers import models, pre_tokenizers
 from typer.testing import CliRunner
 
 from vedcore import ImageProcessor, Reader, SaveError, Tokenizer, VisionEncoderDecoderModel, cli
-from vedcore.doctor import diagnose
+from vedcore.diagnosis.doctor import diagnose
 from vedcore.model import UntrainedWarning
 
 ROOT = Path(__file__).parent.parent

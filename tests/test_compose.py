@@ -19,11 +19,11 @@ from vedcore import (
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
 )
-from vedcore.checkpoint import save_sections
-from vedcore.compose import cast
 from vedcore.config import to_dict
+from vedcore.contract.types import causal_mask
 from vedcore.model import UntrainedWarning
-from vedcore.types import causal_mask
+from vedcore.model.compose import cast
+from vedcore.storage.sections import save_sections
 from vedcore_plugin_bert import BertConfig
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_vit import ViTConfig, ViTModel

@@ -18,19 +18,12 @@ from vedcore.config import (
     Config,
     Size,
     TokenIds,
-    flag,
+    field,
     from_dict,
-    integer,
-    integers,
     model_config,
-    number,
     pair,
-    rate,
     settings,
-    size,
     strict,
-    text,
-    token_ids,
 )
 from vedcore.errors import CheckpointNotFound, ConfigError
 from vedcore.nn import ACTIVATIONS, CrossAttention, SelfAttention
@@ -103,20 +96,20 @@ configs = VIT.map(lambda fields: ViTConfig(**fields)) | GPT2.map(lambda fields: 
 class Everything(Config):
     """A field of each kind."""
 
-    count: int = integer(2, at_least=2)
-    maybe_count: int | None = integer(None)
-    ratio: float = number(1.0, above=0.0, at_most=2.0)
-    maybe_ratio: float | None = number(None)
-    chance: float = rate(0.5)
-    on: bool = flag(True)
-    maybe_on: bool | None = flag(None)
-    word: str = text("a")
-    maybe_word: str | None = text(None)
-    choice: str = text("x", one_of=("y", "x"))
-    depths: tuple[int, ...] = integers((1, 2))
-    maybe_depths: tuple[int, ...] | None = integers(None, at_least=0)
-    pixels: Size = size(4)
-    end: TokenIds = token_ids()
+    count: int = field.integer(2, at_least=2)
+    maybe_count: int | None = field.integer(None)
+    ratio: float = field.number(1.0, above=0.0, at_most=2.0)
+    maybe_ratio: float | None = field.number(None)
+    chance: float = field.rate(0.5)
+    on: bool = field.flag(True)
+    maybe_on: bool | None = field.flag(None)
+    word: str = field.text("a")
+    maybe_word: str | None = field.text(None)
+    choice: str = field.text("x", one_of=("y", "x"))
+    depths: tuple[int, ...] = field.integers((1, 2))
+    maybe_depths: tuple[int, ...] | None = field.integers(None, at_least=0)
+    pixels: Size = field.size(4)
+    end: TokenIds = field.token_ids()
 
 
 def as_json(value):
@@ -388,7 +381,7 @@ def test_every_wrong_field_is_told_at_once():
 
 @strict
 class Leaf:
-    word: str = text("a")
+    word: str = field.text("a")
 
 
 @strict
@@ -490,7 +483,7 @@ def test_extra_never_overrides_a_field():
 def test_a_class_may_bring_methods_of_its_own():
     @model_config("own")
     class Own(Config):
-        width: int = integer(1)
+        width: int = field.integer(1)
 
         def to_dict(self):
             return {"mine": self.width}

@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from vedcore import CheckpointError, CheckpointNotFound, VisionEncoderDecoderModel, cli, doctor
-from vedcore.checkpoint import stored_tensors
-from vedcore.doctor import CHECKS, diagnose
-from vedcore.inspection import open_checkpoint
+from vedcore import CheckpointError, CheckpointNotFound, VisionEncoderDecoderModel, cli
+from vedcore.diagnosis import doctor
+from vedcore.diagnosis.doctor import CHECKS, diagnose
+from vedcore.diagnosis.inspect import open_checkpoint
+from vedcore.storage.tensors import stored_tensors
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"

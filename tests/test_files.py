@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vedcore import files
 from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, SaveError, VedcoreError
-from vedcore.files import inside, parse_json, read_json, staged, write_json
+from vedcore.storage import files
+from vedcore.storage.files import inside, parse_json, read_json, staged, write_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

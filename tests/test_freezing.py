@@ -5,7 +5,7 @@ import torch
 
 from tests.parity import images
 from vedcore import ConfigError, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
-from vedcore.parts import Pace, parameter_groups, warmup
+from vedcore.model.groups import Pace, parameter_groups, warmup
 from vedcore_plugin_bert import BertConfig
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_vit import ViTConfig, ViTModel

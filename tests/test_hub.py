@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import vedcore
-from vedcore import hub
 from vedcore.errors import CheckpointNotFound
+from vedcore.storage import hub
 
 ROOT = Path(__file__).parent.parent
 LINE_READER = ROOT / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from vedcore import CheckpointNotFound, Reader, VedcoreError, VisionEncoderDecoderModel, cli, inspection
-from vedcore.checkpoint import stored_tensors
-from vedcore.doctor import diagnose
-from vedcore.inspection import inspect
+from vedcore import CheckpointNotFound, Reader, VedcoreError, VisionEncoderDecoderModel, cli
+from vedcore.diagnosis import inspect as inspection
+from vedcore.diagnosis.doctor import diagnose
+from vedcore.diagnosis.inspect import inspect
+from vedcore.storage.tensors import stored_tensors
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"

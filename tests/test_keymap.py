@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedcore import KeyMap, Rule
-from vedcore.keymap import Place
-from vedcore.nn import without_storage
+from vedcore.part import without_storage
+from vedcore.storage.keymap import Place
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_vit import ViTConfig, ViTModel
 

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from vedcore.contract.types import Step
 from vedcore.nn import MLP, Linear, SelfAttention, Twin, lean
-from vedcore.types import Step
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
 

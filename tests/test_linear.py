@@ -14,11 +14,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from vedcore.nn import Linear, lean
-from vedcore.nn.linear import LARGE, MANY, WIDE, linear, onednn_pays
+from vedcore.speed.products import LARGE, MANY, WIDE, linear, onednn_pays
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
 
-module = sys.modules["vedcore.nn.linear"]
+module = sys.modules["vedcore.speed.products"]
 
 pytestmark = pytest.mark.skipif(
     not hasattr(torch.ops.mkldnn, "_linear_pointwise"), reason="this build of torch has no oneDNN"

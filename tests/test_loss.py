@@ -14,8 +14,8 @@ from tests.bench import accumulation
 from tests.parity import assert_within, images
 from tests.processes import batch, build, gradients, process
 from vedcore import ConfigError
-from vedcore.labels import LabelWarning, label_problems
-from vedcore.loss import count_labels, token_loss
+from vedcore.model.labels import LabelWarning, label_problems
+from vedcore.model.loss import count_labels, token_loss
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from vedcore import (
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
 )
-from vedcore.types import causal_mask
+from vedcore.contract.types import causal_mask
 from vedcore_plugin_distilbert import DistilBertConfig
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_gpt2.testing import config_fields as gpt2_fields
@@ -412,7 +412,7 @@ def test_a_batch_encoded_in_pieces_is_what_it_is_at_once(model, monkeypatch, mas
     sizes, usual = [], type(model.encoder).forward
     forward = lambda self, pixels, **options: sizes.append(len(pixels)) or usual(self, pixels, **options)  # noqa: E731
     monkeypatch.setattr(type(model.encoder), "forward", forward)
-    monkeypatch.setattr("vedcore.model.pieces.PIECE", 3 * pixels[0].numel())
+    monkeypatch.setattr("vedcore.model.chunks.PIECE", 3 * pixels[0].numel())
     in_pieces = model.generate(pixels, **asked)
     assert sizes == [3, 3, 1]
     assert torch.equal(in_pieces.sequences, at_once.sequences)
@@ -667,7 +667,7 @@ def test_a_save_that_fails_leaves_the_folder_as_it_was(model, saved, monkeypatch
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vedcore.checkpoint.store.save_file", full)
+    monkeypatch.setattr("vedcore.storage.tensors.save_file", full)
     model.config.decoder_start_token_id = 7
     with pytest.raises(SaveError, match=r"as it was.*No space left"):
         model.save_pretrained(saved)

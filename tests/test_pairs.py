@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 from tests.parity import assert_same_tokens, assert_within, images, perturb
 from vedcore import Step, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from vedcore.contract.types import causal_mask
 from vedcore.registry import registry
 from vedcore.testing import subject
-from vedcore.types import causal_mask
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers")
 

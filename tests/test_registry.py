@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from vedcore import registry as module
-from vedcore.adapters import LinearAdapter
+from vedcore.contract.hookspecs import Adapter, Backbone, Checkpoint, hookimpl, vedcore_plugin
 from vedcore.errors import PluginError, PluginNotFound
-from vedcore.hookspecs import Adapter, Backbone, Checkpoint, hookimpl, vedcore_plugin
+from vedcore.model.adapters import LinearAdapter
 from vedcore.registry import Plugin, Registry, describe, installed, registry
 from vedcore_plugin_vit import ViTConfig, ViTModel
 

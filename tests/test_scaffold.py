@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from vedcore import __version__, scaffold
-from vedcore.cli import app
+from vedcore import __version__
+from vedcore.cli import app, scaffold
+from vedcore.cli.scaffold import ROLES, new_plugin
 from vedcore.errors import ConfigError, SaveError
-from vedcore.scaffold import ROLES, new_plugin
 
 ROOT = Path(__file__).parent.parent
 

@@ -13,7 +13,7 @@ from tokenizers import decoders, models, pre_tokenizers, processors
 from tests.parity import assert_within, images
 from tests.test_training_mode import BERT_LIKE, DECODERS, ENCODERS, both
 from vedcore import ConfigError, GenerationConfig, Tokenizer, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
-from vedcore.vocabulary import tokenizer_report
+from vedcore.model.vocabulary import tokenizer_report
 from vedcore_plugin_bert import BertConfig
 from vedcore_plugin_distilbert import DistilBertConfig
 from vedcore_plugin_trocr import TrOCRConfig
@@ -325,7 +325,7 @@ def test_tables_for_which_memory_runs_out_leave_the_model_as_it_was(monkeypatch)
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
     model = bert(9)
-    monkeypatch.setattr("vedcore.vocabulary._with_rows", full)
+    monkeypatch.setattr("vedcore.model.vocabulary._with_rows", full)
     with pytest.raises(ConfigError, match=r"a decoder of 12 tokens: .*can't allocate"):
         model.resize_token_embeddings(12)
     assert model.decoder.vocab_size == model.config.vocab_size == 9

@@ -20,15 +20,15 @@ import attrs
 import numpy as np
 import torch
 
-from vedcore.compose import OWN_FILE, own_settings
 from vedcore.config import pair
+from vedcore.contract.types import Batch
 from vedcore.errors import CheckpointNotFound, ConfigError, ImageError, InputError, TokenizerError
 from vedcore.generation import StreamedTokens
-from vedcore.hub import resolve
 from vedcore.model import VisionEncoderDecoderModel
 from vedcore.registry import registry
+from vedcore.storage.hub import resolve
+from vedcore.storage.own import OWN_FILE, own_settings
 from vedcore.text import Tokenizer, settled
-from vedcore.types import Batch
 from vedcore.vision import CutRule, ImageProcessor, cut_line, load_image
 
 Box = tuple[int, int, int, int]

@@ -11,9 +11,9 @@ from typing import TypeVar
 
 import pluggy
 
-from vedcore import hookspecs
+from vedcore.contract import hookspecs
+from vedcore.contract.hookspecs import GROUP, PROTOCOL, Adapter, Backbone, Checkpoint, Record
 from vedcore.errors import PluginError, PluginNotFound
-from vedcore.hookspecs import GROUP, PROTOCOL, Adapter, Backbone, Checkpoint, Record
 
 R = TypeVar("R", Backbone, Adapter, Checkpoint)
 

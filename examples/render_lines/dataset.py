@@ -14,7 +14,7 @@ from PIL import Image
 from render_lines import drawing
 from render_lines.faces import Face, find_faces
 from render_lines.texts import KINDS, Texts, read_words
-from vedcore.config import from_dict, integer, number, rate, strict, text
+from vedcore.config import field, from_dict, strict
 from vedcore.errors import ConfigError
 from vedcore.training import Sample
 
@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 
 
 def _weight() -> Any:
-    return number(0.0, at_least=0)
+    return field.number(0.0, at_least=0)
 
 
 def _range(default: tuple[float, float], least: float, most: float) -> Any:
@@ -58,20 +58,20 @@ class Look:
 
     size: tuple[int, int] = _range((16, 40), 8, 200)
     margin: tuple[int, int] = _range((1, 10), 1, 100)
-    widened: float = rate(0.9)
+    widened: float = field.rate(0.9)
     width: tuple[float, float] = _range((1.5, 5.0), 0, 20)
-    tilted: float = rate(0.4)
-    tilt: float = number(2.0, at_least=0, at_most=5)
-    blurred: float = rate(0.4)
-    blur: float = number(0.05, at_least=0, at_most=0.1)
-    scanned: float = rate(0.0)
-    trimmed: float = rate(0.0)
-    light_on_dark: float = rate(0.125)
-    shaded: float = rate(0.25)
-    grainy: float = rate(0.5)
-    jpeg: float = rate(0.4)
+    tilted: float = field.rate(0.4)
+    tilt: float = field.number(2.0, at_least=0, at_most=5)
+    blurred: float = field.rate(0.4)
+    blur: float = field.number(0.05, at_least=0, at_most=0.1)
+    scanned: float = field.rate(0.0)
+    trimmed: float = field.rate(0.0)
+    light_on_dark: float = field.rate(0.125)
+    shaded: float = field.rate(0.25)
+    grainy: float = field.rate(0.5)
+    jpeg: float = field.rate(0.4)
     quality: tuple[int, int] = _range((15, 70), 1, 95)
-    tinted: float = rate(0.15)
+    tinted: float = field.rate(0.15)
 
 
 @strict
@@ -82,12 +82,12 @@ class Settings:
     all fonts of the machine. words, prose: files of texts. These three are paths from the folder of the toml.
     """
 
-    seed: int = integer(0, at_least=0)
-    lines: int = integer(100_000_000)
-    faces: str = text("all", one_of=("all", "training", "held-out"))
-    fonts: str | None = text(None)
-    words: str = text("text/words.txt")
-    prose: str = text("text/prose.txt")
+    seed: int = field.integer(0, at_least=0)
+    lines: int = field.integer(100_000_000)
+    faces: str = field.text("all", one_of=("all", "training", "held-out"))
+    fonts: str | None = field.text(None)
+    words: str = field.text("text/words.txt")
+    prose: str = field.text("text/prose.txt")
     texts: Mixture = attrs.field(factory=Mixture)
     look: Look = attrs.field(factory=Look)
 

@@ -18,10 +18,10 @@ from vedcore import (
     Step,
     VisionEncoderDecoderModel,
 )
+from vedcore.contract.types import causal_mask, take
 from vedcore.generation import PastKeyValues
 from vedcore.generation.cache import SelfCache
 from vedcore.nn import lean
-from vedcore.types import causal_mask, take
 from vedcore_plugin_gpt2.testing import config_fields as gpt2_fields
 from vedcore_plugin_vit.testing import config_fields as vit_fields
 

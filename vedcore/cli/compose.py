@@ -83,10 +83,10 @@ def compose(
             raise SaveError(f"{out}: is not empty; name another folder, or replace the checkpoint in it with --force")
         import torch
 
-        from vedcore.files import staged
-        from vedcore.inspection import inspect
+        from vedcore.diagnosis.inspect import inspect
         from vedcore.model import VisionEncoderDecoderModel
         from vedcore.reader import locate
+        from vedcore.storage.files import staged
         from vedcore.text import Tokenizer
         from vedcore.vision import ImageProcessor
 

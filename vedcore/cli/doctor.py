@@ -33,7 +33,7 @@ def doctor(
     image. Exit code 0 if nothing is found, 1 if something is.
     """
     with told(debug):
-        from vedcore.doctor import diagnose
+        from vedcore.diagnosis.doctor import diagnose
 
         findings = diagnose(checkpoint, allow_pickle=allow_pickle)
         if form is Format.json:

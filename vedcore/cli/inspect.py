@@ -13,7 +13,7 @@ from vedcore.cli.app import AllowPickle, Debug, app, told
 from vedcore.cli.report import say_json, say_table
 
 if TYPE_CHECKING:
-    from vedcore.inspection import Inspection, SaidId
+    from vedcore.diagnosis.inspect import Inspection, SaidId
 
 Size = tuple[int, int]
 
@@ -39,7 +39,7 @@ def inspect(
     A whole model, or an encoder or a decoder alone; the weights are not loaded. Exit code 1 if a file cannot be read.
     """
     with told(debug):
-        from vedcore.inspection import inspect
+        from vedcore.diagnosis.inspect import inspect
 
         report = inspect(checkpoint, allow_pickle=allow_pickle)
         if form is Format.json:

@@ -28,7 +28,7 @@ def new_plugin(
 ) -> None:
     """Write the package of a new plugin: small, working, with the places to fill in marked."""
     with told(debug):
-        from vedcore import scaffold
+        from vedcore.cli import scaffold
 
         folder = scaffold.new_plugin(name, role, into)
         say(f"{folder} is written. Next:")

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vedcore.contract.types import Memory, Step, take
 from vedcore.errors import InputError
-from vedcore.types import Memory, Step, take
 
 
 class SelfCache:

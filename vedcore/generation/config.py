@@ -14,22 +14,10 @@ from typing import Any, Self
 
 import attrs
 
-from vedcore.config import (
-    Config,
-    TokenIds,
-    as_float,
-    converter,
-    flag,
-    id_tuple,
-    integer,
-    integers,
-    number,
-    settings,
-    token_ids,
-)
+from vedcore.config import Config, TokenIds, as_float, converter, field, id_tuple, settings
 from vedcore.errors import ConfigError
-from vedcore.files import read_json, staged, write_json
-from vedcore.hub import resolve
+from vedcore.storage.files import read_json, staged, write_json
+from vedcore.storage.hub import resolve
 
 FILE = "generation_config.json"
 
@@ -175,43 +163,43 @@ class GenerationConfig(Config):
     it is given and when it is assigned.
     """
 
-    max_length: int | None = integer(None)
-    max_new_tokens: int | None = integer(None)
-    min_length: int | None = integer(None, at_least=0)
-    min_new_tokens: int | None = integer(None, at_least=0)
+    max_length: int | None = field.integer(None)
+    max_new_tokens: int | None = field.integer(None)
+    min_length: int | None = field.integer(None, at_least=0)
+    min_new_tokens: int | None = field.integer(None, at_least=0)
     early_stopping: EarlyStopping = _checked(lambda v: type(v) is bool or v == "never", "true, false or 'never'")
-    num_beams: int | None = integer(None, at_most=MAX_BEAMS)
-    do_sample: bool | None = flag(None)
-    use_cache: bool | None = flag(None)
-    temperature: float | None = number(None, above=0.0)
-    top_k: int | None = integer(None, at_least=0)
-    top_p: float | None = number(None, above=0.0, at_most=1.0)
+    num_beams: int | None = field.integer(None, at_most=MAX_BEAMS)
+    do_sample: bool | None = field.flag(None)
+    use_cache: bool | None = field.flag(None)
+    temperature: float | None = field.number(None, above=0.0)
+    top_k: int | None = field.integer(None, at_least=0)
+    top_p: float | None = field.number(None, above=0.0, at_most=1.0)
     min_p: float | None = _fraction("a number from 0 to 1", lambda v: 0 <= v <= 1)
-    typical_p: float | None = number(None, above=0.0, at_most=1.0)
+    typical_p: float | None = field.number(None, above=0.0, at_most=1.0)
     epsilon_cutoff: float | None = _fraction("a number of at least 0, below 1", lambda v: 0 <= v < 1)
     eta_cutoff: float | None = _fraction("a number of at least 0, below 1", lambda v: 0 <= v < 1)
-    repetition_penalty: float | None = number(None, above=0.0)
-    length_penalty: float | None = number(None)
-    no_repeat_ngram_size: int | None = integer(None, at_least=0)
+    repetition_penalty: float | None = field.number(None, above=0.0)
+    length_penalty: float | None = field.number(None)
+    no_repeat_ngram_size: int | None = field.integer(None, at_least=0)
     bad_words_ids: Sequences = _checked(_is_sequences, "a list of non-empty lists of token ids", _deep_tuple)
     sequence_bias: Biases = _checked(_is_biases, "a list of pairs [[token ids], finite bias]", _biases)
-    renormalize_logits: bool | None = flag(None)
-    remove_invalid_values: bool | None = flag(None)
-    forced_bos_token_id: int | None = integer(None, at_least=0)
-    forced_eos_token_id: TokenIds = token_ids(None)
-    suppress_tokens: tuple[int, ...] | None = integers(None, at_least=0)
-    begin_suppress_tokens: tuple[int, ...] | None = integers(None, at_least=0)
+    renormalize_logits: bool | None = field.flag(None)
+    remove_invalid_values: bool | None = field.flag(None)
+    forced_bos_token_id: int | None = field.integer(None, at_least=0)
+    forced_eos_token_id: TokenIds = field.token_ids(None)
+    suppress_tokens: tuple[int, ...] | None = field.integers(None, at_least=0)
+    begin_suppress_tokens: tuple[int, ...] | None = field.integers(None, at_least=0)
     exponential_decay_length_penalty: Decay = _checked(_is_decay, "a pair [start, factor above 0]", _decay)
-    num_return_sequences: int | None = integer(None, at_most=MAX_RETURNED)
-    output_scores: bool | None = flag(None)
-    output_logits: bool | None = flag(None)
-    output_attentions: bool | None = flag(None)
-    output_hidden_states: bool | None = flag(None)
-    return_dict_in_generate: bool | None = flag(None)
-    pad_token_id: int | None = integer(None, at_least=0)
-    bos_token_id: int | None = integer(None, at_least=0)
-    eos_token_id: TokenIds = token_ids(None)
-    decoder_start_token_id: int | None = integer(None, at_least=0)
+    num_return_sequences: int | None = field.integer(None, at_most=MAX_RETURNED)
+    output_scores: bool | None = field.flag(None)
+    output_logits: bool | None = field.flag(None)
+    output_attentions: bool | None = field.flag(None)
+    output_hidden_states: bool | None = field.flag(None)
+    return_dict_in_generate: bool | None = field.flag(None)
+    pad_token_id: int | None = field.integer(None, at_least=0)
+    bos_token_id: int | None = field.integer(None, at_least=0)
+    eos_token_id: TokenIds = field.token_ids(None)
+    decoder_start_token_id: int | None = field.integer(None, at_least=0)
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:

@@ -14,11 +14,11 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from vedcore.contract.protocols import Decoder
+from vedcore.contract.types import Memory, Step, Trace, causal_mask
 from vedcore.errors import GenerationError
 from vedcore.generation.cache import SelfCache
 from vedcore.generation.rules import UNSEEN, MixedRules, Rules
-from vedcore.protocols import Decoder
-from vedcore.types import Memory, Step, Trace, causal_mask
 
 Choose = Callable[[Tensor, int], Tensor]
 """(rows, N) scores and a count k -> (rows, k) indices: ``best`` or a ``Draw``."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vedcore.contract.types import Output
 from vedcore.errors import ConfigError
 from vedcore.generation.config import OUTPUTS
 from vedcore.generation.engine import collect, decode, last
 from vedcore.generation.task import Task
 from vedcore.generation.watch import Record
-from vedcore.types import Output
 
 Steps = tuple[tuple[Tensor, ...], ...]
 

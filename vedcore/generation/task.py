@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 
 from vedcore.config import id_tuple
+from vedcore.contract.protocols import Decoder
+from vedcore.contract.types import Memory
 from vedcore.errors import ConfigError, InputError, foreign
 from vedcore.generation.config import GenerationConfig
 from vedcore.generation.engine import Choose, Draw, Hypotheses, Standing, Watch, beam_search, best, choosable, drawable
 from vedcore.generation.processors import Processor, checked, sampling_processors, score_processors
 from vedcore.generation.rules import UNSEEN, MixedRules, Rules, StopRule
-from vedcore.protocols import Decoder
-from vedcore.types import Memory
 
 MAX_EXPONENT = 80.0
 """exp of it, and a little more, is a float32."""

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vedcore.contract.types import Recorder
 from vedcore.generation.engine import Hypotheses
 from vedcore.generation.rules import UNSEEN
-from vedcore.types import Recorder
 
 Layers = tuple[Tensor, ...]
 

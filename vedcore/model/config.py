@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Self
 
 import attrs
 
-from vedcore.compose import MODEL_TYPE, OWN_MODEL_TYPE, part_config
-from vedcore.config import Config, TokenIds, integer, settings, text, to_dict, token_ids
+from vedcore.config import Config, TokenIds, field, settings, to_dict
 from vedcore.errors import CheckpointNotFound, ConfigError
-from vedcore.files import read_json, staged, write_json
-from vedcore.hub import resolve
+from vedcore.model.compose import MODEL_TYPE, OWN_MODEL_TYPE, part_config
 from vedcore.registry import registry
+from vedcore.storage.files import read_json, staged, write_json
+from vedcore.storage.hub import resolve
 
 
 @settings
@@ -27,11 +27,11 @@ class VisionEncoderDecoderConfig(Config):
 
     encoder: Any = attrs.field(converter=lambda value: _part_config(value, "encoder"))
     decoder: Any = attrs.field(converter=lambda value: _part_config(value, "decoder"))
-    adapter: str = text("linear")
-    decoder_start_token_id: int | None = integer(None, at_least=0)
-    bos_token_id: int | None = integer(None, at_least=0)
-    eos_token_id: TokenIds = token_ids(None)
-    pad_token_id: int | None = integer(None, at_least=0)
+    adapter: str = field.text("linear")
+    decoder_start_token_id: int | None = field.integer(None, at_least=0)
+    bos_token_id: int | None = field.integer(None, at_least=0)
+    eos_token_id: TokenIds = field.token_ids(None)
+    pad_token_id: int | None = field.integer(None, at_least=0)
 
     @property
     def vocab_size(self) -> int:

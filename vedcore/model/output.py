@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vedcore.contract.types import EncoderOutput, Output
 from vedcore.errors import InputError
 from vedcore.generation import PastKeyValues
-from vedcore.types import EncoderOutput, Output
 
 
 @dataclass(slots=True)

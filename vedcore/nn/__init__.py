@@ -14,11 +14,10 @@ from vedcore.nn.blocks import (
 from vedcore.nn.drop import DropPath, drop
 from vedcore.nn.fairseq import LayerDrop, ScaledEmbedding
 from vedcore.nn.init import initialize
+from vedcore.nn.key_tables import FAIRSEQ_BLOCKS, TENSORFLOW_NORMS, VIT_BLOCK_ALIASES, VIT_BLOCKS, bert_blocks
 from vedcore.nn.lean import Twin, lean
 from vedcore.nn.linear import Linear
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
-from vedcore.nn.names import FAIRSEQ_BLOCKS, TENSORFLOW_NORMS, VIT_BLOCK_ALIASES, VIT_BLOCKS, bert_blocks
-from vedcore.nn.part import Part, without_storage
 from vedcore.nn.patches import ClassPooler, PatchEmbeddings, Patches, patch_grid, patch_mask
 from vedcore.nn.positions import OffsetPositions, positions_from_ids, resize_positions
 from vedcore.nn.text import TextEmbeddings, TransformHead
@@ -37,7 +36,6 @@ __all__ = [
     "LayerDrop",
     "Linear",
     "OffsetPositions",
-    "Part",
     "PatchEmbeddings",
     "Patches",
     "PostNormBlock",
@@ -61,5 +59,4 @@ __all__ = [
     "positions_from_ids",
     "resize_positions",
     "split_heads",
-    "without_storage",
 ]

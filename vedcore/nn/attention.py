@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vedcore.contract.types import Step
 from vedcore.errors import ConfigError
 from vedcore.nn.drop import drop
 from vedcore.nn.lean import is_plain
-from vedcore.nn.linear import LARGE, Linear, linear
-from vedcore.types import Step
+from vedcore.nn.linear import Linear
+from vedcore.speed.products import LARGE, linear
 
 SHORT = 2**14
 """Scores of one head up to which three plain products train faster on a CPU than the fused kernel and its backward pass."""

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vedcore.contract.types import Step
 from vedcore.nn.attention import CrossAttention, SelfAttention
 from vedcore.nn.drop import drop
-from vedcore.types import Step
 
 
 class PreNormBlock(nn.Module):

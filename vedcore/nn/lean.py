@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vedcore.nn.linear import LARGE, MANY, Linear, linear
+from vedcore.nn.linear import Linear
+from vedcore.speed.products import LARGE, MANY, linear
 
 M = TypeVar("M", bound=nn.Module)
 

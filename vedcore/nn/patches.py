@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.errors import ConfigError, InputError
-from vedcore.nn.linear import Linear, linear
+from vedcore.nn.linear import Linear
 from vedcore.nn.mlp import activation
 from vedcore.nn.positions import resize_positions
+from vedcore.speed.products import linear
 
 
 class PatchConvolution(nn.Conv2d):

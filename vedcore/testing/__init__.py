@@ -17,8 +17,8 @@ from vedcore.errors import PluginError
 if find_spec("hypothesis") is None:
     raise PluginError("vedcore.testing needs hypothesis: pip install 'vedcore[test]'")
 
+from vedcore.contract.types import causal_mask
 from vedcore.testing.checks import CHECKS, Check
 from vedcore.testing.contract import BackboneContract, Outcome, Report, check_backbone
-from vedcore.types import causal_mask
 
 __all__ = ["CHECKS", "BackboneContract", "Check", "Outcome", "Report", "causal_mask", "check_backbone"]

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import hypothesis
 import torch
 
+from vedcore.contract.hookspecs import Backbone
 from vedcore.errors import PluginError
-from vedcore.hookspecs import Backbone
 from vedcore.testing.checks import CHECKS, LEVELS, Check
 from vedcore.testing.subject import Subject, is_size, testing_module
 

@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vedcore.adapters import LinearAdapter, join
 from vedcore.config import pair
+from vedcore.contract.hookspecs import Backbone
+from vedcore.contract.types import EncoderOutput, Memory, Step, causal_mask
 from vedcore.generation import SelfCache, new_cache
-from vedcore.hookspecs import Backbone
-from vedcore.types import EncoderOutput, Memory, Step, causal_mask
+from vedcore.model.adapters import LinearAdapter, join
 
 STATES = 5
 """How many encoder states a decoder under test looks at."""

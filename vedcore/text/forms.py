@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from vedcore.errors import TokenizerError, foreign
-from vedcore.files import MAX_JSON_BYTES, read_json
+from vedcore.storage.files import MAX_JSON_BYTES, read_json
 from vedcore.text import pieces
 
 # In the order in which transformers adds those that a vocabulary lacks, since the order gives the ids.

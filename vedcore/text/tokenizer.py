@@ -17,12 +17,12 @@ import numpy as np
 import tokenizers
 import torch
 
+from vedcore.contract.types import Batch
 from vedcore.errors import CheckpointNotFound, ConfigError, TokenizerError, foreign
-from vedcore.files import parse_json, read_json, staged, write_json
-from vedcore.hub import resolve
+from vedcore.storage.files import parse_json, read_json, staged, write_json
+from vedcore.storage.hub import resolve
 from vedcore.text import forms
 from vedcore.text.forms import LARGEST_ID, LISTS, NAMES, content
-from vedcore.types import Batch
 
 _FILE, _SETTINGS, _OLD_MAP = "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"
 

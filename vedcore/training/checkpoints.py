@@ -20,13 +20,12 @@ import attrs
 import torch
 from torch import Tensor
 
-from vedcore.checkpoint import stored_tensors, write_tensors
-from vedcore.checkpoint.store import listed
-from vedcore.compose import OWN_FILE, own_settings
-from vedcore.config import from_dict, integer, number, strict
+from vedcore.config import field, from_dict, strict
 from vedcore.errors import CheckpointError, ConfigError, TokenizerError
-from vedcore.files import read_json, staged, write_json
 from vedcore.reader import Reader
+from vedcore.storage.files import read_json, staged, write_json
+from vedcore.storage.own import OWN_FILE, own_settings
+from vedcore.storage.tensors import listed, stored_tensors, write_tensors
 from vedcore.training.objective import Objective
 from vedcore.training.recipe import Stage
 
@@ -45,13 +44,13 @@ class Position:
     not be used.
     """
 
-    step: int = integer(0, at_least=0)
-    stage: int = integer(0, at_least=0)
-    stage_step: int = integer(0, at_least=0)
-    stage_seconds: float = number(0.0, at_least=0)
-    best_step: int | None = integer(None)
-    best_cer: float | None = number(None, at_least=0)
-    skipped: int = integer(0, at_least=0)
+    step: int = field.integer(0, at_least=0)
+    stage: int = field.integer(0, at_least=0)
+    stage_step: int = field.integer(0, at_least=0)
+    stage_seconds: float = field.number(0.0, at_least=0)
+    best_step: int | None = field.integer(None)
+    best_cer: float | None = field.number(None, at_least=0)
+    skipped: int = field.integer(0, at_least=0)
 
 
 @strict
@@ -59,8 +58,8 @@ class Group:
     """A group of the optimiser: its parameters by name, the factor of their learning rate, and their weight decay."""
 
     names: tuple[str, ...]
-    factor: float = number(1.0)
-    weight_decay: float = number(0.0, at_least=0)
+    factor: float = field.number(1.0)
+    weight_decay: float = field.number(0.0, at_least=0)
 
 
 @strict

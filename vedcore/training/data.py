@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 
 from vedcore.errors import ConfigError, ImageError, TokenizerError, TrainingError, VedcoreError, foreign
-from vedcore.files import parse_json
-from vedcore.loss import IGNORED
+from vedcore.model.loss import IGNORED
+from vedcore.storage.files import parse_json
 from vedcore.vision import ImageSource, load_image
 
 IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}

@@ -27,13 +27,12 @@ from accelerate.utils import gather_object
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vedcore.checkpoint import WEIGHT_FILES
-from vedcore.checkpoint.store import listed
 from vedcore.errors import CheckpointError, ConfigError, TrainingError, foreign
-from vedcore.files import read_json, staged, write_json
-from vedcore.loss import count_labels
-from vedcore.parts import Pace, parameter_groups
+from vedcore.model.groups import Pace, parameter_groups
+from vedcore.model.loss import count_labels
 from vedcore.reader import Reader
+from vedcore.storage.files import read_json, staged, write_json
+from vedcore.storage.tensors import WEIGHT_FILES, listed
 from vedcore.training.build import build_reader, label_writer
 from vedcore.training.checkpoints import (
     Checkpoints,

@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vedcore.labels import shift_right
-from vedcore.loss import IGNORED, token_loss
+from vedcore.contract.types import EncoderOutput
 from vedcore.model import VisionEncoderDecoderModel
+from vedcore.model.labels import shift_right
+from vedcore.model.loss import IGNORED, token_loss
 from vedcore.nn import Linear
-from vedcore.types import EncoderOutput
 
 
 class Objective(nn.Module):

@@ -17,9 +17,9 @@ from typing import Any, Self
 
 import attrs
 
-from vedcore.config import as_float, as_tuple, flag, from_dict, integer, number, rate, strict, text
+from vedcore.config import as_float, as_tuple, field, from_dict, strict
 from vedcore.errors import ConfigError
-from vedcore.files import parse_json
+from vedcore.storage.files import parse_json
 from vedcore.training.data import Dataset, Folder, Guarded, named
 from vedcore.vision import Augmentation
 
@@ -102,12 +102,12 @@ class Parts:
     the rule by which long lines are cut.
     """
 
-    checkpoint: str | None = text(None)
+    checkpoint: str | None = field.text(None)
     encoder: Any = _source("the fields of its config")
     decoder: Any = _source("the fields of its config")
-    tokenizer: str | None = text(None)
+    tokenizer: str | None = field.text(None)
     image_processor: Any = _source("the fields of its config")
-    adapter: str = text("linear")
+    adapter: str = field.text("linear")
     generation: dict[str, Any] = _table()
     cut: dict[str, Any] = _table()
 
@@ -129,8 +129,8 @@ class Source:
     A module is looked for beside the recipe first. It is imported and run: use recipes as you would use scripts.
     """
 
-    folder: str | None = text(None)
-    source: str | None = text(None)
+    folder: str | None = field.text(None)
+    source: str | None = field.text(None)
     options: dict[str, Any] = _table()
 
     def __attrs_post_init__(self) -> None:
@@ -166,13 +166,13 @@ class Stage:
     after ``warmup`` steps; from there it follows ``schedule`` to ``end`` times itself.
     """
 
-    data: str = text(TRAIN)
-    steps: int | None = integer(None, at_most=MOST_STEPS)
-    minutes: float | None = number(None, above=0, at_most=MOST_MINUTES)
-    lr: float = number(1e-4, above=0)
-    warmup: int = integer(0, at_least=0, at_most=MOST_STEPS)
-    schedule: str = text("cosine", one_of=("constant", "cosine", "linear"))
-    end: float = rate(0.0)
+    data: str = field.text(TRAIN)
+    steps: int | None = field.integer(None, at_most=MOST_STEPS)
+    minutes: float | None = field.number(None, above=0, at_most=MOST_MINUTES)
+    lr: float = field.number(1e-4, above=0)
+    warmup: int = field.integer(0, at_least=0, at_most=MOST_STEPS)
+    schedule: str = field.text("cosine", one_of=("constant", "cosine", "linear"))
+    end: float = field.rate(0.0)
 
     def __attrs_post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
@@ -190,9 +190,9 @@ class Batch:
     that prepare images, 0 for none. What is learned does not depend on their number.
     """
 
-    size: int = integer(32, at_most=MOST_IMAGES)
-    accumulation: int = integer(1, at_most=MOST_IMAGES)
-    workers: int = integer(2, at_least=0, at_most=MOST_WORKERS)
+    size: int = field.integer(32, at_most=MOST_IMAGES)
+    accumulation: int = field.integer(1, at_most=MOST_IMAGES)
+    workers: int = field.integer(2, at_least=0, at_most=MOST_WORKERS)
 
 
 @strict
@@ -203,9 +203,9 @@ class Optimizer:
 
     beta1: float = _beta(0.9)
     beta2: float = _beta(0.999)
-    eps: float = number(1e-8, above=0)
-    weight_decay: float = number(0.01, at_least=0)
-    clip: float = number(1.0, at_least=0)
+    eps: float = field.number(1e-8, above=0)
+    weight_decay: float = field.number(0.01, at_least=0)
+    clip: float = field.number(1.0, at_least=0)
     pace: dict[str, float] = _paces()
 
 
@@ -216,8 +216,8 @@ class Loss:
     The CTC loss comes through one linear layer, which no checkpoint for reading has.
     """
 
-    label_smoothing: float = rate(0.0)
-    ctc: float = number(0.0, at_least=0)
+    label_smoothing: float = field.rate(0.0)
+    ctc: float = field.number(0.0, at_least=0)
 
 
 @strict
@@ -228,12 +228,12 @@ class Evaluation:
     data. lines = 0: no evaluation. worst: how many of the worst lines are kept.
     """
 
-    data: str | None = text(None)
-    every: int = integer(500)
-    lines: int = integer(200, at_least=0, at_most=MOST_LINES)
-    beams: int = integer(1)
-    batch_size: int = integer(64, at_most=MOST_IMAGES)
-    worst: int = integer(20, at_least=0, at_most=MOST_LINES)
+    data: str | None = field.text(None)
+    every: int = field.integer(500)
+    lines: int = field.integer(200, at_least=0, at_most=MOST_LINES)
+    beams: int = field.integer(1)
+    batch_size: int = field.integer(64, at_most=MOST_IMAGES)
+    worst: int = field.integer(20, at_least=0, at_most=MOST_LINES)
 
     def __attrs_post_init__(self) -> None:
         if self.beams * self.batch_size > MOST_IMAGES:
@@ -247,8 +247,8 @@ class Evaluation:
 class Checkpoints:
     """``[checkpoints]``: every so many steps one is written; the last ``keep`` stay, and the one that reads best."""
 
-    every: int = integer(500)
-    keep: int = integer(2)
+    every: int = field.integer(500)
+    keep: int = field.integer(2)
 
 
 def _one_train_stage() -> tuple[Stage, ...]:
@@ -272,12 +272,12 @@ class Recipe:
     augmentation: Augmentation = attrs.field(factory=Augmentation)
     evaluation: Evaluation = attrs.field(factory=Evaluation)
     checkpoints: Checkpoints = attrs.field(factory=Checkpoints)
-    seed: int = integer(0, at_least=0, at_most=2**63 - 1)
-    precision: str = text("float32", one_of=("float32", "bfloat16", "float16"))
-    gradient_checkpointing: bool = flag(False)
+    seed: int = field.integer(0, at_least=0, at_most=2**63 - 1)
+    precision: str = field.text("float32", one_of=("float32", "bfloat16", "float16"))
+    gradient_checkpointing: bool = field.flag(False)
     freeze: tuple[str, ...] = _patterns()
-    max_minutes: float | None = number(None, above=0, at_most=MOST_MINUTES)
-    log: int = integer(10)
+    max_minutes: float | None = field.number(None, above=0, at_most=MOST_MINUTES)
+    log: int = field.integer(10)
 
     def __attrs_post_init__(self) -> None:
         if not self.stages:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from vedcore.parts import warmup
+from vedcore.model.groups import warmup
 from vedcore.training.recipe import Stage
 
 

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image, ImageFilter
 
-from vedcore.config import number, rate, strict
+from vedcore.config import field, strict
 
 
 @strict
@@ -19,12 +19,12 @@ class Augmentation:
     far the quality falls below 95, in points.
     """
 
-    share: float = rate(0.5)
-    rotation: float = number(0.0, at_least=0, at_most=45)
-    blur: float = number(0.0, at_least=0)
-    noise: float = rate(0.0)
-    brightness: float = rate(0.0)
-    jpeg: float = number(0.0, at_least=0, at_most=90)
+    share: float = field.rate(0.5)
+    rotation: float = field.number(0.0, at_least=0, at_most=45)
+    blur: float = field.number(0.0, at_least=0)
+    noise: float = field.rate(0.0)
+    brightness: float = field.rate(0.0)
+    jpeg: float = field.number(0.0, at_least=0, at_most=90)
 
     def __call__(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
         """An RGB image -> an RGB image of the same size; a pure function of the image and the state of ``random``."""

@@ -21,10 +21,10 @@ from PIL import Image
 
 from vedcore import config
 from vedcore.config import settings
+from vedcore.contract.types import Batch
 from vedcore.errors import CheckpointNotFound, ConfigError, ImageError, foreign
-from vedcore.files import read_json, staged, write_json
-from vedcore.hub import resolve
-from vedcore.types import Batch
+from vedcore.storage.files import read_json, staged, write_json
+from vedcore.storage.hub import resolve
 from vedcore.vision.images import MAX_PIXELS, ImageSource, load_image
 
 _OWN_FILE = "preprocessor_config.json"

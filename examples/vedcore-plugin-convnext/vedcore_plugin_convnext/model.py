@@ -10,9 +10,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vedcore import ConfigError, EncoderOutput, InputError, KeyMap, Rule, Trace
+from vedcore import ConfigError, EncoderOutput, InputError, KeyMap, Part, Rule, Trace
 from vedcore.config import pair
-from vedcore.nn import MLP, DropPath, Part, Patches, initialize, patch_mask
+from vedcore.nn import MLP, DropPath, Patches, initialize, patch_mask
 from vedcore_plugin_convnext.config import ConvNextConfig
 
 NORM_EPS = 1e-6

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, Memory, Step
+from vedcore.contract.types import Recorder, causal_mask
 from vedcore.generation.cache import SelfCache
-from vedcore.types import Recorder, causal_mask
 from vedcore_plugin_bart import BartConfig, BartForCausalLM, MBartConfig, MBartForCausalLM
 from vedcore_plugin_bart.testing import config_fields
 

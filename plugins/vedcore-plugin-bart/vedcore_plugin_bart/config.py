@@ -6,21 +6,7 @@ The fields of the encoder that stands beside it in a seq2seq file (``encoder_lay
 
 from __future__ import annotations
 
-from vedcore.config import (
-    Config,
-    TokenIds,
-    flag,
-    heads,
-    integer,
-    layers,
-    model_config,
-    number,
-    rate,
-    settings,
-    text,
-    token_ids,
-    width,
-)
+from vedcore.config import Config, TokenIds, field, model_config, settings
 from vedcore.nn import ACTIVATIONS
 
 
@@ -28,23 +14,23 @@ from vedcore.nn import ACTIVATIONS
 class DecoderConfig(Config):
     """What a BART and an MBart decoder have in common."""
 
-    vocab_size: int = integer(50265)
-    d_model: int = width(1024)
-    decoder_layers: int = layers(12)
-    decoder_attention_heads: int = heads(16)
-    decoder_ffn_dim: int = integer(4096)
-    activation_function: str = text("gelu", one_of=ACTIVATIONS)
-    max_position_embeddings: int = integer(1024)
-    scale_embedding: bool = flag(False)
-    dropout: float = rate(0.1)
-    attention_dropout: float = rate(0.0)
-    activation_dropout: float = rate(0.0)
-    decoder_layerdrop: float = rate(0.0)
-    init_std: float = number(0.02, above=0.0)
-    tie_word_embeddings: bool = flag(True)
-    pad_token_id: int | None = token_ids(1)
-    bos_token_id: int | None = token_ids(0)
-    eos_token_id: TokenIds = token_ids(2)
+    vocab_size: int = field.integer(50265)
+    d_model: int = field.width(1024)
+    decoder_layers: int = field.layers(12)
+    decoder_attention_heads: int = field.heads(16)
+    decoder_ffn_dim: int = field.integer(4096)
+    activation_function: str = field.text("gelu", one_of=ACTIVATIONS)
+    max_position_embeddings: int = field.integer(1024)
+    scale_embedding: bool = field.flag(False)
+    dropout: float = field.rate(0.1)
+    attention_dropout: float = field.rate(0.0)
+    activation_dropout: float = field.rate(0.0)
+    decoder_layerdrop: float = field.rate(0.0)
+    init_std: float = field.number(0.02, above=0.0)
+    tie_word_embeddings: bool = field.flag(True)
+    pad_token_id: int | None = field.token_ids(1)
+    bos_token_id: int | None = field.token_ids(0)
+    eos_token_id: TokenIds = field.token_ids(2)
 
     @property
     def hidden_size(self) -> int:
@@ -61,11 +47,11 @@ class DecoderConfig(Config):
 class BartConfig(DecoderConfig):
     """Sizes of a BART decoder. The defaults are BART-large."""
 
-    decoder_start_token_id: int | None = token_ids(2)
+    decoder_start_token_id: int | None = field.token_ids(2)
 
 
 @model_config("mbart")
 class MBartConfig(DecoderConfig):
     """Sizes of an MBart decoder. The defaults are MBart-large, but for the vocabulary."""
 
-    decoder_start_token_id: int | None = token_ids(None)
+    decoder_start_token_id: int | None = field.token_ids(None)

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from vedcore import KeyMap, Rule, Seam, Step
+from vedcore import KeyMap, Part, Rule, Seam, Step
 from vedcore.nn import (
     FAIRSEQ_BLOCKS,
     MLP,
@@ -19,7 +19,6 @@ from vedcore.nn import (
     LayerDrop,
     Linear,
     OffsetPositions,
-    Part,
     PostNormBlock,
     PostNormCrossAttention,
     PreNormBlock,

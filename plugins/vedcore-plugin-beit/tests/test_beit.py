@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, InputError
-from vedcore.types import Recorder
+from vedcore.contract.types import Recorder
 from vedcore_plugin_beit import BeitConfig, BeitModel, vedcore_plugin
 from vedcore_plugin_beit.bias import RelativeBias, offsets
 from vedcore_plugin_beit.testing import config_fields

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vedcore.config import Config, Size, flag, heads, integer, layers, model_config, number, rate, size, text, width
+from vedcore.config import Config, Size, field, model_config
 from vedcore.nn import ACTIVATIONS
 
 
@@ -13,25 +13,25 @@ class BeitConfig(Config):
     The relative biases may both be set: they add up. ``layer_scale_init_value`` of 0 or less: no layer scale.
     """
 
-    hidden_size: int = width(768)
-    num_hidden_layers: int = layers(12)
-    num_attention_heads: int = heads(12)
-    intermediate_size: int = integer(3072)
-    hidden_act: str = text("gelu", one_of=ACTIVATIONS)
-    hidden_dropout_prob: float = rate(0.0)
-    attention_probs_dropout_prob: float = rate(0.0)
-    initializer_range: float = number(0.02, above=0.0)
-    layer_norm_eps: float = number(1e-12, above=0.0)
-    image_size: Size = size(224)
-    patch_size: Size = size(16)
-    num_channels: int = integer(3)
-    use_mask_token: bool = flag(False)
-    use_absolute_position_embeddings: bool = flag(False)
-    use_relative_position_bias: bool = flag(False)
-    use_shared_relative_position_bias: bool = flag(False)
-    layer_scale_init_value: float = number(0.1)
-    drop_path_rate: float = rate(0.1)
-    use_mean_pooling: bool = flag(True)
+    hidden_size: int = field.width(768)
+    num_hidden_layers: int = field.layers(12)
+    num_attention_heads: int = field.heads(12)
+    intermediate_size: int = field.integer(3072)
+    hidden_act: str = field.text("gelu", one_of=ACTIVATIONS)
+    hidden_dropout_prob: float = field.rate(0.0)
+    attention_probs_dropout_prob: float = field.rate(0.0)
+    initializer_range: float = field.number(0.02, above=0.0)
+    layer_norm_eps: float = field.number(1e-12, above=0.0)
+    image_size: Size = field.size(224)
+    patch_size: Size = field.size(16)
+    num_channels: int = field.integer(3)
+    use_mask_token: bool = field.flag(False)
+    use_absolute_position_embeddings: bool = field.flag(False)
+    use_relative_position_bias: bool = field.flag(False)
+    use_shared_relative_position_bias: bool = field.flag(False)
+    layer_scale_init_value: float = field.number(0.1)
+    drop_path_rate: float = field.rate(0.1)
+    use_mean_pooling: bool = field.flag(True)
 
     def drop_path(self, layer: int) -> float:
         """How often training leaves a branch of block ``layer`` out: never in the first, ``drop_path_rate`` in the last."""

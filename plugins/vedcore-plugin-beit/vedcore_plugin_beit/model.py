@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from vedcore import EncoderOutput, InputError, KeyMap, Rule, Step, Trace
+from vedcore import EncoderOutput, InputError, KeyMap, Part, Rule, Step, Trace
 from vedcore.config import pair
 from vedcore.nn import (
     MLP,
@@ -20,7 +20,6 @@ from vedcore.nn import (
     VIT_BLOCKS,
     Blocks,
     DropPath,
-    Part,
     Patches,
     SelfAttention,
     drop,

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, Memory, Step
+from vedcore.contract.types import Recorder, causal_mask
 from vedcore.generation.cache import SelfCache
-from vedcore.types import Recorder, causal_mask
 from vedcore_plugin_bert import BertConfig, BertForCausalLM
 from vedcore_plugin_bert.testing import config_fields
 

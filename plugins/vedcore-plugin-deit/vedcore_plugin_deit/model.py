@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vedcore import EncoderOutput, KeyMap, Rule, Step, Trace
+from vedcore import EncoderOutput, KeyMap, Part, Rule, Step, Trace
 from vedcore.config import pair
 from vedcore.nn import (
     MLP,
@@ -18,7 +18,6 @@ from vedcore.nn import (
     VIT_BLOCKS,
     Blocks,
     ClassPooler,
-    Part,
     PatchEmbeddings,
     PreNormBlock,
     SelfAttention,

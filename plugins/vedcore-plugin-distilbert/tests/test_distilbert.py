@@ -19,9 +19,9 @@ from torch import nn
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, InputError, Memory, Step
+from vedcore.contract.types import Recorder, causal_mask
 from vedcore.generation.cache import SelfCache
 from vedcore.nn import CrossAttention, PostNormCrossAttention
-from vedcore.types import Recorder, causal_mask
 from vedcore_plugin_distilbert import DistilBertConfig, DistilBertForCausalLM
 from vedcore_plugin_distilbert.testing import config_fields
 

@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vedcore import InputError, KeyMap, Rule, Seam, Step
-from vedcore.nn import MLP, Blocks, Part, PostNormBlock, SelfAttention, TextEmbeddings, TransformHead, initialize
+from vedcore import InputError, KeyMap, Part, Rule, Seam, Step
+from vedcore.nn import MLP, Blocks, PostNormBlock, SelfAttention, TextEmbeddings, TransformHead, initialize
 from vedcore_plugin_distilbert.config import DistilBertConfig
 
 NORM_EPS = 1e-12

@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from vedcore.config import (
-    Config,
-    TokenIds,
-    flag,
-    heads,
-    integer,
-    layers,
-    model_config,
-    number,
-    rate,
-    text,
-    token_ids,
-    width,
-)
+from vedcore.config import Config, TokenIds, field, model_config
 from vedcore.nn import ACTIVATIONS
 
 
@@ -23,25 +10,25 @@ from vedcore.nn import ACTIVATIONS
 class GPT2Config(Config):
     """Sizes of a GPT-2 decoder. The defaults are the smallest published one, 124 million parameters."""
 
-    vocab_size: int = integer(50257)
-    n_positions: int = integer(1024)
-    n_embd: int = width(768)
-    n_layer: int = layers(12)
-    n_head: int = heads(12)
-    n_inner: int | None = integer(None)
-    activation_function: str = text("gelu_new", one_of=ACTIVATIONS)
-    resid_pdrop: float = rate(0.1)
-    embd_pdrop: float = rate(0.1)
-    attn_pdrop: float = rate(0.1)
-    layer_norm_epsilon: float = number(1e-5, above=0.0)
-    initializer_range: float = number(0.02, above=0.0)
-    scale_attn_weights: bool = flag(True)
-    scale_attn_by_inverse_layer_idx: bool = flag(False)
-    add_cross_attention: bool = flag(False)
-    tie_word_embeddings: bool = flag(True)
-    bos_token_id: int | None = token_ids(50256)
-    eos_token_id: TokenIds = token_ids(50256)
-    pad_token_id: int | None = token_ids(None)
+    vocab_size: int = field.integer(50257)
+    n_positions: int = field.integer(1024)
+    n_embd: int = field.width(768)
+    n_layer: int = field.layers(12)
+    n_head: int = field.heads(12)
+    n_inner: int | None = field.integer(None)
+    activation_function: str = field.text("gelu_new", one_of=ACTIVATIONS)
+    resid_pdrop: float = field.rate(0.1)
+    embd_pdrop: float = field.rate(0.1)
+    attn_pdrop: float = field.rate(0.1)
+    layer_norm_epsilon: float = field.number(1e-5, above=0.0)
+    initializer_range: float = field.number(0.02, above=0.0)
+    scale_attn_weights: bool = field.flag(True)
+    scale_attn_by_inverse_layer_idx: bool = field.flag(False)
+    add_cross_attention: bool = field.flag(False)
+    tie_word_embeddings: bool = field.flag(True)
+    bos_token_id: int | None = field.token_ids(50256)
+    eos_token_id: TokenIds = field.token_ids(50256)
+    pad_token_id: int | None = field.token_ids(None)
 
     @property
     def hidden_size(self) -> int:

@@ -9,13 +9,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vedcore import KeyMap, Rule, Seam, Step
+from vedcore import KeyMap, Part, Rule, Seam, Step
 from vedcore.nn import (
     MLP,
     Blocks,
     CrossAttention,
     Linear,
-    Part,
     PreNormBlock,
     PreNormCrossAttention,
     SelfAttention,

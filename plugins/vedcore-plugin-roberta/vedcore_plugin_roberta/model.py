@@ -10,13 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vedcore import InputError, KeyMap, Rule, Seam, Step
+from vedcore import InputError, KeyMap, Part, Rule, Seam, Step
 from vedcore.nn import (
     MLP,
     TENSORFLOW_NORMS,
     Blocks,
     CrossAttention,
-    Part,
     PostNormBlock,
     PostNormCrossAttention,
     SelfAttention,

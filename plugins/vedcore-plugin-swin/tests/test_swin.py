@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, InputError
-from vedcore.types import Recorder
+from vedcore.contract.types import Recorder
 from vedcore_plugin_swin import DonutSwinConfig, DonutSwinModel, SwinConfig, SwinModel, vedcore_plugin
 from vedcore_plugin_swin.testing import config_fields, donut_config_fields
 from vedcore_plugin_swin.windows import WindowBias, Windows

@@ -6,22 +6,7 @@ is kept in ``extra`` and has no effect.
 
 from __future__ import annotations
 
-from vedcore.config import (
-    MAX_HEADS,
-    MAX_LAYERS,
-    Config,
-    Size,
-    flag,
-    integer,
-    integers,
-    model_config,
-    number,
-    rate,
-    settings,
-    size,
-    text,
-    width,
-)
+from vedcore.config import MAX_HEADS, MAX_LAYERS, Config, Size, field, model_config, settings
 from vedcore.nn import ACTIVATIONS
 
 
@@ -29,22 +14,22 @@ from vedcore.nn import ACTIVATIONS
 class SwinSizes(Config):
     """The fields that both architectures have. The defaults are Swin-Tiny at 224 pixels."""
 
-    image_size: Size = size(224)
-    patch_size: Size = size(4)
-    num_channels: int = integer(3)
-    embed_dim: int = width(96)
-    depths: tuple[int, ...] = integers((2, 2, 6, 2), at_most=MAX_LAYERS)
-    num_heads: tuple[int, ...] = integers((3, 6, 12, 24), at_most=MAX_HEADS)
-    window_size: int = integer(7)
-    mlp_ratio: float = number(4.0, above=0.0)
-    qkv_bias: bool = flag(True)
-    hidden_dropout_prob: float = rate(0.0)
-    attention_probs_dropout_prob: float = rate(0.0)
-    drop_path_rate: float = rate(0.1)
-    hidden_act: str = text("gelu", one_of=ACTIVATIONS)
-    use_absolute_embeddings: bool = flag(False)
-    initializer_range: float = number(0.02, above=0.0)
-    layer_norm_eps: float = number(1e-5, above=0.0)
+    image_size: Size = field.size(224)
+    patch_size: Size = field.size(4)
+    num_channels: int = field.integer(3)
+    embed_dim: int = field.width(96)
+    depths: tuple[int, ...] = field.integers((2, 2, 6, 2), at_most=MAX_LAYERS)
+    num_heads: tuple[int, ...] = field.integers((3, 6, 12, 24), at_most=MAX_HEADS)
+    window_size: int = field.integer(7)
+    mlp_ratio: float = field.number(4.0, above=0.0)
+    qkv_bias: bool = field.flag(True)
+    hidden_dropout_prob: float = field.rate(0.0)
+    attention_probs_dropout_prob: float = field.rate(0.0)
+    drop_path_rate: float = field.rate(0.1)
+    hidden_act: str = field.text("gelu", one_of=ACTIVATIONS)
+    use_absolute_embeddings: bool = field.flag(False)
+    initializer_range: float = field.number(0.02, above=0.0)
+    layer_norm_eps: float = field.number(1e-5, above=0.0)
 
     @property
     def hidden_size(self) -> int:
@@ -60,7 +45,7 @@ class SwinSizes(Config):
 class SwinConfig(SwinSizes):
     """Sizes of a Swin encoder."""
 
-    encoder_stride: int = integer(32)
+    encoder_stride: int = field.integer(32)
     """Of the head for masked images; no effect here."""
 
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vedcore import EncoderOutput, KeyMap, Rule, Trace
-from vedcore.nn import Part, initialize
+from vedcore import EncoderOutput, KeyMap, Part, Rule, Trace
+from vedcore.nn import initialize
 from vedcore_plugin_swin.config import DonutSwinConfig, SwinConfig
 from vedcore_plugin_swin.tower import Tower
 

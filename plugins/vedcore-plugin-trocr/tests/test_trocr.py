@@ -14,8 +14,8 @@ from torch import Tensor
 
 from tests.parity import assert_within, perturb
 from vedcore import CheckpointError, ConfigError, Memory, Step
+from vedcore.contract.types import Recorder, causal_mask
 from vedcore.generation.cache import SelfCache
-from vedcore.types import Recorder, causal_mask
 from vedcore_plugin_trocr import TrOCRConfig, TrOCRForCausalLM
 from vedcore_plugin_trocr.positions import sinusoids
 from vedcore_plugin_trocr.testing import config_fields

@@ -5,20 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Self
 
-from vedcore.config import (
-    Config,
-    TokenIds,
-    flag,
-    heads,
-    integer,
-    layers,
-    model_config,
-    number,
-    rate,
-    text,
-    token_ids,
-    width,
-)
+from vedcore.config import Config, TokenIds, field, model_config
 from vedcore.nn import ACTIVATIONS
 
 
@@ -30,27 +17,27 @@ class TrOCRConfig(Config):
     use_learned_position_embeddings: false for sinusoids, which a file does not hold.
     """
 
-    vocab_size: int = integer(50265)
-    d_model: int = width(1024)
-    decoder_layers: int = layers(12)
-    decoder_attention_heads: int = heads(16)
-    decoder_ffn_dim: int = integer(4096)
-    activation_function: str = text("gelu", one_of=ACTIVATIONS)
-    max_position_embeddings: int = integer(512)
-    cross_attention_hidden_size: int | None = integer(None)
-    scale_embedding: bool = flag(False)
-    use_learned_position_embeddings: bool = flag(True)
-    layernorm_embedding: bool = flag(True)
-    dropout: float = rate(0.1)
-    attention_dropout: float = rate(0.0)
-    activation_dropout: float = rate(0.0)
-    decoder_layerdrop: float = rate(0.0)
-    init_std: float = number(0.02, above=0.0)
-    tie_word_embeddings: bool = flag(True)
-    pad_token_id: int | None = token_ids(1)
-    bos_token_id: int | None = token_ids(0)
-    eos_token_id: TokenIds = token_ids(2)
-    decoder_start_token_id: int | None = token_ids(2)
+    vocab_size: int = field.integer(50265)
+    d_model: int = field.width(1024)
+    decoder_layers: int = field.layers(12)
+    decoder_attention_heads: int = field.heads(16)
+    decoder_ffn_dim: int = field.integer(4096)
+    activation_function: str = field.text("gelu", one_of=ACTIVATIONS)
+    max_position_embeddings: int = field.integer(512)
+    cross_attention_hidden_size: int | None = field.integer(None)
+    scale_embedding: bool = field.flag(False)
+    use_learned_position_embeddings: bool = field.flag(True)
+    layernorm_embedding: bool = field.flag(True)
+    dropout: float = field.rate(0.1)
+    attention_dropout: float = field.rate(0.0)
+    activation_dropout: float = field.rate(0.0)
+    decoder_layerdrop: float = field.rate(0.0)
+    init_std: float = field.number(0.02, above=0.0)
+    tie_word_embeddings: bool = field.flag(True)
+    pad_token_id: int | None = field.token_ids(1)
+    bos_token_id: int | None = field.token_ids(0)
+    eos_token_id: TokenIds = field.token_ids(2)
+    decoder_start_token_id: int | None = field.token_ids(2)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:

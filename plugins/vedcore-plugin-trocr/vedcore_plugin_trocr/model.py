@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vedcore import KeyMap, Rule, Seam, Step
+from vedcore import KeyMap, Part, Rule, Seam, Step
 from vedcore.nn import (
     FAIRSEQ_BLOCKS,
     MLP,
@@ -17,7 +17,6 @@ from vedcore.nn import (
     CrossAttention,
     LayerDrop,
     Linear,
-    Part,
     PostNormBlock,
     PostNormCrossAttention,
     ScaledEmbedding,

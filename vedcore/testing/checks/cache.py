@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vedcore.contract.types import EncoderOutput, Step, causal_mask
 from vedcore.testing.checks.base import check, must
 from vedcore.testing.subject import Subject, prepare, remember, require_close
-from vedcore.types import EncoderOutput, Step, causal_mask
 
 
 @check("decoding with a cache equals decoding without", "positions or a mask that forget the past", role="decoder")

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from vedcore.contract.hookspecs import PROTOCOL
+from vedcore.contract.protocols import Seam
 from vedcore.errors import VedcoreError
-from vedcore.files import parse_json, write_json
-from vedcore.hookspecs import PROTOCOL
-from vedcore.nn import Part
-from vedcore.protocols import Seam
+from vedcore.part import Part
+from vedcore.storage.files import parse_json, write_json
 from vedcore.testing.checks.base import check, must
 from vedcore.testing.checks.reference import their_config
 from vedcore.testing.subject import LawBroken, Subject

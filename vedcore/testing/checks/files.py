@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vedcore.checkpoint import save_sections
-from vedcore.checkpoint.store import write_tensors
 from vedcore.errors import CheckpointError
-from vedcore.files import write_json
+from vedcore.storage.files import write_json
+from vedcore.storage.sections import save_sections
+from vedcore.storage.tensors import write_tensors
 from vedcore.testing.checks.base import check, must
 from vedcore.testing.checks.reference import their_config
 from vedcore.testing.subject import LawBroken, Subject

@@ -6,10 +6,10 @@ import tempfile
 
 import torch
 
+from vedcore.contract.types import EncoderOutput
 from vedcore.testing.checks.base import check
 from vedcore.testing.checks.reference import reference, their_model
 from vedcore.testing.subject import Subject, remember, require_close
-from vedcore.types import EncoderOutput
 
 
 @check(

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vedcore.contract.types import EncoderOutput, Recorder, Step, causal_mask
 from vedcore.errors import VedcoreError
 from vedcore.nn import Linear
 from vedcore.testing.checks.base import check, must
 from vedcore.testing.subject import LawBroken, Subject, Wrapped, remember, require_close
-from vedcore.types import EncoderOutput, Recorder, Step, causal_mask
 
 
 @check("outputs have the shapes of the protocol and are finite", "a transposed axis, or a token too many")

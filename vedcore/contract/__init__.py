@@ -1,0 +1,1 @@
+"""Everything that a plugin author needs to remember: ``types``, ``protocols`` and ``hookspecs``."""

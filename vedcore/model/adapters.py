@@ -1,0 +1,120 @@
+"""How the states of an encoder reach a decoder: a bridge between their widths, and layers for a decoder born without any.
+
+An adapter is asked when parts are joined, and never in a step. What it makes for a decoder's seam stands where the decoder's
+own cross-attention would: between the self-attention and the MLP of each block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vedcore.contract.hookspecs import Adapter, hookimpl
+from vedcore.contract.protocols import CrossAttention as CrossAttentionProtocol
+from vedcore.contract.protocols import CrossAttentionAdapter, Decoder, Seam
+from vedcore.contract.types import EncoderOutput, Step
+from vedcore.nn import CrossAttention, Linear, PostNormCrossAttention, PreNormCrossAttention, initialize
+
+
+class LinearAdapter:
+    """transformers' way: one linear layer where the widths differ, and the decoder's own cross-attention.
+
+    A decoder without any gets layers like its own blocks: the norm first or last, as its seam says.
+    """
+
+    def bridge(self, encoder_size: int, memory_size: int) -> nn.Module:
+        """A module EncoderOutput -> EncoderOutput; its linear layer is saved as ``enc_to_dec_proj``."""
+        return Straight() if encoder_size == memory_size else Projection(encoder_size, memory_size)
+
+    def layer(self, index: int, seam: Seam, own: CrossAttentionProtocol | None) -> Any:
+        """The decoder's own layer, or a new one that fits its seam."""
+        return _like_its_block(seam) if own is None else own
+
+
+class GatedAdapter(LinearAdapter):
+    """New layers behind a gate that is closed at first, so that the decoder writes as it did before (Flamingo)."""
+
+    def layer(self, index: int, seam: Seam, own: CrossAttentionProtocol | None) -> Any:
+        """A gated layer in place of the decoder's own."""
+        return GatedCrossAttention(_attention(seam), norm_eps=seam.norm_eps)
+
+
+class GatedCrossAttention(nn.Module):
+    """x + tanh(gate) attention(norm(x)), the gate zero at first (Alayrac et al., arXiv:2204.14198, section 2.2)."""
+
+    def __init__(self, attention: CrossAttention, *, norm_eps: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(attention.out.out_features, eps=norm_eps)
+        self.attention = attention
+        self.gate = nn.Parameter(torch.zeros(1))
+
+    def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, Dc) -> keys and values (B, H, S, d)."""
+        return self.attention.remember(states)
+
+    def forward(self, x: Tensor, layer: int, step: Step) -> Tensor:
+        """(R, T, D) -> (R, T, D)."""
+        return x + self.gate.tanh() * self.attention(self.norm(x), layer, step)  # type: ignore[no-any-return]
+
+
+class Inserted(nn.ModuleList):
+    """Cross-attention layers that an adapter made: not the decoder's, and saved under a name of their own."""
+
+
+def join(adapter: CrossAttentionAdapter, decoder: Decoder) -> None:
+    """Give ``decoder`` the cross-attention that ``adapter`` has for it; its own stays where the adapter returns it."""
+    seam = decoder.seam
+    own = decoder.cross
+    layers = [adapter.layer(i, seam, None if own is None else own[i]) for i in range(seam.num_layers)]
+    if own is None or any(new is not old for new, old in zip(layers, own, strict=True)):
+        inserted = Inserted(layers)
+        weight: Tensor = next(decoder.token_embedding.parameters())
+        decoder.cross = inserted.to(dtype=weight.dtype, device=weight.device)  # type: ignore[assignment]
+
+
+def _like_its_block(seam: Seam) -> nn.Module:
+    kind = PreNormCrossAttention if seam.norm == "pre" else PostNormCrossAttention
+    return kind(_attention(seam), norm_eps=seam.norm_eps, dropout=seam.hidden_dropout)
+
+
+def _attention(seam: Seam) -> CrossAttention:
+    attention = CrossAttention(
+        seam.hidden_size,
+        seam.num_heads,
+        memory_size=seam.memory_size,
+        attention_dropout=seam.attention_dropout,
+    )
+    initialize(attention, seam.initializer_range)
+    return attention
+
+
+class Straight(nn.Module):
+    """Equal widths need no bridge."""
+
+    def forward(self, output: EncoderOutput) -> EncoderOutput:
+        """The output as it is."""
+        return output
+
+
+class Projection(nn.Module):
+    """One linear layer over each state."""
+
+    def __init__(self, encoder_size: int, memory_size: int) -> None:
+        super().__init__()
+        self.projection = Linear(encoder_size, memory_size)
+
+    def forward(self, output: EncoderOutput) -> EncoderOutput:
+        """States (B, S, D) -> (B, S, Dc); the mask and the grid stay."""
+        states: Tensor = self.projection(output.states)
+        return EncoderOutput(states, output.mask, output.grid, output.extra)
+
+
+@hookimpl
+def vedcore_plugin() -> list[Adapter]:
+    """The adapters that vedcore ships; they are found like any other."""
+    return [
+        Adapter(name="linear", adapter=LinearAdapter(), protocol=1),
+        Adapter(name="gated", adapter=GatedAdapter(), protocol=1),
+    ]

@@ -1,0 +1,86 @@
+"""Labels: what they must be, what decoder ids follow from them, and what is probably wrong with them.
+
+Shapes: R rows, T tokens. ``start``, ``end``, ``pad`` are token ids of the model's config.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vedcore.config import TokenIds, id_tuple
+from vedcore.errors import ConfigError, InputError
+from vedcore.model.loss import IGNORED
+
+
+class LabelWarning(UserWarning):
+    """Labels that a model can be trained on, and that it should not be trained on."""
+
+
+def check_labels(labels: Tensor, vocab_size: int) -> None:
+    """InputError unless (R, T) ``labels`` are ids of the vocabulary or -100."""
+    if labels.dim() != 2 or not labels.numel():
+        raise InputError(f"labels must have shape (rows, tokens), got {tuple(labels.shape)}")
+    if labels.dtype != torch.long:
+        raise InputError(f"labels must be {torch.long}, got {labels.dtype}: pass labels.long()")
+    if bool((((labels < 0) & (labels != IGNORED)) | (labels >= vocab_size)).any()):
+        raise InputError(
+            f"labels run from {int(labels.min())} to {int(labels.max())}; allowed are 0 to {vocab_size - 1} (the decoder's "
+            "vocabulary) and -100 for what is not to be learned. Is the tokenizer the decoder's?"
+        )
+
+
+def shift_right(labels: Tensor, *, start: int | None, pad: int | None) -> Tensor:
+    """(R, T) labels -> (R, T) decoder ids: the start token, then all labels but the last, padding for -100."""
+    if start is None or pad is None:
+        lacking = "decoder_start_token_id" if start is None else "pad_token_id"
+        raise ConfigError(
+            f"labels need model.config.{lacking}, which is not set: set it to the tokenizer's "
+            f"{'bos or cls' if start is None else 'pad'} token id"
+        )
+    shifted = labels.roll(1, dims=1)
+    shifted[:, 0] = start
+    return shifted.masked_fill(shifted == IGNORED, pad)
+
+
+def label_problems(labels: Tensor, *, start: int | None, end: TokenIds, pad: int | None) -> dict[str, str]:
+    """What is probably wrong with (R, T) ``labels`` from which decoder ids are made, and the fix, by the problem's name.
+
+    "double start": every row begins with the start token, which ``shift_right`` puts there again. "missing end": no row
+    holds an end token. "learned padding": padding is not -100. "all ignored": a row is -100 from end to end.
+    """
+    if not labels.numel():
+        return {}
+    rows = len(labels)
+    ends = torch.tensor(id_tuple(end), device=labels.device)
+    # One transfer from the device for all the answers.
+    starts, ended, padded, ignored = torch.stack(
+        [
+            (labels[:, 0] == (IGNORED - 1 if start is None else start)).sum(),
+            torch.isin(labels, ends).any(1).sum(),
+            (labels[:, -1] == (IGNORED - 1 if pad is None else pad)).sum(),
+            (labels == IGNORED).all(1).sum(),
+        ]
+    ).tolist()
+    problems = {}
+    if starts == rows:
+        problems["double start"] = (
+            f"all {rows} rows of labels begin with the start token {start}, which the model puts before them itself: it "
+            "learns to write it twice. Pass the labels without it (labels[:, 1:])"
+        )
+    if len(ends) and not ended and ignored < rows:
+        problems["missing end"] = (
+            f"none of the {rows} rows of labels holds the end token ({', '.join(map(str, ends.tolist()))}): the model does "
+            "not learn to stop. Put it behind each text, and set to -100 what pads a row, not the end token itself"
+        )
+    if padded and pad not in ends.tolist():
+        problems["learned padding"] = (
+            f"{padded} of {rows} rows of labels end with the padding token {pad}, which is learned like any other: set it "
+            "to -100 (labels.masked_fill(labels == model.config.pad_token_id, -100))"
+        )
+    if ignored:
+        problems["all ignored"] = (
+            f"{ignored} of {rows} rows of labels are -100 from end to end: nothing is learned from them. Is the mask of the "
+            "padding the right way round, or a text empty?"
+        )
+    return problems

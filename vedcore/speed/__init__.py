@@ -1,0 +1,1 @@
+"""How a product of matrices is computed: the one place that decides it."""

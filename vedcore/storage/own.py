@@ -1,0 +1,57 @@
+"""``vedcore.json``: what a checkpoint says to vedcore alone. transformers ignores the file.
+
+It lists the tensors that still hold their random first values, by the checksums of these values.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vedcore.errors import ConfigError
+from vedcore.storage.files import read_json
+
+OWN_FILE = "vedcore.json"
+"""The name of the file in a checkpoint folder."""
+
+_CHECKED_AS = ("float32", "bfloat16", "float16")
+
+
+def checksums(tensor: Tensor) -> dict[str, int]:
+    """One for each type that the values may be brought to, so that rounding them is not taken for training."""
+    return {name: _checksum(tensor, name) for name in _CHECKED_AS}
+
+
+def is_unchanged(tensor: Tensor, sums: Mapping[str, int]) -> bool:
+    """Whether ``tensor`` holds the values of which ``sums`` are the checksums."""
+    name = str(tensor.dtype).removeprefix("torch.")
+    name = name if name in _CHECKED_AS else "float32"
+    return sums.get(name) == _checksum(tensor, name)
+
+
+def _checksum(tensor: Tensor, name: str) -> int:
+    values = tensor.detach().to(getattr(torch, name)).cpu().contiguous()
+    return zlib.crc32(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+
+
+def own_settings(folder: Path) -> dict[str, Any]:
+    """What vedcore.json in ``folder`` says; nothing where there is none."""
+    path = folder / OWN_FILE
+    return read_json(path) if path.is_file() else {}
+
+
+def stored_checksums(folder: Path) -> dict[str, dict[str, int]]:
+    """The checksums in vedcore.json, by our names of the tensors. ConfigError if they are none."""
+    found: Any = own_settings(folder).get("untrained", {})
+    entries = found.values() if isinstance(found, dict) else [None]
+    if not all(isinstance(sums, dict) and all(type(value) is int for value in sums.values()) for sums in entries):
+        raise ConfigError(
+            f"{folder / OWN_FILE}: untrained must be checksums by type and by tensor, got {str(found)[:80]}; "
+            "remove the key if the model is trained"
+        )
+    return dict(found)
