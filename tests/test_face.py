@@ -25,6 +25,7 @@ PROMISED = {
     "ImageProcessor",
     "KeyMap",
     "Memory",
+    "Part",
     "Processor",
     "Reader",
     "Step",
@@ -113,9 +114,12 @@ def test_every_error_is_of_one_tree_says_its_message_and_can_be_sent_to_another_
     kind = getattr(errors, name)
     assert issubclass(kind, errors.VedcoreError)
     assert name in errors.__doc__
-    error = kind("what was asked")
+    error = kind("what was asked", file=Path("a/config.json"), field="n_embd", tensor="wte", expected=(2, 3), found=(3, 2))
     back = pickle.loads(pickle.dumps(error))
     assert (type(back), str(back)) == (kind, "what was asked")
+    data = {"file": "a/config.json", "field": "n_embd", "tensor": "wte", "expected": (2, 3), "found": (3, 2)}
+    assert {name: getattr(back, name) for name in data} == data
+    assert {getattr(kind("only a message"), name) for name in data} == {None}
     assert str(kind()) == ""
 
 
