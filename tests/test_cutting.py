@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
 from vedcore.errors import ConfigError, ImageError
-from vedcore.vision.cutting import CutPiece, CutRule, Pixels, cut_line
+from vedcore.vision import CutPiece, CutRule, cut_line
+from vedcore.vision.ink import Pixels
 
 RULE = CutRule()
 HEIGHT = 20  # of the drawn letters: 0.16 heights are 3.2 pixels, 0.3 are 6, 7 are 140, 8 are 160

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, PngImagePlugin
 
 from vedcore import ImageError
-from vedcore.vision import images, load_image
+from vedcore.vision import formats, load_image
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 
@@ -153,7 +153,7 @@ def test_webp_of_one_image_is_refused_before_its_decoder_is_made(size, lossless,
     else:
         assert data[12:16] == b"VP8 "
         data[26:30] = struct.pack("<HH", width | 1 << 14, height | 2 << 14)
-    monkeypatch.setattr(images, "WebPImageFile", lambda _: pytest.fail("the decoder was made"))
+    monkeypatch.setattr(formats, "WebPImageFile", lambda _: pytest.fail("the decoder was made"))
     with pytest.raises(ImageError, match=f"{width} x {height} pixels, more than the 64000000 allowed"):
         load_image(bytes(data))
 
@@ -162,7 +162,7 @@ def test_webp_of_one_image_is_refused_before_its_decoder_is_made(size, lossless,
 @pytest.mark.parametrize("size", [(4, 4), (300, 8), (4, 1000)])
 def test_the_size_in_the_header_of_a_webp_is_that_of_its_pixels(options, size):
     data = encoded(photo(*size), "WEBP", **options)
-    assert images._webp_size(data) == load_image(data).size == size
+    assert formats.webp_size(data) == load_image(data).size == size
 
 
 @pytest.mark.parametrize("junk", [b"", b"\0\1"])

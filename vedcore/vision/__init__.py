@@ -1,9 +1,13 @@
-"""Images in: files and arrays become RGB, RGB becomes pixel values, and long lines of text are cut. Home of Pillow."""
+"""Images in: files and arrays become RGB images, RGB images become pixel values, long lines of text are cut.
 
-from vedcore.vision.augment import Augmentation
-from vedcore.vision.cutting import CutPiece, CutRule, cut_line
-from vedcore.vision.images import ImageSource, load_image
-from vedcore.vision.pictures import as_png
-from vedcore.vision.processor import ImageProcessor
+The only package that imports Pillow.
+"""
+
+from vedcore.vision.augmentation import Augmentation
+from vedcore.vision.cut_rule import CutRule
+from vedcore.vision.cutting import CutPiece, cut_line
+from vedcore.vision.image_processor import ImageProcessor
+from vedcore.vision.loading import ImageSource, load_image
+from vedcore.vision.png import as_png
 
 __all__ = ["Augmentation", "CutPiece", "CutRule", "ImageProcessor", "ImageSource", "as_png", "cut_line", "load_image"]

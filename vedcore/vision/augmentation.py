@@ -1,4 +1,4 @@
-"""Images as worse cameras and older papers would show them, for training."""
+"""Random changes to training images: what worse cameras, older paper and stronger compression would do."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from vedcore.config import field, strict
 
 @strict
 class Augmentation:
-    """What may happen to an image: each change to ``share`` of the images, of a random strength up to what is given here.
+    """Each change is applied to ``share`` of the images, with a random strength up to the value of its field.
 
-    rotation: degrees either way, filled with the colour of the corners. blur: the radius of a Gaussian in pixels. noise: the
-    deviation of grain, as a part of white. brightness: the part by which all values are made darker or lighter. jpeg: how
-    far the quality falls below 95, in points.
+    rotation: degrees in either direction; the colour of the corners fills the gaps. blur: the radius of a Gaussian, in
+    pixels. noise: the standard deviation of grey grain, as a fraction of white. brightness: the fraction by which all
+    values become darker or lighter. jpeg: by how many points the quality falls below 95.
     """
 
     share: float = field.rate(0.5)
@@ -27,7 +27,7 @@ class Augmentation:
     jpeg: float = field.number(0.0, at_least=0, at_most=90)
 
     def __call__(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
-        """An RGB image -> an RGB image of the same size; a pure function of the image and the state of ``random``."""
+        """An RGB image -> an RGB image of the same size. The result depends only on the image and the state of ``random``."""
         if strength := self._strength(self.rotation, random):
             angle = strength * float(random.choice((-1, 1)))
             image = image.rotate(angle, Image.Resampling.BICUBIC, fillcolor=_background(image))
@@ -43,14 +43,14 @@ class Augmentation:
             image = _as_jpeg(image, round(95 - strength))
         return image
 
-    def _strength(self, most: float, random: np.random.Generator) -> float:
-        """How strong a change is this time, 0 for not at all."""
+    def _strength(self, maximum: float, random: np.random.Generator) -> float:
+        """The strength of a change for this image; 0 leaves the image as it is."""
         chosen, strength = random.random(2).tolist()
-        return most * strength if chosen < self.share else 0.0
+        return maximum * strength if chosen < self.share else 0.0
 
 
 def _background(image: Image.Image) -> tuple[int, ...]:
-    """The middle colour of the four corners."""
+    """The median colour of the four corners."""
     right, bottom = image.width - 1, image.height - 1
     corners = [image.getpixel(at) for at in ((0, 0), (right, 0), (0, bottom), (right, bottom))]
     return tuple(int(value) for value in np.median(np.array(corners), axis=0))
