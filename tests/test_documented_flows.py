@@ -13,7 +13,7 @@ import transformers
 from tests.parity import assert_within, perturb
 from tests.test_image_processor import photo
 from tests.test_pairs import PLAIN, WINDOWED, bert_like, gpt2_like, trocr_like
-from tests.test_text_forms import bert, gpt2, roberta
+from tests.test_text_legacy import bert, gpt2, roberta
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers")
 

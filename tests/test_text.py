@@ -1,4 +1,4 @@
-"""Tokens are those of transformers; what a tokenizer cannot take is a TokenizerError."""
+"""Tokens equal those of transformers; bad input raises a TokenizerError."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def word_piece():
 
 
 def line_reader():
-    """Characters, as the shipped line reader has them."""
+    """Characters, as in the shipped line reader."""
     core = tokenizers.Tokenizer(models.WordLevel({}, unk_token="<unk>"))
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -186,7 +186,7 @@ def test_one_text_with_tensors_is_a_batch_of_one(both):
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_sides_are_those_of_the_settings(side, tmp_path):
+def test_padding_and_truncation_sides_come_from_the_settings(side, tmp_path):
     folder = write(tmp_path / "t", *byte_level(), padding_side=side, truncation_side=side)
     options = {"padding": True, "truncation": True, "max_length": 9}
     expected = theirs(folder)(TEXTS, **options)
@@ -238,7 +238,7 @@ def test_shipped_line_reader_reads_and_writes_its_texts():
     assert (ours.bos_token_id, ours.eos_token_id, ours.pad_token_id, ours.model_max_length) == (1, 2, 0, 26)
 
 
-def test_token_that_the_vocabulary_lacks_is_added_as_in_transformers(tmp_path):
+def test_a_special_token_outside_the_vocabulary_is_added_as_in_transformers(tmp_path):
     core, fields = byte_level()
     more = {"pad_token": "[PAD]", "mask_token": {"__type": "AddedToken", "content": "<mask>", "lstrip": True}}
     folder = write(tmp_path / "t", core, {**fields, **more}, extra_special_tokens=["<one>", "<two>"])
@@ -252,7 +252,7 @@ def test_token_that_the_vocabulary_lacks_is_added_as_in_transformers(tmp_path):
     assert theirs(tmp_path / "again")(text).input_ids == ours(text).input_ids
 
 
-def test_special_tokens_map_is_read_and_folded_into_the_settings(tmp_path):
+def test_special_tokens_map_is_read_and_merged_into_the_settings(tmp_path):
     core, _ = byte_level()
     folder = write(tmp_path / "t", core, {})
     (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": {"content": "</s>"}}))
@@ -272,7 +272,7 @@ def test_special_tokens_map_is_read_and_folded_into_the_settings(tmp_path):
         ({}, {"model_type": "vision-encoder-decoder", "decoder": {"model_type": "bert"}}),
     ],
 )
-def test_old_files_leave_special_tokens_to_the_class(settings_, model, tmp_path):
+def test_special_tokens_missing_in_old_files_come_from_the_class(settings_, model, tmp_path):
     core, _ = word_piece()
     core.save(str(tmp_path / "tokenizer.json"))
     (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings_))
@@ -281,7 +281,7 @@ def test_old_files_leave_special_tokens_to_the_class(settings_, model, tmp_path)
     assert (ours.pad_token_id, ours.cls_token, ours.mask_token_id, ours.bos_token) == (0, "[CLS]", 4, None)
 
 
-def test_null_leaves_a_token_unset(tmp_path):
+def test_a_null_special_token_stays_unset(tmp_path):
     core, _ = word_piece()
     ours = Tokenizer.from_pretrained(write(tmp_path / "t", core, {"mask_token": None}, tokenizer_class="BertTokenizer"))
     assert ours.mask_token is None
@@ -323,7 +323,7 @@ def test_save_over_a_file_is_refused(ours, tmp_path):
         ours.save_pretrained(tmp_path / "x")
 
 
-# What cannot be.
+# Bad input.
 
 
 @pytest.mark.parametrize(
@@ -334,9 +334,12 @@ def test_save_over_a_file_is_refused(ours, tmp_path):
         (lambda t: t(3), "a text or a list of texts, found int"),
         (lambda t: t(["a", None]), "found NoneType"),
         (lambda t: t("\ud800"), "encoding a text of 1 characters"),
-        (lambda t: t("a", max_length=3), "max_length is read with"),
+        (lambda t: t("a", max_length=3), "max_length has an effect only with truncation=True"),
         (lambda t: t("a", max_length=0, truncation=True), "at least 1, got 0"),
-        (lambda t: t("a", max_length=1, truncation=True), "no room for the special tokens"),
+        (
+            lambda t: t("a", max_length=1, truncation=True),
+            r"max_length 1 is less than the number of special tokens \(2\)",
+        ),
         (lambda t: t("a", truncation="yes"), "truncation must be"),
         (lambda t: t("a", padding="no"), "padding must be"),
         (lambda t: t("a", return_tensors="tf"), "return_tensors must be"),
@@ -353,21 +356,31 @@ def test_save_over_a_file_is_refused(ours, tmp_path):
         (lambda t: t.convert_ids_to_tokens(400), "token id 400"),
     ],
 )
-def test_what_a_tokenizer_cannot_take_is_said(ours, call, message):
+def test_bad_input_raises_a_one_line_error(ours, call, message):
     with pytest.raises(TokenizerError, match=message) as caught:
         call(ours)
     assert "\n" not in str(caught.value)
 
 
-def test_limit_must_be_known_to_truncate(tmp_path):
+def test_an_error_carries_what_was_expected_and_found(ours):
+    with pytest.raises(TokenizerError) as caught:
+        ours("a", padding="no")
+    error = caught.value
+    assert (error.field, error.expected, error.found) == ("padding", "False, True, 'longest' or 'max_length'", "no")
+    with pytest.raises(TokenizerError) as caught:
+        ours.decode([320])
+    assert (caught.value.expected, caught.value.found) == ("0 to 319", 320)
+
+
+def test_truncation_needs_a_maximum_length(tmp_path):
     core, fields = plain_bpe()
     ours = Tokenizer.from_pretrained(write(tmp_path / "t", core, fields))
     assert ours.model_max_length is None
-    with pytest.raises(TokenizerError, match="no max_length given"):
+    with pytest.raises(TokenizerError, match="max_length is not given, and the tokenizer has no model_max_length"):
         ours("a", truncation=True)
 
 
-def test_ids_of_every_kind_are_decoded(ours):
+def test_ids_of_every_type_are_decoded(ours):
     rows = [ours("dog").input_ids, ours("fox").input_ids]
     width = min(map(len, rows))
     rows = [row[:width] for row in rows]
@@ -381,7 +394,7 @@ def test_ids_of_every_kind_are_decoded(ours):
     assert ours.batch_decode([]) == []
 
 
-def test_folder_without_tokenizer_json_says_what_is_there(tmp_path):
+def test_an_error_for_a_missing_tokenizer_json_lists_the_files_in_the_folder(tmp_path):
     with pytest.raises(TokenizerError, match=r"no tokenizer\.json .*it holds nothing"):
         Tokenizer.from_pretrained(tmp_path)
     (tmp_path / "vocab.json").write_text("{}")
@@ -407,22 +420,25 @@ def test_folder_without_tokenizer_json_says_what_is_there(tmp_path):
         ("additional_special_tokens", [3]),
     ],
 )
-def test_bad_setting_is_named_with_its_file(field, value, tmp_path):
+def test_a_bad_setting_is_named_with_its_file(field, value, tmp_path):
     core, fields = byte_level()
     folder = write(tmp_path / "t", core, {**fields, field: value})
-    with pytest.raises(TokenizerError, match=rf"tokenizer_config\.json.*{field}"):
+    with pytest.raises(TokenizerError, match=rf"tokenizer_config\.json.*{field}") as caught:
         Tokenizer.from_pretrained(folder)
+    assert (caught.value.file, caught.value.field) == (str(folder / "tokenizer_config.json"), field)
+    assert caught.value.expected
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"a": NaN}', '{"model": 3}', "\ud800"])
-def test_broken_tokenizer_json_is_named(text, tmp_path):
+def test_a_broken_tokenizer_json_is_named(text, tmp_path):
     (tmp_path / "tokenizer.json").write_bytes(text.encode("utf-8", "surrogatepass"))
-    with pytest.raises(TokenizerError, match=r"tokenizer\.json: "):
+    with pytest.raises(TokenizerError, match=r"tokenizer\.json: ") as caught:
         Tokenizer.from_pretrained(tmp_path)
+    assert caught.value.file in (None, str(tmp_path / "tokenizer.json"))
 
 
 @pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
-def test_broken_settings_are_named(name, tmp_path):
+def test_a_broken_settings_file_is_named(name, tmp_path):
     folder = write(tmp_path / "t", *byte_level())
     (folder / name).write_text("{")
     with pytest.raises(TokenizerError, match=f"{name}: not valid JSON"):
@@ -444,7 +460,7 @@ def test_empty_vocabulary_is_refused():
 
 
 def mutated(value, chance):
-    """A deep copy of JSON with one place of it changed."""
+    """A deep copy of JSON with one change."""
     copy = json.loads(json.dumps(value))
     places = []
     pending = [copy]
@@ -459,7 +475,7 @@ def mutated(value, chance):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_mutated_tokenizer_json_works_or_is_a_tokenizer_error(kind):
+def test_a_mutated_tokenizer_json_works_or_raises_a_tokenizer_error(kind):
     core, fields = KINDS[kind]()
     data = json.loads(core.to_str())
     vocab = data["model"]["vocab"]
@@ -478,7 +494,7 @@ def test_mutated_tokenizer_json_works_or_is_a_tokenizer_error(kind):
     assert 10 < refused < 250
 
 
-def test_threads_get_what_one_thread_gets(ours):
+def test_many_threads_get_the_results_of_one_thread(ours):
     def work(index):
         texts = [TEXTS[index % len(TEXTS)], TEXTS[(index * 7) % len(TEXTS)]]
         batch = ours(texts, padding=True, truncation=True, max_length=2 + index % 30, return_tensors="np")

@@ -1,11 +1,11 @@
-"""Five hundred strings a family: the tokens and the texts of transformers, from each form of a tokenizer's files."""
+"""Five hundred strings per family: tokens and texts equal those of transformers, from each format of the files."""
 
 import random
 import string
 
 import pytest
 
-from tests.test_text_forms import FAMILIES, assert_same, assert_same_characters, character_files, theirs
+from tests.test_text_legacy import FAMILIES, assert_same, assert_same_characters, character_files, theirs
 from vedcore import Tokenizer
 
 WORDS = ["the", "quick", "Brown", "don't", "12.50", "naïve", "日本", "🙂"]
@@ -59,7 +59,7 @@ def reference(folder):
     return theirs(folder)
 
 
-def assert_all_the_same(ours, reference):
+def assert_all_same(ours, reference):
     for text in STRINGS:
         assert_same(ours, reference, text)
     chance, size = random.Random(13), len(reference)
@@ -70,16 +70,18 @@ def assert_all_the_same(ours, reference):
             assert ours.decode(ids, skip_special_tokens=skip) == reference.decode(ids, skip_special_tokens=skip)
 
 
-def test_from_the_older_files(folder, reference):
-    assert_all_the_same(Tokenizer.from_pretrained(folder), reference)
+def test_vocabulary_files_give_the_tokens_of_transformers(folder, reference):
+    assert_all_same(Tokenizer.from_pretrained(folder), reference)
 
 
-def test_from_the_tokenizer_json_that_transformers_writes(reference, tmp_path):
+def test_a_tokenizer_json_from_transformers_gives_the_same_tokens(reference, tmp_path):
     reference.save_pretrained(tmp_path)
     assert (tmp_path / "tokenizer.json").is_file()
-    assert_all_the_same(Tokenizer.from_pretrained(tmp_path), reference)
+    assert_all_same(Tokenizer.from_pretrained(tmp_path), reference)
 
 
-def test_of_characters(tmp_path):
+def test_character_files_give_the_tokens_of_transformers(tmp_path):
     character_files(tmp_path)
-    assert_same_characters(tmp_path, [text for text in STRINGS if "\x1c" not in text])  # space to Python alone
+    assert_same_characters(
+        tmp_path, [text for text in STRINGS if "\x1c" not in text]
+    )  # only Python treats it as a space

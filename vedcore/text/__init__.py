@@ -1,6 +1,9 @@
-"""Tokens in, text out: tokenizer files of every form. Home of the tokenizers library."""
+"""Tokens in, text out: the tokenizer, its files in every format, and decoding while tokens arrive.
 
-from vedcore.text.stream import settled
+The only package that imports the tokenizers library.
+"""
+
+from vedcore.text.streaming import StreamingDecoder, stable_text
 from vedcore.text.tokenizer import Tokenizer
 
-__all__ = ["Tokenizer", "settled"]
+__all__ = ["StreamingDecoder", "Tokenizer", "stable_text"]

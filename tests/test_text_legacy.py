@@ -1,4 +1,4 @@
-"""Tokenizers of the forms before tokenizer.json: from each file form the tokens and texts of transformers."""
+"""Tokenizer formats older than tokenizer.json: each gives the tokens and texts of transformers."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def lines(folder, *, lowercase):
     core.model.save(str(folder))
 
 
-# A sentencepiece model, written field by field.
+# Write a sentencepiece model, field by field.
 
 
 def varint(number):
@@ -136,7 +136,7 @@ def field(number, value):
 
 
 def charsmap(table):
-    """A compiled table of characters: a trie in which every node has 256 places of its own, and the results."""
+    """A compiled character map: a trie in which every node has 256 places of its own, and the results."""
     units, results = [0] * 256, b""
 
     def grow(place, tree, label, found):
@@ -163,7 +163,7 @@ MAP = charsmap({"ﬁ": "fi", "Ａ": "A", "½": "1/2", "\xa0": " ", "\u3000": " "
 FIRST = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
 
 
-def unigram_pieces():
+def unigram_tokens():
     core = tokenizers.Tokenizer(models.Unigram())
     core.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(vocab_size=300, special_tokens=["<unk>"], unk_token="<unk>", show_progress=False)
@@ -182,7 +182,7 @@ def model(rows, table=MAP, kind=1):
     )
 
 
-ROWS = [*FIRST, *unigram_pieces(), ("<user>", 0.0, 4)]
+ROWS = [*FIRST, *unigram_tokens(), ("<user>", 0.0, 4)]
 
 
 # The families.
@@ -275,7 +275,7 @@ def theirs(folder):
     file = folder / "sentencepiece.bpe.model"
     if not file.is_file() or (folder / "tokenizer.json").is_file() or find_spec("sentencepiece"):
         return transformers.AutoTokenizer.from_pretrained(folder)
-    # Without sentencepiece transformers cannot read the file; its class is made of what the test wrote into it.
+    # Without sentencepiece transformers cannot read the file; its class is built from the tokens that the test wrote.
     vocab = [(name, 0.0) for name in ("<s>", "<pad>", "</s>", "<unk>")]
     vocab += [(text, struct.unpack("<f", struct.pack("<f", score))[0]) for text, score, _ in ROWS[3:]]
     mask = {"mask_token": transformers.AddedToken("<mask>", lstrip=True, normalized=False, special=True)}
@@ -339,7 +339,7 @@ def test_transformers_reads_what_is_saved(both, tmp_path):
     assert again.mask_token_id == own.mask_token_id == ours.mask_token_id
 
 
-# Which class reads the files.
+# The class that reads the files.
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ def test_transformers_reads_what_is_saved(both, tmp_path):
         (xlm_roberta, {"decoder": {"model_type": "trocr"}}, "XLMRobertaTokenizer"),
     ],
 )
-def test_without_a_class_the_model_and_then_the_files_say_it(build, config, kind, tmp_path):
+def test_without_a_tokenizer_class_the_model_type_or_the_files_decide(build, config, kind, tmp_path):
     build(tmp_path)
     for name in ("tokenizer_config.json", "special_tokens_map.json"):
         (tmp_path / name).unlink(missing_ok=True)
@@ -365,7 +365,7 @@ def test_without_a_class_the_model_and_then_the_files_say_it(build, config, kind
     assert json.loads((tmp_path / "saved/tokenizer_config.json").read_text())["tokenizer_class"] == kind
 
 
-def test_class_says_which_of_several_vocabularies_is_read(tmp_path):
+def test_the_tokenizer_class_decides_which_of_several_vocabularies_is_read(tmp_path):
     xlm_roberta(tmp_path)
     byte_pairs(tmp_path)
     assert Tokenizer.from_pretrained(tmp_path).vocab_size == len(ROWS) + 2
@@ -377,16 +377,16 @@ def test_class_says_which_of_several_vocabularies_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("build", [roberta, xlm_roberta])
-def test_mask_takes_the_space_before_it_where_the_files_do_not_say(build, tmp_path):
+def test_the_mask_includes_the_space_before_it_by_default(build, tmp_path):
     build(tmp_path)
-    said = Tokenizer.from_pretrained(tmp_path)
+    explicit = Tokenizer.from_pretrained(tmp_path)
     (tmp_path / "special_tokens_map.json").unlink()
-    silent = Tokenizer.from_pretrained(tmp_path)
+    implicit = Tokenizer.from_pretrained(tmp_path)
     for text in TEXTS:
-        assert silent.encode(text) == said.encode(text)
+        assert implicit.encode(text) == explicit.encode(text)
 
 
-def test_special_tokens_under_their_old_name_are_special_in_added_tokens_json(tmp_path):
+def test_additional_special_tokens_are_special_in_added_tokens_json(tmp_path):
     roberta_with_old_added(tmp_path)
     write_json(tmp_path / "special_tokens_map.json", {"additional_special_tokens": ["<one>"], "mask_token": MASK})
     ours = Tokenizer.from_pretrained(tmp_path)
@@ -415,7 +415,7 @@ def assert_same_characters(folder, texts):
     import transformers
 
     ours = Tokenizer.from_pretrained(folder)
-    # Words need a dictionary; cut at spaces the characters are the same.
+    # Finding words needs a dictionary; splitting at spaces gives the same characters.
     options = {"do_word_tokenize": False, "subword_tokenizer_type": "character"}
     reference = transformers.BertJapaneseTokenizer(str(folder / "vocab.txt"), **options)
     for text in texts:
@@ -433,7 +433,7 @@ def characters(tmp_path_factory):
     return folder
 
 
-def test_characters_equal_those_of_transformers_and_are_joined(characters, tmp_path):
+def test_characters_equal_those_of_transformers_without_spaces(characters, tmp_path):
     import transformers
 
     ours = Tokenizer.from_pretrained(characters)
@@ -445,7 +445,7 @@ def test_characters_equal_those_of_transformers_and_are_joined(characters, tmp_p
         assert again.decode(again(text).input_ids) == ours.decode(ours.encode(text))
 
 
-def test_characters_lose_spaces_and_width_and_join(characters):
+def test_characters_are_normalized_and_joined_without_spaces(characters):
     ours = Tokenizer.from_pretrained(characters)
     ids = ours.encode("日本\u3000 語の\nＴ 漢字 ☃")
     assert ours.convert_ids_to_tokens(ids) == ["[CLS]", *"日本語のT漢字", "[UNK]", "[SEP]"]
@@ -454,7 +454,7 @@ def test_characters_lose_spaces_and_width_and_join(characters):
     assert ours.decode(joined) == "日語"
 
 
-# What cannot be.
+# Bad input.
 
 
 @pytest.mark.parametrize(
@@ -471,11 +471,11 @@ def test_characters_lose_spaces_and_width_and_join(characters):
         (bert, {"tokenizer_class": "BertTokenizer", "sep_token": None}, "BertTokenizer needs a sep_token"),
         (bert, {"tokenizer_class": "BertJapaneseTokenizer"}, "subword_tokenizer_type 'character', got 'wordpiece'"),
         (bert, {"added_tokens_decoder": {"x": "y"}}, "'x' must be an id with a token"),
-        (bert, {"added_tokens_decoder": {"9000": {"content": "<one>"}}}, "must have the id 9000, but it comes to"),
+        (bert, {"added_tokens_decoder": {"9000": {"content": "<one>"}}}, "must have the id 9000, but it gets 260"),
         (bert, {"extra_special_tokens": "<one>"}, "extra_special_tokens must be a list"),
     ],
 )
-def test_settings_that_cannot_be_are_named(build, config, message, tmp_path):
+def test_bad_settings_are_named(build, config, message, tmp_path):
     build(tmp_path)
     write_json(tmp_path / "tokenizer_config.json", config)
     with pytest.raises(TokenizerError, match=message):
@@ -490,28 +490,29 @@ def test_settings_that_cannot_be_are_named(build, config, message, tmp_path):
         (roberta, "vocab.json", b'{"a": "0"}', "vocab.json: the id of 'a' is '0'"),
         (roberta, "merges.txt", b"a b c\n", "merges.txt: line 1 must be two tokens, found 'a b c'"),
         (roberta, "merges.txt", b"#version\nno such\n", r"vocab\.json: "),
-        (roberta, "merges.txt", b"\xff", r"vocab\.json: UnicodeDecodeError"),
+        (roberta, "merges.txt", b"\xff", r"merges\.txt: UnicodeDecodeError"),
         (bert, "vocab.txt", b"\xff\xfe", r"vocab\.txt: UnicodeDecodeError"),
         (bert, "added_tokens.json", b'{"<one>": "3"}', "added_tokens.json: the id of '<one>' is '3'"),
-        (xlm_roberta, "sentencepiece.bpe.model", b"", "no pieces"),
+        (xlm_roberta, "sentencepiece.bpe.model", b"", "no tokens"),
         (xlm_roberta, "sentencepiece.bpe.model", b"\xff" * 30, "more than ten bytes"),
         (xlm_roberta, "sentencepiece.bpe.model", model(ROWS)[:5000], "not a sentencepiece model"),
         (xlm_roberta, "sentencepiece.bpe.model", model(ROWS, kind=2), "expected a unigram model .* found model type 2"),
         (xlm_roberta, "sentencepiece.bpe.model", model([("a", float("nan"), 1)]), "has the score nan"),
         (xlm_roberta, "sentencepiece.bpe.model", model(ROWS, b"\1\2\3"), r"sentencepiece\.bpe\.model: "),
-        (xlm_roberta, "sentencepiece.bpe.model", field(1, 3), "a number where a message must be"),
-        (xlm_roberta, "sentencepiece.bpe.model", b"\x0b", "the unknown kind 3"),
+        (xlm_roberta, "sentencepiece.bpe.model", field(1, 3), "a number in place of a message"),
+        (xlm_roberta, "sentencepiece.bpe.model", b"\x0b", "the unknown wire type 3"),
     ],
 )
-def test_broken_vocabulary_is_named(build, name, data, message, tmp_path):
+def test_a_broken_vocabulary_is_named(build, name, data, message, tmp_path):
     build(tmp_path)
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(TokenizerError, match=message):
+    with pytest.raises(TokenizerError, match=message) as caught:
         Tokenizer.from_pretrained(tmp_path)
+    assert caught.value.file in (None, *(str(tmp_path / file) for file in (name, "vocab.json")))
 
 
 @pytest.mark.parametrize("build", [roberta, bert, xlm_roberta])
-def test_damaged_files_work_or_are_a_tokenizer_error(build, tmp_path):
+def test_damaged_files_work_or_raise_a_tokenizer_error(build, tmp_path):
     source = tmp_path / "whole"
     source.mkdir()
     build(source)

@@ -1,0 +1,5 @@
+"""Tokenizer formats older than tokenizer.json: vocabulary files, and a class whose name says how they are used."""
+
+from vedcore.text.legacy.formats import build
+
+__all__ = ["build"]
