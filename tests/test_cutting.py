@@ -1,4 +1,4 @@
-"""The laws of cutting, on drawn lines whose right cuts are known. A box is left, top, right, bottom."""
+"""Cutting long lines, tested on drawn lines whose correct cuts are known. A box is left, top, right, bottom."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ def test_the_fewest_pieces_within_the_limit_are_chosen() -> None:
     ]
 
 
-def test_among_the_fewest_the_pieces_are_even() -> None:
+def test_with_equally_many_pieces_the_most_even_ones_are_chosen() -> None:
     image, spans = drawn([20] * 6, [10] * 5)
     assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[2][1]), (spans[3][0], spans[5][1])]
 
 
-def test_a_space_is_cut_rather_than_a_narrow_gap() -> None:
+def test_a_space_is_preferred_to_a_narrow_gap() -> None:
     image, spans = drawn([50, 50, 50, 20], [8, 4, 8])
     assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[0][1]), (spans[1][0], spans[3][1])]
 
@@ -82,7 +82,7 @@ def test_a_narrow_gap_is_not_cut_to_save_a_piece() -> None:
     assert inks(cut_line(image, RULE)) == [spans[0], (spans[1][0], spans[2][1]), spans[3]]
 
 
-def test_a_narrow_gap_is_cut_where_there_is_no_other() -> None:
+def test_a_narrow_gap_is_cut_if_there_is_no_other() -> None:
     image, spans = drawn([100, 100], [4])
     assert inks(cut_line(image, RULE)) == spans
 
@@ -92,7 +92,7 @@ def test_of_two_narrow_gaps_the_wider_is_cut() -> None:
     assert inks(cut_line(image, RULE)) == [spans[0], (spans[1][0], spans[2][1])]
 
 
-def test_a_gap_below_the_least_is_never_cut() -> None:
+def test_a_gap_below_the_minimum_is_never_cut() -> None:
     image, spans = drawn([100, 100], [3])
     assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[1][1])]
 
@@ -105,7 +105,7 @@ def test_a_word_wider_than_the_limit_is_never_cut(solid: bool) -> None:
     assert inks(cut_line(image, RULE)) == spans
 
 
-def test_a_thick_bar_is_a_word_and_no_ruling() -> None:
+def test_a_thick_bar_is_a_word_and_not_a_ruling() -> None:
     image = np.full((60, 340), PAPER, dtype=np.uint8)
     image[20:40, 20:320] = INK
     assert [piece.box for piece in cut_line(image, RULE)] == [(17, 17, 323, 43)]
@@ -193,13 +193,13 @@ def test_a_stroke_under_one_word_is_part_of_it() -> None:
     assert second.box[3] == 35 + 3
 
 
-def test_a_bare_ruling_is_no_line_of_letters() -> None:
+def test_a_ruling_alone_is_not_a_line_of_letters() -> None:
     image = np.full((40, 400), PAPER, dtype=np.uint8)
     image[4:6, 10:390] = image[34:36, 10:390] = INK
     assert cut_line(image, RULE) == []
 
 
-def test_specks_stretch_nothing_and_fill_no_gap() -> None:
+def test_specks_change_no_height_and_fill_no_gap() -> None:
     image, spans = drawn([60, 60, 90], [10, 10])
     clean = [piece.box for piece in cut_line(image, RULE)]
     image[2, 3] = image[48, 100] = image[5, -2] = INK
@@ -210,14 +210,14 @@ def test_specks_stretch_nothing_and_fill_no_gap() -> None:
     assert [piece.box for piece in cut_line(image, RULE)] == clean
 
 
-def test_a_full_stop_is_no_speck() -> None:
+def test_a_full_stop_is_not_a_speck() -> None:
     image, spans = drawn([80, 80], [10])
     stop = spans[1][1] + 4
     image[33:35, stop : stop + 2] = INK
     assert cut_line(image, RULE)[-1].box[2] == stop + 2 + 3
 
 
-def test_a_full_stop_is_no_speck_where_one_letter_hangs_low() -> None:
+def test_a_full_stop_is_not_a_speck_if_one_letter_hangs_low() -> None:
     image, spans = drawn([170, 170], [10], top=30)
     image[50:70, 10:12] = INK
     stop = spans[1][1] + 4
@@ -243,7 +243,7 @@ def test_noise_alone_gives_boxes_inside_the_image_or_none(density: float) -> Non
             assert 0 <= top < bottom <= shape[0]
 
 
-def test_dots_that_count_only_together_are_a_piece() -> None:
+def test_dots_that_are_large_enough_only_together_are_a_piece() -> None:
     image, spans = drawn([330], [], height=40, right=400)
     colon = spans[0][1] + 300
     image[30:33, colon : colon + 4] = image[45:48, colon : colon + 4] = INK
@@ -291,7 +291,7 @@ def test_a_printed_line_is_cut_between_words(size: int) -> None:
     assert all(any(start < cut < end for start, end in spaces) for cut in cuts)
 
 
-def test_letters_far_apart_are_not_cut_where_the_spaces_are_wider() -> None:
+def test_letters_far_apart_are_not_cut_if_the_spaces_are_wider() -> None:
     """A monospaced line: gaps between letters are as wide as narrow spaces, and the line's own spaces are wider."""
     letters, gaps = [10] * 24, [5] * 23
     for space in (7, 15):
@@ -319,7 +319,7 @@ lines = st.integers(10, 40).flatmap(
 
 @settings(deadline=None)
 @given(lines, st.integers(0, 9), st.booleans())
-def test_every_ink_column_is_in_one_piece_and_pieces_are_as_the_rule_says(
+def test_every_ink_column_is_in_one_piece_and_pieces_follow_the_rule(
     line: tuple[int, list[int], list[int]], edge: int, light: bool
 ) -> None:
     height, widths, gaps = line
@@ -347,7 +347,7 @@ def test_every_ink_column_is_in_one_piece_and_pieces_are_as_the_rule_says(
 
 @settings(deadline=None)
 @given(st.lists(st.integers(6, 7 * HEIGHT), min_size=1, max_size=16))
-def test_no_fewer_pieces_would_do(widths: list[int]) -> None:
+def test_fewer_pieces_are_impossible(widths: list[int]) -> None:
     image, spans = drawn(widths, [8] * (len(widths) - 1), top=HEIGHT)
     pieces, start = 1, spans[0][0]
     for left, right in spans:  # taking as many words as fit, from the left, is best where all gaps are alike
@@ -359,7 +359,7 @@ def test_no_fewer_pieces_would_do(widths: list[int]) -> None:
 
 @pytest.mark.parametrize("field", ["above", "longest", "shortest"])
 @pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan, True, "7", None])
-def test_a_width_that_is_no_finite_number_above_zero_is_refused(field: str, value: object) -> None:
+def test_a_width_must_be_a_finite_number_above_zero(field: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"{field} must be a finite number above 0"):
         CutRule(**{field: value})  # type: ignore[arg-type]
 
@@ -371,14 +371,14 @@ def test_a_separator_is_a_string() -> None:
 
 
 @pytest.mark.parametrize("widths", [(6.5, 7.0, 3.0), (8.0, 2.5, 3.0)])
-def test_the_widths_of_a_rule_are_in_order(widths: tuple[float, float, float]) -> None:
+def test_the_widths_of_a_rule_must_be_in_order(widths: tuple[float, float, float]) -> None:
     above, longest, shortest = widths
     with pytest.raises(ConfigError, match="shortest <= longest <= above"):
         CutRule(above=above, longest=longest, shortest=shortest)
     assert CutRule(above=5.0, longest=5.0, shortest=5.0).above == 5.0
 
 
-def test_a_whole_number_is_the_float_it_equals() -> None:
+def test_an_int_is_stored_as_a_float() -> None:
     rule = CutRule(above=9, longest=8, shortest=2)
     assert [type(value) for value in (rule.above, rule.longest, rule.shortest)] == [float] * 3
     assert rule == CutRule(above=9.0, longest=8.0, shortest=2.0)
@@ -393,6 +393,6 @@ def test_a_whole_number_is_the_float_it_equals() -> None:
         np.zeros((1, 9, 9, 3), np.uint8),
     ],
 )
-def test_what_is_no_image_is_refused_with_its_shape(pixels: Pixels) -> None:
+def test_an_array_that_is_not_an_image_is_refused_with_its_shape(pixels: Pixels) -> None:
     with pytest.raises(ImageError, match=r"got \w+ of shape \("):
         cut_line(pixels, RULE)

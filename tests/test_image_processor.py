@@ -1,4 +1,4 @@
-"""Images become the pixel values that the Pillow backend of transformers makes of them."""
+"""Images become the pixel values that the Pillow backend of transformers gives."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ FIELDS = st.fixed_dictionaries(
 @given(data=st.data())
 def test_pixel_values_equal_those_of_transformers(kind, data):
     fields = data.draw(FIELDS)
-    fields.setdefault("size", 24)  # the default of 224 costs time and shows no more
+    fields.setdefault("size", 24)  # the default of 224 takes longer and tests nothing more
     fields.setdefault("crop_size", 20)
     image = photo(data.draw(st.integers(1, 60)), data.draw(st.integers(1, 60)))
     expected = reference(kind, **fields)
@@ -113,7 +113,7 @@ def test_pixel_values_equal_those_of_transformers(kind, data):
         ("NougatImageProcessor", {"size": {"height": 40, "width": 30}}),
     ],
 )
-def test_two_hundred_sizes_of_images_give_the_pixels_of_transformers(kind, fields):
+def test_images_of_two_hundred_sizes_give_the_pixels_of_transformers(kind, fields):
     expected, ours = reference(kind, **fields), ImageProcessor(image_processor_type=kind, **fields)
     draw = photo if kind in TYPES else page
     for seed, (width, height) in enumerate(np.random.default_rng(5).integers(1, 121, (200, 2)).tolist()):
@@ -138,7 +138,7 @@ def test_defaults_are_those_of_the_type(kind):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (2, 3)])
-def test_odd_shapes_give_what_transformers_gives(shape):
+def test_extreme_shapes_give_the_pixels_of_transformers(shape):
     image = photo(*shape)
     for size in (32, {"shortest_edge": 3}, {"shortest_edge": 3, "longest_edge": 9}):
         for crop in (None, 5):
@@ -187,7 +187,7 @@ def test_alpha_is_composited_as_transformers_does_with_do_convert_rgb():
     assert_same(ImageProcessor(size=12)(image, return_tensors="np").pixel_values, wanted)
 
 
-def test_every_way_of_giving_images_is_the_same(tmp_path):
+def test_every_type_of_source_gives_the_same_pixels(tmp_path):
     processor = ImageProcessor(size=8)
     images = [photo(9, 7), photo(5, 6, seed=1)]
     expected = processor(images).pixel_values
@@ -207,16 +207,17 @@ def test_every_way_of_giving_images_is_the_same(tmp_path):
     assert torch.equal(processor(floats).pixel_values, processor(list(batch)).pixel_values)
 
 
-def test_unequal_results_are_named():
+def test_unequal_processed_sizes_are_an_error():
     processor = ImageProcessor(size={"shortest_edge": 8})
     assert processor.output_size is None
     with pytest.raises(ImageError, match=r"found 8 x 16, 16 x 8 \(height x width\)"):
         processor([photo(20, 10), photo(10, 20)])
 
 
-def test_error_in_a_list_names_the_place(tmp_path):
-    with pytest.raises(ImageError, match=r"images\[1\]: .*gone.png: no such file"):
+def test_an_error_in_a_list_names_the_index(tmp_path):
+    with pytest.raises(ImageError, match=r"images\[1\]: .*gone.png: no such file") as caught:
         ImageProcessor()([photo(4, 4), tmp_path / "gone.png"])
+    assert caught.value.file == str(tmp_path / "gone.png")
     with pytest.raises(ImageError, match=r"gone.png: no such file") as caught:
         ImageProcessor()(tmp_path / "gone.png")
     assert "images[" not in str(caught.value)
@@ -234,7 +235,7 @@ def test_error_in_a_list_names_the_place(tmp_path):
         {"do_center_crop": True, "crop_size": 100_000},
     ],
 )
-def test_no_number_in_a_file_asks_for_unbounded_memory(fields):
+def test_no_number_in_a_file_allocates_unbounded_memory(fields):
     with pytest.raises(ImageError, match="the result would be"):
         ImageProcessor(**fields)(photo(4, 4))
 
@@ -265,11 +266,11 @@ def test_no_number_in_a_file_asks_for_unbounded_memory(fields):
         ({"do_resize": None}, {"do_resize": None}),
     ],
 )
-def test_every_form_of_file_is_read(data, expected):
+def test_every_published_form_of_the_file_is_read(data, expected):
     assert ImageProcessor.from_dict(data) == ImageProcessor(**expected)
 
 
-def test_null_switches_a_default_off_and_silence_does_not():
+def test_null_switches_a_default_off_and_a_missing_field_does_not():
     null = ImageProcessor.from_dict({"image_processor_type": "DeiTImageProcessor", "do_center_crop": None})
     assert null.output_size == (256, 256)
     assert ImageProcessor.from_dict({"image_processor_type": "DeiTImageProcessor"}).output_size == (224, 224)
@@ -299,9 +300,10 @@ def test_null_switches_a_default_off_and_silence_does_not():
         ("image_processor_type", 3),
     ],
 )
-def test_bad_field_is_named_when_read_given_or_assigned(field, value):
-    with pytest.raises(ConfigError, match=rf"^some\.json: .*{field}"):
-        ImageProcessor.from_dict({field: value}, "some.json")
+def test_a_bad_field_is_named_when_read_passed_or_assigned(field, value):
+    with pytest.raises(ConfigError, match=rf"^some\.json: .*{field}") as caught:
+        ImageProcessor.from_dict({field: value}, "some.json", file="some.json")
+    assert (caught.value.file, caught.value.field, caught.value.found) == ("some.json", field, value)
     with pytest.raises(ConfigError, match=field):
         ImageProcessor(**{field: value})
     processor = ImageProcessor()
@@ -311,7 +313,7 @@ def test_bad_field_is_named_when_read_given_or_assigned(field, value):
 
 
 @pytest.mark.parametrize("kind", ["CLIPImageProcessor"])
-def test_type_that_is_not_supported_is_named_with_those_that_are(kind):
+def test_an_unsupported_type_is_named_with_the_supported_ones(kind):
     with pytest.raises(ConfigError, match=f"'{kind}' is not supported; supported: ViT.*DeiT.*Beit"):
         ImageProcessor.from_dict({"image_processor_type": kind})
 
@@ -319,12 +321,12 @@ def test_type_that_is_not_supported_is_named_with_those_that_are(kind):
 @pytest.mark.parametrize(
     ("field", "by"), [("size", "do_resize"), ("image_mean", "do_normalize"), ("rescale_factor", "do_rescale")]
 )
-def test_step_without_its_setting_is_an_error(field, by):
+def test_a_step_without_its_setting_is_an_error(field, by):
     with pytest.raises(ConfigError, match=f"{by} is set, but {field} is null"):
         ImageProcessor(**{field: None})(photo(4, 4))
 
 
-def test_null_filter_is_bilinear():
+def test_a_null_filter_is_bilinear():
     image = photo(30, 20)
     nulled = ImageProcessor(image_processor_type="DeiTImageProcessor", resample=None)
     assert torch.equal(
@@ -333,13 +335,13 @@ def test_null_filter_is_bilinear():
     )
 
 
-def test_enum_of_pillow_is_written_as_its_number():
+def test_an_enum_of_pillow_is_written_as_its_number():
     assert json.dumps(ImageProcessor(resample=Image.Resampling.LANCZOS).to_dict()["resample"]) == "1"
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(kind=st.sampled_from(TYPES), fields=FIELDS)
-def test_dict_and_json_bring_the_same_processor_back(kind, fields):
+def test_a_processor_survives_to_dict_and_json(kind, fields):
     processor = ImageProcessor.from_dict({"image_processor_type": kind, "unknown": [1], **fields})
     assert processor.extra == {"unknown": [1]}
     assert ImageProcessor.from_dict(json.loads(json.dumps(processor.to_dict()))) == processor
@@ -369,7 +371,7 @@ def write(folder, name, data):
     (folder / name).write_text(json.dumps(data))
 
 
-def test_processor_config_wins_and_does_not_go_stale(tmp_path):
+def test_processor_config_takes_precedence_and_is_updated_on_save(tmp_path):
     write(tmp_path, "preprocessor_config.json", {"size": 10})
     write(tmp_path, "processor_config.json", {"processor_class": "TrOCRProcessor"})
     assert ImageProcessor.from_pretrained(tmp_path).output_size == (10, 10)
@@ -385,7 +387,7 @@ def test_processor_config_wins_and_does_not_go_stale(tmp_path):
     assert ImageProcessor.from_pretrained(tmp_path).output_size == (30, 31)
 
 
-def test_folder_without_a_processor_says_which_files_are_read(tmp_path):
+def test_an_error_for_a_missing_processor_names_the_files(tmp_path):
     with pytest.raises(CheckpointNotFound, match=r"neither preprocessor_config\.json nor processor_config\.json"):
         ImageProcessor.from_pretrained(tmp_path)
     with pytest.raises(CheckpointNotFound, match="gone: no such folder"):

@@ -1,4 +1,4 @@
-"""Pages, as Donut and Nougat read them: the pixel values of the Pillow backend of transformers."""
+"""The image processors of Donut and Nougat give the pixel values of the Pillow backend of transformers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def photo(width, height, seed=0):
 
 
 def page(width, height, seed=0):
-    """Ink on paper with a margin, which may be of no width."""
+    """Ink on paper with a margin, which may have width 0."""
     chance = np.random.default_rng(seed)
     pixels = chance.integers(225, 256, (height, width, 3), dtype=np.uint8)
     top, left = chance.integers(0, height // 2 + 1), chance.integers(0, width // 2 + 1)
@@ -76,7 +76,7 @@ def test_pixel_values_equal_those_of_transformers(kind, fields, width, height, s
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_defaults_and_files_both_ways(kind, tmp_path):
+def test_defaults_and_files_agree_with_transformers_in_both_directions(kind, tmp_path):
     from transformers import AutoImageProcessor
 
     silent = ImageProcessor.from_dict({"image_processor_type": kind})
@@ -101,7 +101,7 @@ def test_defaults_and_files_both_ways(kind, tmp_path):
         {"image_processor_type": "DonutImageProcessorFast", "size": {"height": 30, "width": 20}},
     ],
 )
-def test_lists_of_donut_are_width_and_height(data, tmp_path):
+def test_a_list_in_a_donut_file_is_width_and_height(data, tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(data))
     processor = ImageProcessor.from_pretrained(tmp_path)
     assert processor.size == {"height": 30, "width": 20}
@@ -114,7 +114,7 @@ def test_lists_of_donut_are_width_and_height(data, tmp_path):
     )
 
 
-def test_page_without_sides_is_an_error():
+def test_a_page_without_height_and_width_is_an_error():
     for fields in ({"size": {"shortest_edge": 3}}, {"size": None}):
         with pytest.raises(ConfigError, match="size"):
             ImageProcessor(image_processor_type="DonutImageProcessor", **fields)(photo(4, 4))

@@ -69,17 +69,18 @@ def test_other_formats_are_refused(kind):
         (lambda path: path.write_bytes(bytes(2000)), "2000 bytes, more than the 1000 allowed"),
     ],
 )
-def test_what_is_no_image_file_is_said(prepare, message, tmp_path):
+def test_an_error_names_the_file_and_what_is_wrong(prepare, message, tmp_path):
     path = tmp_path / "line.png"
     prepare(path)
     with pytest.raises(ImageError, match=message) as caught:
         load_image(path, max_bytes=1000)
     assert str(path) in str(caught.value)
+    assert caught.value.file == str(path)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("source", ["a\0b", "a\nb", "", b"", None, 3, [photo()], np.zeros(())])
-def test_what_is_no_source_at_all_is_one_line(source):
+def test_an_error_for_a_bad_source_is_one_line(source):
     with pytest.raises(ImageError) as caught:
         load_image(source)
     assert "\n" not in str(caught.value)
@@ -133,7 +134,7 @@ def webp_of_size(width, height):
         webp_of_size,
     ],
 )
-def test_bombs_are_refused_from_the_header(make, size):
+def test_a_huge_size_in_the_header_is_refused_before_decoding(make, size):
     data = make(*size)
     start = time.perf_counter()
     with pytest.raises(ImageError, match=r"pixels, more than the 64000000 allowed"):
@@ -143,7 +144,7 @@ def test_bombs_are_refused_from_the_header(make, size):
 
 @pytest.mark.parametrize("size", [(9000, 9000), (16383, 4000), (4000, 16383), (16383, 16383)])
 @pytest.mark.parametrize("lossless", [False, True])
-def test_webp_of_one_image_is_refused_before_its_decoder_is_made(size, lossless, monkeypatch):
+def test_a_huge_webp_is_refused_before_its_decoder_is_created(size, lossless, monkeypatch):
     data = bytearray(encoded(photo(), "WEBP", lossless=lossless))
     width, height = size
     if lossless:
@@ -153,20 +154,20 @@ def test_webp_of_one_image_is_refused_before_its_decoder_is_made(size, lossless,
     else:
         assert data[12:16] == b"VP8 "
         data[26:30] = struct.pack("<HH", width | 1 << 14, height | 2 << 14)
-    monkeypatch.setattr(formats, "WebPImageFile", lambda _: pytest.fail("the decoder was made"))
+    monkeypatch.setattr(formats, "WebPImageFile", lambda _: pytest.fail("the decoder was created"))
     with pytest.raises(ImageError, match=f"{width} x {height} pixels, more than the 64000000 allowed"):
         load_image(bytes(data))
 
 
 @pytest.mark.parametrize("options", [{}, {"lossless": True}, {"exif": b"Exif\0\0" + bytes(8)}], ids=str)
 @pytest.mark.parametrize("size", [(4, 4), (300, 8), (4, 1000)])
-def test_the_size_in_the_header_of_a_webp_is_that_of_its_pixels(options, size):
+def test_the_size_in_a_webp_header_is_the_size_of_its_pixels(options, size):
     data = encoded(photo(*size), "WEBP", **options)
     assert formats.webp_size(data) == load_image(data).size == size
 
 
 @pytest.mark.parametrize("junk", [b"", b"\0\1"])
-def test_bomb_behind_the_extensions_of_a_gif_is_refused(junk):
+def test_a_huge_frame_after_the_extensions_of_a_gif_is_refused(junk):
     plain = Image.new("P", (8, 8))
     data = bytearray(encoded(plain, "GIF", comment=b"!,;", loop=0))
     at = data.index(b",\0\0\0\0")
@@ -176,7 +177,7 @@ def test_bomb_behind_the_extensions_of_a_gif_is_refused(junk):
         load_image(bytes(data[:at] + junk + data[at:]))
 
 
-def test_limit_of_pixels_holds_for_every_source():
+def test_the_pixel_limit_applies_to_every_source():
     image = photo(40, 40)
     for source in (encoded(image, "PNG"), image, np.asarray(image)):
         assert load_image(source, max_pixels=1600).size == (40, 40)
@@ -184,7 +185,7 @@ def test_limit_of_pixels_holds_for_every_source():
             load_image(source, max_pixels=1599)
 
 
-def test_first_frame_of_several_is_taken():
+def test_the_first_frame_is_read():
     frames = [photo(seed=seed) for seed in range(3)]
     for kind in ("PNG", "GIF", "WEBP"):
         data = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **lossless(kind))
@@ -193,7 +194,7 @@ def test_first_frame_of_several_is_taken():
 
 
 @pytest.mark.parametrize("frames", [0, 2**31 + 1])
-def test_wrong_animation_of_png_is_passed_over(frames):
+def test_a_wrong_animation_of_a_png_is_ignored(frames):
     data = encoded(photo(), "PNG")
     animated = data[:33] + chunk(b"acTL", struct.pack(">II", frames, 0)) + data[33:]
     np.testing.assert_array_equal(pixels(load_image(animated)), np.asarray(photo()))
@@ -205,7 +206,7 @@ def exif_block(orientation, order="<"):
 
 
 def turned(image, orientation):
-    """The stored pixels of which a viewer that obeys ``orientation`` makes ``image``."""
+    """The pixels to store with ``orientation`` so that a viewer shows ``image``."""
     steps = Image.Transpose
     back = [None, steps.FLIP_LEFT_RIGHT, steps.ROTATE_180, steps.FLIP_TOP_BOTTOM, steps.TRANSPOSE]
     back += [steps.ROTATE_90, steps.TRANSVERSE, steps.ROTATE_270]
@@ -225,13 +226,13 @@ def test_orientation_gives_the_upright_pixels(kind, orientation, order):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_an_image_that_was_loaded_is_loaded_again_as_it_is(kind, orientation):
+def test_loading_a_loaded_image_changes_nothing(kind, orientation):
     image = load_image(encoded(photo(), kind, exif=exif_block(orientation)))
     assert np.array_equal(pixels(load_image(image)), pixels(image))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_orientation_of_jpeg_equals_that_of_pillow(orientation):
+def test_the_orientation_of_a_jpeg_equals_that_of_pillow(orientation):
     from PIL import ImageOps
 
     data = encoded(photo(), "JPEG", exif=exif_block(orientation))
@@ -241,14 +242,14 @@ def test_orientation_of_jpeg_equals_that_of_pillow(orientation):
     np.testing.assert_array_equal(pixels(load_image(upright)), expected)
 
 
-def test_orientation_is_read_from_xmp_where_exif_is_silent():
+def test_the_orientation_is_read_from_xmp_without_exif():
     note = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
     data = encoded(turned(photo(), 6), "WEBP", lossless=True, xmp=note)
     np.testing.assert_array_equal(pixels(load_image(data)), np.asarray(photo()))
 
 
 @pytest.mark.parametrize(("digits", "turn"), [(exif_block(6).hex(), 6), ("45786", 1), ("zz", 1), ("", 1)])
-def test_orientation_is_read_from_the_exif_of_old_png(digits, turn):
+def test_the_orientation_is_read_from_the_exif_text_of_an_old_png(digits, turn):
     notes = PngImagePlugin.PngInfo()
     notes.add_text("Raw profile type exif", f"\nexif\n {len(digits) // 2}\n{digits}\n")
     data = encoded(turned(photo(), turn), "PNG", pnginfo=notes)
@@ -279,7 +280,7 @@ def test_modes_without_alpha_are_those_of_pillow(mode):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "La", "RGBa"])
-def test_transparent_is_white_and_opaque_is_itself(mode):
+def test_transparent_pixels_become_white_and_opaque_ones_stay(mode):
     clear = Image.new("RGBA", (2, 1), (200, 0, 0, 0))
     clear.putpixel((1, 0), (90, 90, 90, 255))
     image = clear.convert("LA") if mode == "La" else clear
@@ -296,7 +297,7 @@ def test_half_transparent_black_is_mid_grey():
     assert load_image(Image.new("RGBA", (1, 1), (0, 0, 0, 128))).getpixel((0, 0)) == (127, 127, 127)
 
 
-def test_one_transparent_colour_is_white():
+def test_a_single_transparent_colour_becomes_white():
     colour = Image.new("RGB", (2, 1), (10, 20, 30))
     colour.putpixel((1, 0), (1, 2, 3))
     data = encoded(colour, "PNG", transparency=(10, 20, 30))
@@ -322,7 +323,7 @@ def test_sixteen_bits_keep_the_upper_eight(dtype):
         np.testing.assert_array_equal(pixels(load_image(source))[..., 0], [[0, 0, 1, 156, 255]])
 
 
-def test_int_images_are_eight_bits_or_sixteen():
+def test_int_images_have_eight_or_sixteen_bits():
     def read(*values):
         return pixels(load_image(Image.fromarray(np.array([values], np.int32))))[0, :, 0].tolist()
 
@@ -333,7 +334,7 @@ def test_int_images_are_eight_bits_or_sixteen():
             read(*wrong)
 
 
-def test_floats_lie_between_zero_and_one():
+def test_floats_must_lie_between_zero_and_one():
     for dtype in (np.float16, np.float32, np.float64):
         assert pixels(load_image(np.array([[0, 0.5, 1]], dtype)))[0, :, 0].tolist() == [0, 128, 255]
     assert pixels(load_image(Image.fromarray(np.array([[0.5]], np.float32)))).tolist() == [[[128] * 3]]
@@ -342,7 +343,7 @@ def test_floats_lie_between_zero_and_one():
             load_image(np.array([[0.0, wrong]]))
 
 
-def test_every_level_survives_the_way_through_floats():
+def test_every_grey_level_survives_conversion_to_float_and_back():
     levels = np.arange(256, dtype=np.uint8)[None]
     for dtype in (np.float32, np.float64):
         np.testing.assert_array_equal(pixels(load_image(levels.astype(dtype) / 255))[..., 0], levels)
@@ -377,22 +378,24 @@ def test_layouts_of_arrays_and_tensors_agree():
         (np.array([[None]]), "array of shape"),
     ],
 )
-def test_arrays_that_are_no_image_are_named(array, message):
+def test_an_array_that_is_not_an_image_is_refused(array, message):
     with pytest.raises(ImageError, match=message):
         load_image(array)
 
 
-def test_image_of_no_pixels_is_refused():
+def test_an_image_without_pixels_is_refused():
     with pytest.raises(ImageError, match="found 0 x 5"):
         load_image(Image.new("RGB", (0, 5)))
 
 
-def test_bytes_beyond_the_limit_are_refused():
-    with pytest.raises(ImageError, match="bytes, more than the 10 allowed"):
-        load_image(encoded(photo(), "PNG"), max_bytes=10)
+def test_a_file_beyond_the_byte_limit_is_refused():
+    data = encoded(photo(), "PNG")
+    with pytest.raises(ImageError, match="bytes, more than the 10 allowed") as caught:
+        load_image(data, max_bytes=10)
+    assert (caught.value.file, caught.value.expected, caught.value.found) == (None, 10, len(data))
 
 
-def test_source_is_left_as_it_was():
+def test_loading_does_not_change_the_source():
     image = photo().convert("RGBA")
     before = image.tobytes()
     load_image(image)
@@ -401,7 +404,7 @@ def test_source_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_truncated_file_is_an_error(kind):
+def test_a_truncated_file_is_an_error(kind):
     data = encoded(photo(64, 64), kind, **lossless(kind))
     for share in (0.1, 0.3, 0.5, 0.7, 0.9):
         with pytest.raises(ImageError):
@@ -409,7 +412,7 @@ def test_truncated_file_is_an_error(kind):
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_damaged_file_is_an_image_or_an_image_error(kind, capfd):
+def test_a_damaged_file_loads_or_raises_an_image_error(kind, capfd):
     chance = random.Random(kind)
     options = {"exif": exif_block(6)} if kind in ("JPEG", "PNG", "WEBP") else {}
     data = encoded(photo(32, 32), kind, **options)

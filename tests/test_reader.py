@@ -1,4 +1,4 @@
-"""Images in, text out: one reading an image, in order, whatever is given and however it is batched."""
+"""Images in, text out: one reading per image, in order, for every type of image and every batch size."""
 
 import io
 import json
@@ -27,7 +27,8 @@ from vedcore import (
     VisionEncoderDecoderConfig,
     VisionEncoderDecoderModel,
 )
-from vedcore.reader import locate
+from vedcore.reader import Piece, locate
+from vedcore.reader.layout import CutLine
 from vedcore.vision import cut_line
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_swin import SwinConfig
@@ -47,7 +48,7 @@ def reader():
 
 @pytest.fixture(scope="module")
 def long_line():
-    """Four of the golden lines side by side, with a space's width between them."""
+    """Four of the golden lines side by side, with the width of a space between them."""
     lines = [Image.open(path).convert("RGB") for path in PATHS[:4]]
     height = max(line.height for line in lines)
     gap = height // 2
@@ -63,18 +64,18 @@ def texts(readings):
     return [reading.text for reading in readings]
 
 
-# What is read.
+# Readings.
 
 
 @pytest.mark.parametrize(("orientation", "stored"), [(3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_90)])
-def test_a_photo_is_read_as_it_is_seen(reader, tmp_path, orientation, stored):
+def test_a_photo_is_read_upright(reader, tmp_path, orientation, stored):
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.open(PATHS[0]).convert("RGB").transpose(stored).save(tmp_path / "turned.png", exif=exif)
     assert texts(reader.read([tmp_path / "turned.png"])) == TEXTS[:1]
 
 
-def forms():
+def image_types():
     image = Image.open(PATHS[0]).convert("RGB")
     array = np.asarray(image)
     data = PATHS[0].read_bytes()
@@ -90,16 +91,16 @@ def forms():
     }
 
 
-@pytest.mark.parametrize("form", forms())
-def test_an_image_in_any_form_is_read_alone_or_in_a_list(reader, form):
-    source = forms()[form]
+@pytest.mark.parametrize("name", image_types())
+def test_an_image_of_any_type_is_read_alone_or_in_a_list(reader, name):
+    source = image_types()[name]
     (alone,) = reader.read(source)
     (listed,) = reader.read([source])
     assert alone.text == listed.text == TEXTS[0]
     assert alone.source is source
 
 
-def test_a_reading_says_how_sure_it_is_and_how_it_ended(reader):
+def test_a_reading_has_its_confidence_and_stop_reason(reader):
     (reading,) = reader.read(PATHS[3])
     assert isinstance(reading, Reading)
     assert list(reading.token_ids) == EXPECTED[3]["greedy"][1:]
@@ -111,7 +112,7 @@ def test_a_reading_says_how_sure_it_is_and_how_it_ended(reader):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 6, 16])
-def test_readings_are_in_order_and_equal_one_by_one_at_every_batch_size(reader, batch_size, long_line):
+def test_readings_are_in_order_and_the_same_at_every_batch_size(reader, batch_size, long_line):
     sources = [*PATHS[:2], long_line, *PATHS[2:]]
     alone = [reader.read(source)[0] for source in sources]
     together = reader.read(sources, batch_size=batch_size)
@@ -122,7 +123,7 @@ def test_readings_are_in_order_and_equal_one_by_one_at_every_batch_size(reader, 
     assert [r.confidence for r in together] == pytest.approx([r.confidence for r in alone], abs=1e-5)
 
 
-def test_images_come_from_any_iterable_and_readings_as_soon_as_they_are_there(reader):
+def test_images_come_from_any_iterable_and_readings_appear_as_soon_as_possible(reader):
     taken = []
 
     def sources():
@@ -139,7 +140,7 @@ def test_images_come_from_any_iterable_and_readings_as_soon_as_they_are_there(re
     assert reader.read([]) == []
 
 
-def test_fields_of_generation_are_passed_on(reader):
+def test_generation_fields_reach_the_model(reader):
     (beams,) = reader.read(PATHS[0], num_beams=4)
     assert list(beams.token_ids) == EXPECTED[0]["beam4"][1:]
     with pytest.raises(TypeError, match="num_beam"):
@@ -150,12 +151,31 @@ def test_fields_of_generation_are_passed_on(reader):
         reader.read(PATHS[0], num_beams=2, num_return_sequences=2)
 
 
-def test_one_text_an_image_is_read_whatever_the_checkpoint_says(reader):
+def test_one_text_per_image_is_read_whatever_the_checkpoint_says(reader):
     reader.model.generation_config.num_beams, reader.model.generation_config.num_return_sequences = 2, 2
     try:
         assert texts(reader.read(PATHS[:2])) == TEXTS[:2]
     finally:
         reader.model.generation_config.num_beams = reader.model.generation_config.num_return_sequences = None
+
+
+def test_the_lines_of_several_images_share_a_batch(reader, long_line, monkeypatch):
+    sizes, generate = [], reader.model.generate
+    monkeypatch.setattr(
+        reader.model, "generate", lambda pixels, **o: sizes.append(len(pixels)) or generate(pixels, **o)
+    )
+    readings = reader.read([PATHS[0], long_line, PATHS[1]], batch_size=16)
+    assert sizes == [sum(max(1, len(reading.pieces)) for reading in readings)]
+
+
+def test_a_layout_joins_lines_and_combines_their_readings(reader):
+    readings = reader.read(PATHS[:2])
+    layout = CutLine([(0, 0, 5, 9), (5, 0, 9, 9)], separator="|")
+    assert layout.join(["a"]) == "a"
+    whole = layout.combine(readings, "source")
+    assert (whole.text, whole.source) == ("|".join(TEXTS[:2]), "source")
+    assert whole.pieces == (Piece((0, 0, 5, 9), TEXTS[0]), Piece((5, 0, 9, 9), TEXTS[1]))
+    assert whole.token_ids == readings[0].token_ids + readings[1].token_ids
 
 
 # Long lines.
@@ -176,13 +196,13 @@ def test_a_long_line_is_cut_and_its_pieces_are_joined(reader, long_line):
     assert short.stop_reason == "length"
 
 
-def test_a_long_line_is_read_whole_where_that_is_asked_for(reader, long_line):
+def test_a_long_line_is_read_whole_without_cut(reader, long_line):
     (whole,) = reader.read(long_line, cut=False)
     assert whole.pieces == ()
     assert whole.token_ids.count(2) <= 1
 
 
-def test_the_separator_is_the_rules_own(tmp_path, long_line):
+def test_the_separator_comes_from_the_rule(tmp_path, long_line):
     folder = tmp_path / "reader"
     shutil.copytree(SHIPPED, folder)
     rule = json.loads((folder / "vedcore.json").read_text())
@@ -216,15 +236,16 @@ def test_a_checkpoint_without_a_rule_never_cuts(tmp_path, long_line, content):
         ([], "expected a JSON object"),
     ],
 )
-def test_a_rule_that_cannot_be_followed_is_refused_with_its_file(tmp_path, content, message):
+def test_a_bad_cut_rule_is_refused_with_its_file(tmp_path, content, message):
     folder = tmp_path / "reader"
     shutil.copytree(SHIPPED, folder)
     (folder / "vedcore.json").write_text(json.dumps(content))
-    with pytest.raises(ConfigError, match=rf"vedcore\.json.*{message}"):
+    with pytest.raises(ConfigError, match=rf"vedcore\.json.*{message}") as caught:
         Reader.load(folder)
+    assert caught.value.file in (None, str(folder / "vedcore.json"))
 
 
-# Images of a size that the encoder does not take.
+# Images of a size that the encoder does not accept.
 
 
 def with_size(reader, height, width):
@@ -233,15 +254,16 @@ def with_size(reader, height, width):
 
 
 @pytest.mark.parametrize("call", ["read", "each", "stream"])
-def test_a_size_that_the_encoder_does_not_take_is_refused_before_an_image_is_made(reader, call, monkeypatch):
+def test_a_size_that_the_encoder_does_not_accept_is_refused_before_any_image_is_processed(reader, call, monkeypatch):
     wrong = with_size(reader, 8000, 8000)
-    monkeypatch.setattr(ImageProcessor, "__call__", lambda *_, **__: pytest.fail("an image was made"))
+    monkeypatch.setattr(ImageProcessor, "__call__", lambda *_, **__: pytest.fail("an image was processed"))
     message = r"makes images of 8000 x 8000 pixels, but the encoder is made for 32 x 256 .*preprocessor_config\.json"
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         list(getattr(wrong, call)(PATHS[:1]))
+    assert (caught.value.field, caught.value.expected, caught.value.found) == ("size", (32, 256), (8000, 8000))
 
 
-def test_another_size_is_read_where_the_encoder_takes_it(reader, monkeypatch):
+def test_another_size_is_read_if_the_encoder_accepts_it(reader, monkeypatch):
     other = with_size(reader, 32, 128)
     embed = type(other.model.encoder.embeddings).forward
     monkeypatch.setattr(
@@ -252,7 +274,7 @@ def test_another_size_is_read_where_the_encoder_takes_it(reader, monkeypatch):
     assert len(other.read(PATHS[:1])) == 1
 
 
-def test_an_encoder_that_cannot_be_asked_without_weights_is_asked_with_the_first_image(reader, monkeypatch):
+def test_an_encoder_that_cannot_run_without_weights_refuses_the_first_image(reader, monkeypatch):
     other = with_size(reader, 32, 128)
     with monkeypatch.context() as patch:
         patch.setattr("copy.deepcopy", lambda *_: 1 / 0)
@@ -261,7 +283,7 @@ def test_an_encoder_that_cannot_be_asked_without_weights_is_asked_with_the_first
 
 
 def of_any_size(reader):
-    """A reader whose encoder takes every size and whose image processor makes several."""
+    """A reader whose encoder accepts every size and whose image processor makes several sizes."""
     torch.manual_seed(0)
     encoder = SwinConfig(embed_dim=8, depths=(1,), num_heads=(2,), window_size=2, image_size=32, patch_size=4)
     decoder = GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=len(reader.processor.tokenizer))
@@ -273,15 +295,15 @@ def of_any_size(reader):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 16])
-def test_images_that_come_out_of_several_sizes_are_read_in_order_at_every_batch_size(reader, batch_size):
+def test_images_of_several_processed_sizes_are_read_in_order_at_every_batch_size(reader, batch_size):
     several = of_any_size(reader)
     images = [noise_of_width(width) for width in (64, 64, 96, 64, 32, 32, 32)]
     alone = [several.read(image)[0] for image in images]
     assert len({reading.token_ids for reading in alone}) > 1
     readings = several.read(images, batch_size=batch_size)
     assert [reading.token_ids for reading in readings] == [reading.token_ids for reading in alone]
-    told = joined(several.stream(images, batch_size=batch_size))
-    assert [told.get(index, "") for index in range(len(images))] == texts(alone)
+    streamed = joined(several.stream(images, batch_size=batch_size))
+    assert [streamed.get(index, "") for index in range(len(images))] == texts(alone)
 
 
 def noise_of_width(width):
@@ -289,7 +311,7 @@ def noise_of_width(width):
 
 
 @pytest.mark.parametrize("batch_size", [1, 16])
-def test_the_pieces_of_a_cut_line_may_come_out_of_several_sizes(reader, long_line, batch_size):
+def test_the_pieces_of_a_cut_line_may_have_several_processed_sizes(reader, long_line, batch_size):
     several = of_any_size(reader)
     several.cut_rule = reader.cut_rule
     (reading,) = several.read(long_line, batch_size=batch_size)
@@ -299,52 +321,52 @@ def test_the_pieces_of_a_cut_line_may_come_out_of_several_sizes(reader, long_lin
     assert joined(several.stream(long_line, batch_size=batch_size)) == {0: reading.text}
 
 
-# What is no name and no number.
+# Bad names and numbers.
 
 
 @pytest.mark.parametrize(
     "name", ["x" * 300, "x" * 5000, "x" * 300 + "/y", "owner/" + "x" * 300, Path("x" * 300), "", None, 3]
 )
-def test_what_can_be_no_name_of_a_checkpoint_is_not_found(name):
+def test_a_name_that_no_checkpoint_can_have_is_not_found(name):
     with pytest.raises(CheckpointNotFound) as error:
         Reader.load(name)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("batch_size", ["x", 1.5, None, 0, -1])
-def test_a_batch_size_is_a_count(reader, batch_size):
+def test_a_batch_size_is_a_positive_int(reader, batch_size):
     with pytest.raises(ConfigError, match=f"batch_size must be an int of at least 1, got {batch_size!r}"):
         reader.read(PATHS[:1], batch_size=batch_size)
 
 
-# Text as it comes.
+# Streaming.
 
 
 def joined(fragments):
-    """Of each image its fragments as one text, by their places."""
-    told = {}
+    """The joined fragments of each image, by its index."""
+    streamed = {}
     for fragment in fragments:
         assert fragment.text
-        told[fragment.index] = told.get(fragment.index, "") + fragment.text
-    return told
+        streamed[fragment.index] = streamed.get(fragment.index, "") + fragment.text
+    return streamed
 
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 4}, {"max_new_tokens": 3}], ids=["greedy", "beams", "short"])
 @pytest.mark.parametrize("batch_size", [1, 3, 16])
 def test_fragments_joined_are_the_texts_of_read(reader, long_line, batch_size, options):
     sources = [*PATHS[:2], long_line, *PATHS[2:4]]
-    told = joined(reader.stream(sources, batch_size=batch_size, **options))
-    assert [told[index] for index in range(5)] == texts(reader.read(sources, batch_size=batch_size, **options))
+    streamed = joined(reader.stream(sources, batch_size=batch_size, **options))
+    assert [streamed[index] for index in range(5)] == texts(reader.read(sources, batch_size=batch_size, **options))
 
 
-def test_a_text_comes_in_fragments_that_say_whose_they_are(reader):
+def test_a_fragment_names_its_image(reader):
     fragments = list(reader.stream(PATHS[:2]))
     assert len(fragments) > 10
     assert {(fragment.index, fragment.source) for fragment in fragments} == set(enumerate(PATHS[:2]))
-    assert [f.index for f in fragments[:2]] == [0, 1]  # a batch comes in turns
+    assert [f.index for f in fragments[:2]] == [0, 1]  # the images of a batch alternate
 
 
-def test_fragments_come_before_the_next_image_is_opened(reader):
+def test_fragments_appear_before_the_next_image_is_opened(reader):
     taken = []
 
     def sources():
@@ -361,11 +383,11 @@ def test_fragments_come_before_the_next_image_is_opened(reader):
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_the_pieces_of_a_long_line_come_in_order(reader, long_line, batch_size):
     (reading,) = reader.read(long_line)
-    told = ""
+    streamed = ""
     for fragment in reader.stream(long_line, batch_size=batch_size):
-        told += fragment.text
-        assert reading.text.startswith(told)
-    assert told == reading.text
+        streamed += fragment.text
+        assert reading.text.startswith(streamed)
+    assert streamed == reading.text
     assert joined(reader.stream(long_line, cut=False)) == {0: reader.read(long_line, cut=False)[0].text}
 
 
@@ -390,7 +412,7 @@ def test_a_stream_refuses_what_read_refuses(reader):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 @pytest.mark.parametrize("bad", ["no-such.png", b"not an image", b"", 5, None], ids=repr)
-def test_a_bad_image_is_told_in_its_place_and_costs_no_other(reader, bad, batch_size):
+def test_the_error_of_a_bad_image_takes_its_place_and_affects_no_other(reader, bad, batch_size):
     sources = [PATHS[0], bad, PATHS[1], PATHS[2]]
     results = list(reader.each(sources, batch_size=batch_size))
     assert isinstance(results[1], ImageError)
@@ -423,19 +445,22 @@ def test_a_reader_is_loaded_by_name_or_by_folder(reader):
 
 
 @pytest.mark.parametrize("name", ["no-such", "./no-such", "/no/such/folder", "~/no-such/x", "a/b/c", Path("a/b")])
-def test_a_name_that_is_nothing_lists_the_shipped_checkpoints(name):
-    with pytest.raises(CheckpointNotFound, match=r"no such folder.*shipped: line-reader"):
+def test_an_error_for_an_unknown_name_lists_the_shipped_checkpoints(name):
+    with pytest.raises(CheckpointNotFound, match=r"no such folder.*shipped: line-reader") as caught:
         Reader.load(name)
+    assert caught.value.file == str(name)
 
 
-def test_a_name_of_the_form_owner_name_is_asked_of_the_hub(monkeypatch):
-    asked = []
-    monkeypatch.setattr("vedcore.reader.resolve", lambda name, **options: asked.append((name, options)) or SHIPPED)
+def test_a_name_with_an_owner_is_resolved_on_the_hub(monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        "vedcore.reader.checkpoint_folder.resolve", lambda name, **options: calls.append((name, options)) or SHIPPED
+    )
     assert locate("owner/name", revision="abc", allow_pickle=True) == SHIPPED
-    assert asked == [("owner/name", {"revision": "abc", "allow_pickle": True})]
+    assert calls == [("owner/name", {"revision": "abc", "allow_pickle": True})]
 
 
-def test_a_backbone_is_no_checkpoint():
+def test_a_backbone_is_not_a_checkpoint():
     with pytest.raises(VedcoreError, match="no checkpoint named 'vit'"):
         Reader.load("vit")
 
@@ -443,7 +468,7 @@ def test_a_backbone_is_no_checkpoint():
 # The processor.
 
 
-def test_images_become_pixels_and_texts_ids_or_labels(reader):
+def test_a_processor_turns_images_into_pixels_and_texts_into_ids_or_labels(reader):
     processor = reader.processor
     pixels = processor(PATHS[:2]).pixel_values
     assert pixels.shape == (2, 3, 32, 256)
@@ -463,7 +488,7 @@ def test_images_become_pixels_and_texts_ids_or_labels(reader):
     assert padded.shape[0] == 2
 
 
-def test_a_batch_says_what_it_holds_and_moves(reader):
+def test_a_batch_names_its_contents_and_moves_between_devices(reader):
     batch = reader.processor(PATHS[0])
     with pytest.raises(AttributeError, match="no 'labels' here; this batch holds pixel_values"):
         _ = batch.labels
@@ -475,7 +500,7 @@ def test_a_batch_says_what_it_holds_and_moves(reader):
     assert batch.pixel_values.device.type == "cpu"
 
 
-def test_a_processor_is_saved_and_read_again(reader, tmp_path):
+def test_a_processor_is_saved_and_loaded_again(reader, tmp_path):
     reader.processor.save_pretrained(tmp_path / "p")
     again = Processor.from_pretrained(tmp_path / "p")
     assert isinstance(again.image_processor, ImageProcessor)
@@ -484,7 +509,7 @@ def test_a_processor_is_saved_and_read_again(reader, tmp_path):
     assert again.tokenizer("some of them").input_ids == reader.processor.tokenizer("some of them").input_ids
 
 
-def test_what_a_reader_saves_a_reader_loads(reader, tmp_path, long_line):
+def test_a_saved_model_and_processor_load_as_a_reader(reader, tmp_path, long_line):
     folder = tmp_path / "copy"
     reader.model.save_pretrained(folder)
     reader.processor.save_pretrained(folder)

@@ -73,12 +73,13 @@ def _height_first(processor_type: str, value: Any) -> Any:
 def _as_sides(name: str, value: Any) -> Sides | None:
     if value is None:
         return None
+    given = value
     if type(value) is int:
-        value = square(value)
+        given = square(value)
     elif isinstance(value, (list, tuple)) and len(value) == 2:
-        value = {"height": value[0], "width": value[1]}
+        given = {"height": value[0], "width": value[1]}
     # Older files contain every key of a size, with null for those that do not apply.
-    sides = {key: side for key, side in value.items() if side is not None} if isinstance(value, Mapping) else {}
+    sides = {key: side for key, side in given.items() if side is not None} if isinstance(given, Mapping) else {}
     if set(sides) not in _SIZE_KEYS or not all(type(side) is int and side >= 1 for side in sides.values()):
         raise _error(
             name,
