@@ -11,7 +11,7 @@ from typing import Any
 
 from vedcore.errors import CheckpointNotFound, ConfigError, TokenizerError, foreign
 from vedcore.storage.files import read_json, staged, write_json
-from vedcore.text import legacy
+from vedcore.text.legacy import build_from_vocabulary
 from vedcore.text.special_tokens import NAMES, token_text
 
 TOKENIZER_FILE = "tokenizer.json"
@@ -46,7 +46,7 @@ def read_tokenizer_files(folder: Path) -> TokenizerFiles:
         if path.is_file():
             with foreign(TokenizerError, str(path), file=path):
                 return TokenizerFiles(path.read_bytes(), settings, str(path), family)
-        core, settings, where = legacy.build(folder, settings, family)
+        core, settings, where = build_from_vocabulary(folder, settings, family)
         with foreign(TokenizerError, where, file=where):
             return TokenizerFiles(core.to_str().encode(), settings, where, family)
     except (ConfigError, CheckpointNotFound) as error:

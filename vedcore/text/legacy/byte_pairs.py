@@ -11,12 +11,12 @@ from vedcore.storage.files import read_json
 from vedcore.text.ids import LARGEST_ID
 from vedcore.text.legacy.folder import VocabularyFolder
 
-FILES = ("vocab.json", "merges.txt")
+BYTE_PAIR_FILES = ("vocab.json", "merges.txt")
 
 
 def byte_level_bpe(folder: VocabularyFolder) -> Tokenizer:
     """The tokenizer without special tokens around a text. Raises TokenizerError for a broken line or id."""
-    path, merges_path = (folder.path / name for name in FILES)
+    path, merges_path = (folder.path / name for name in BYTE_PAIR_FILES)
     vocab, merges = read_json(path), []
     for token, number in vocab.items():
         if type(number) is not int or not 0 <= number < LARGEST_ID:

@@ -11,9 +11,11 @@ from tokenizers import Tokenizer
 
 from vedcore.errors import TokenizerError, foreign
 from vedcore.storage.files import read_json
-from vedcore.text.legacy import byte_pairs, unigram, word_pieces
 from vedcore.text.legacy.added_tokens import add_tokens
+from vedcore.text.legacy.byte_pairs import BYTE_PAIR_FILES, byte_level_bpe, gpt2_template, roberta_template
 from vedcore.text.legacy.folder import VocabularyFolder
+from vedcore.text.legacy.unigram import UNIGRAM_FILES, unigram, xlm_roberta_template
+from vedcore.text.legacy.word_pieces import WORD_PIECE_FILES, bert_template, characters, word_pieces
 from vedcore.text.special_tokens import BERT, GPT2, ROBERTA, class_key
 
 
@@ -34,19 +36,13 @@ _WITH_MASK = {**ROBERTA, "mask_token": _MASK}
 _FORMATS: dict[str, _Format] = {
     class_key(entry.tokenizer_class): entry
     for entry in (
-        _Format("GPT2Tokenizer", byte_pairs.FILES, GPT2, byte_pairs.byte_level_bpe, byte_pairs.gpt2_template),
-        _Format(
-            "RobertaTokenizer",
-            byte_pairs.FILES,
-            _WITH_MASK,
-            byte_pairs.byte_level_bpe,
-            byte_pairs.roberta_template,
-        ),
-        _Format("BartTokenizer", byte_pairs.FILES, _WITH_MASK, byte_pairs.byte_level_bpe, byte_pairs.roberta_template),
-        _Format("BertTokenizer", word_pieces.FILES, BERT, word_pieces.word_pieces, word_pieces.bert_template),
-        _Format("DistilBertTokenizer", word_pieces.FILES, BERT, word_pieces.word_pieces, word_pieces.bert_template),
-        _Format("BertJapaneseTokenizer", word_pieces.FILES, BERT, word_pieces.characters, word_pieces.bert_template),
-        _Format("XLMRobertaTokenizer", unigram.FILES, _WITH_MASK, unigram.unigram, unigram.xlm_roberta_template),
+        _Format("GPT2Tokenizer", BYTE_PAIR_FILES, GPT2, byte_level_bpe, gpt2_template),
+        _Format("RobertaTokenizer", BYTE_PAIR_FILES, _WITH_MASK, byte_level_bpe, roberta_template),
+        _Format("BartTokenizer", BYTE_PAIR_FILES, _WITH_MASK, byte_level_bpe, roberta_template),
+        _Format("BertTokenizer", WORD_PIECE_FILES, BERT, word_pieces, bert_template),
+        _Format("DistilBertTokenizer", WORD_PIECE_FILES, BERT, word_pieces, bert_template),
+        _Format("BertJapaneseTokenizer", WORD_PIECE_FILES, BERT, characters, bert_template),
+        _Format("XLMRobertaTokenizer", UNIGRAM_FILES, _WITH_MASK, unigram, xlm_roberta_template),
     )
 }
 _SUPPORTED = (
@@ -55,7 +51,9 @@ _SUPPORTED = (
 )
 
 
-def build(folder: Path, settings: Mapping[str, Any], family: str | None) -> tuple[Tokenizer, dict[str, Any], str]:
+def build_from_vocabulary(
+    folder: Path, settings: Mapping[str, Any], family: str | None
+) -> tuple[Tokenizer, dict[str, Any], str]:
     """The tokenizer of the vocabulary files in ``folder`` -> (tokenizer, complete settings, its main file).
 
     The class is the tokenizer_class of the settings, else the class of ``family`` (a model type), else the class that

@@ -7,17 +7,17 @@ from typing import Any
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from vedcore.errors import TokenizerError
-from vedcore.text.legacy import sentencepiece
 from vedcore.text.legacy.folder import VocabularyFolder
+from vedcore.text.legacy.sentencepiece import CONTROL, UNIGRAM, USER_DEFINED, read_model
 
-FILES = ("sentencepiece.bpe.model",)
+UNIGRAM_FILES = ("sentencepiece.bpe.model",)
 
 
 def unigram(folder: VocabularyFolder) -> Tokenizer:
     """The unigram tokenizer without special tokens around a text. Raises TokenizerError for another kind of model."""
-    path = folder.path / FILES[0]
-    model = sentencepiece.read_model(folder.read(FILES[0]), str(path))
-    if model.model_type != sentencepiece.UNIGRAM or model.byte_fallback:
+    path = folder.path / UNIGRAM_FILES[0]
+    model = read_model(folder.read(UNIGRAM_FILES[0]), str(path))
+    if model.model_type != UNIGRAM or model.byte_fallback:
         found = "byte fallback" if model.byte_fallback else f"model type {model.model_type}"
         expected = "a unigram model (type 1) without byte fallback"
         raise TokenizerError(f"{path}: expected {expected}, found {found}", file=path, expected=expected, found=found)
@@ -34,8 +34,8 @@ def unigram(folder: VocabularyFolder) -> Tokenizer:
     )
     core.decoder = decoders.Metaspace(replacement="▁", prepend_scheme=scheme)
     for token in model.tokens:
-        if token.type in (sentencepiece.CONTROL, sentencepiece.USER_DEFINED):
-            is_special = token.type == sentencepiece.CONTROL
+        if token.type in (CONTROL, USER_DEFINED):
+            is_special = token.type == CONTROL
             core.add_tokens([AddedToken(token.text, normalized=False, special=is_special)])
     return core
 

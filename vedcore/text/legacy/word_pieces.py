@@ -9,7 +9,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_toke
 from vedcore.errors import TokenizerError
 from vedcore.text.legacy.folder import VocabularyFolder
 
-FILES = ("vocab.txt",)
+WORD_PIECE_FILES = ("vocab.txt",)
 
 
 def word_pieces(folder: VocabularyFolder) -> Tokenizer:
