@@ -1,4 +1,4 @@
-"""The command: every reading is printed whole, every error is one line, and the exit code says which it was."""
+"""The command prints every reading whole and every error as one line, and its exit code tells them apart."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from vedcore import Reader, Reading, __version__, cli
-from vedcore.cli.app import plain, progress
+from vedcore.cli.app import escape_controls, progress
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"
@@ -49,7 +49,7 @@ def process(*arguments, stdin=None, **environment):
 
 @pytest.fixture(autouse=True)
 def loaded_once(monkeypatch):
-    """The shipped checkpoint is loaded once for all tests; other models are loaded as they are."""
+    """Load the shipped checkpoint once for all tests."""
     load = Reader.load
 
     def cached(name, **options):
@@ -113,7 +113,7 @@ def test_a_folder_without_images_says_so(tmp_path):
 
 
 @pytest.mark.parametrize("options", [["--beams", "4"], ["--batch-size", "1"], ["--no-cut"], ["-m", SHIPPED]], ids=str)
-def test_options_are_obeyed_and_read_the_same_lines(options):
+def test_options_are_accepted_and_give_the_same_lines(options):
     result = read(*PATHS, *options)
     assert (result.exit_code, result.stdout.splitlines()) == (0, TEXTS)
 
@@ -127,7 +127,7 @@ def test_options_reach_the_reader(monkeypatch):
     assert seen == [{"batch_size": 5, "cut": False, "num_beams": 3}, {"batch_size": 16, "cut": True}]
 
 
-def test_a_long_line_is_cut_unless_it_must_not_be(tmp_path):
+def test_a_long_line_is_cut_unless_no_cut_is_set(tmp_path):
     lines = [Image.open(path).convert("RGB") for path in PATHS]
     whole = Image.new("RGB", (sum(line.width for line in lines) + 40, max(line.height for line in lines)), "white")
     left = 0
@@ -212,22 +212,22 @@ def test_output_goes_to_a_file_and_not_to_stdout(tmp_path, form):
 
 
 @pytest.fixture
-def unspeakable(tmp_path):
-    """A folder with an image and a file that is none, whose names are not UTF-8; skipped where no such name can be."""
+def not_utf8(tmp_path):
+    """A folder with an image and a broken image, whose names are not UTF-8; skipped on file systems without such names."""
     folder = tmp_path / os.fsdecode(b"d\xff")
     try:
         folder.mkdir()
     except OSError:
-        pytest.skip("the file system takes UTF-8 alone")
+        pytest.skip("the file system accepts only UTF-8")
     shutil.copy(PATHS[0], folder / os.fsdecode(b"\xe9 .png"))
     (folder / os.fsdecode(b"\xfe.png")).write_bytes(b"no image")
     return folder
 
 
 @pytest.mark.parametrize("form", ["text", "jsonl", "csv", "table"])
-def test_a_name_that_is_not_utf8_is_told_and_written_with_escapes(unspeakable, tmp_path, form):
-    printed = read(unspeakable, form=form)
-    written = read(unspeakable, "--output", tmp_path / "out", form=form)
+def test_a_name_that_is_not_utf8_is_printed_and_written_with_escapes(not_utf8, tmp_path, form):
+    printed = read(not_utf8, form=form)
+    written = read(not_utf8, "--output", tmp_path / "out", form=form)
     assert printed.stdout == (tmp_path / "out").read_text(encoding="utf-8")
     assert TEXTS[0] in printed.stdout
     assert (r"d\udcff/\udce9 .png" in printed.stdout) == (form != "text")
@@ -236,16 +236,16 @@ def test_a_name_that_is_not_utf8_is_told_and_written_with_escapes(unspeakable, t
         assert_one_line(result.stderr, r"d\udcff/\udcfe.png")
 
 
-def test_a_name_that_is_not_utf8_reads_back_from_jsonl_as_it_is(unspeakable, tmp_path):
-    read(unspeakable, "--output", tmp_path / "out", form="jsonl")
+def test_a_name_that_is_not_utf8_reads_back_from_jsonl_as_it_is(not_utf8, tmp_path):
+    read(not_utf8, "--output", tmp_path / "out", form="jsonl")
     assert Path(json.loads((tmp_path / "out").read_text())["file"]).is_file()
 
 
-def test_a_model_whose_name_is_not_utf8_is_loaded_or_told(unspeakable):
-    shutil.copytree(SHIPPED, unspeakable / "model")
-    assert read(PATHS[0], "--model", unspeakable / "model").stdout.splitlines() == TEXTS[:1]
+def test_a_model_whose_name_is_not_utf8_is_loaded_or_reported(not_utf8):
+    shutil.copytree(SHIPPED, not_utf8 / "model")
+    assert read(PATHS[0], "--model", not_utf8 / "model").stdout.splitlines() == TEXTS[:1]
     for command in (["read", PATHS[0], "--model"], ["inspect"], ["doctor"]):
-        result = run(*command, unspeakable / "none")
+        result = run(*command, not_utf8 / "none")
         assert result.exit_code == 2
         assert_one_line(result.stderr, r"d\udcff/none: no such folder")
 
@@ -282,14 +282,14 @@ def test_a_name_that_is_too_long_is_one_line_and_exit_code_2(arguments, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "a.txt"]
 
 
-def test_more_beams_than_any_search_has_use_for_are_refused_in_one_line():
+def test_too_many_beams_are_refused_in_one_line():
     result = read(PATHS[0], "--beams", 10**6)
     assert result.exit_code == 2
     assert_one_line(result.stderr, "num_beams must be an int from 1 to 1024, got 1000000")
 
 
 @pytest.mark.parametrize("suffix", ["txt", "JSONL", "csv", "dat"])
-def test_the_name_of_the_output_says_its_form(tmp_path, suffix):
+def test_the_suffix_of_the_output_decides_its_format(tmp_path, suffix):
     run("read", PATHS[0], "--output", tmp_path / f"out.{suffix}")
     form = {"txt": "text", "JSONL": "jsonl", "csv": "csv", "dat": "table"}[suffix]
     assert (tmp_path / f"out.{suffix}").read_text(encoding="utf-8") == read(PATHS[0], form=form).stdout
@@ -311,7 +311,7 @@ def test_rows_are_written_as_they_are_read_and_kept_when_it_is_interrupted(tmp_p
     assert "first" in seen[0]
 
 
-def test_an_output_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, monkeypatch):
+def test_an_unwritable_output_is_an_error_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Reader, "each", lambda self, images, **_: (pytest.fail("read") for _ in images))
     assert read(PATHS[0], "--output", tmp_path).exit_code == 2
 
@@ -327,7 +327,7 @@ def test_an_image_is_never_written_over(tmp_path):
     assert image.read_bytes() == Path(PATHS[0]).read_bytes()
 
 
-def test_where_nothing_was_read_there_is_no_table(tmp_path):
+def test_without_readings_there_is_no_table(tmp_path):
     result = run("read", tmp_path / "none.png")
     assert (result.exit_code, result.stdout) == (1, "")
     assert_one_line(result.stderr, "none.png: no such file")
@@ -339,7 +339,7 @@ def test_an_output_that_cannot_be_written_is_one_line(tmp_path):
     assert_one_line(result.stderr, "not written")
 
 
-def test_progress_is_shown_on_a_terminal_alone(monkeypatch):
+def test_progress_is_shown_only_on_a_terminal(monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):
             return True
@@ -382,25 +382,25 @@ def bad_files(tmp_path):
 
 
 @pytest.mark.parametrize("batch_size", [1, 16])
-def test_bad_images_are_told_and_cost_no_other(bad_files, batch_size):
+def test_bad_images_are_reported_and_the_others_are_read(bad_files, batch_size):
     result = read(PATHS[0], *bad_files[:3], PATHS[1], *bad_files[3:], PATHS[2], "--batch-size", batch_size)
     assert result.exit_code == 1
     assert result.stdout.splitlines() == TEXTS
-    told = result.stderr.splitlines()
-    assert len(told) == len(bad_files)
-    for line, path in zip(told, bad_files, strict=True):
+    errors = result.stderr.splitlines()
+    assert len(errors) == len(bad_files)
+    for line, path in zip(errors, bad_files, strict=True):
         assert line.startswith(f"vedcore: {path}: ")
         assert len(line) > len(f"vedcore: {path}: ")
 
 
-def test_a_bad_stdin_is_told():
+def test_a_bad_stdin_is_reported():
     result = read("-", stdin=b"no image")
     assert result.exit_code == 1
     assert_one_line(result.stderr)
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (None, "no such folder, and no plugin ships a checkpoint of that name (shipped: line-reader)"),
         (lambda folder: (folder / "config.json").unlink(), "config.json: no such file"),
@@ -422,21 +422,21 @@ def test_a_bad_stdin_is_told():
         (lambda folder: (folder / "model.safetensors").write_bytes(b"x" * 100), "model.safetensors"),
     ],
 )
-def test_a_model_that_cannot_be_loaded_is_one_line_and_exit_code_2(tmp_path, spoil, told):
+def test_a_model_that_cannot_be_loaded_is_one_line_and_exit_code_2(tmp_path, spoil, message):
     folder = tmp_path / "model"
     if spoil is not None:
         shutil.copytree(SHIPPED, folder)
         spoil(folder)
     result = read(PATHS[0], "--model", folder)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert_one_line(result.stderr, told)
+    assert_one_line(result.stderr, message)
 
 
 COMMAND = "\x1b]0;owned\x07\x9b2J\r\x7f"
 ESCAPED = r"\u001b]0;owned\u0007\u009b2J\u000d\u007f"
 
 
-def test_no_file_commands_the_terminal(tmp_path, says):
+def test_no_file_controls_the_terminal(tmp_path, says):
     folder = tmp_path / "model"
     shutil.copytree(SHIPPED, folder)
     tensors = load_file(folder / "model.safetensors")
@@ -451,10 +451,10 @@ def test_no_file_commands_the_terminal(tmp_path, says):
     assert "\x1b" not in printed
 
 
-def test_what_is_printed_keeps_its_lines_and_json_its_meaning():
-    assert plain("two\nlines\tand 日本語\u3000\xa0") == "two\nlines\tand 日本語\u3000\xa0"
+def test_escaping_keeps_lines_and_the_meaning_of_json():
+    assert escape_controls("two\nlines\tand 日本語\u3000\xa0") == "two\nlines\tand 日本語\u3000\xa0"
     every = "".join(map(chr, range(0x180)))
-    assert json.loads(plain(json.dumps(every, ensure_ascii=False))) == every
+    assert json.loads(escape_controls(json.dumps(every, ensure_ascii=False))) == every
 
 
 def test_debug_shows_the_traceback():
@@ -491,10 +491,10 @@ def test_a_wrong_request_is_exit_code_2(arguments):
     assert run(*arguments).exit_code == 2
 
 
-# Beside reading.
+# Other commands.
 
 
-def test_plugins_are_listed_with_what_they_supply():
+def test_plugins_are_listed_with_their_records():
     result = run("plugins")
     assert result.exit_code == 0
     for text in ("vedcore-plugin-vit", "encoder vit", "decoder gpt2", "checkpoint line-reader", "adapter linear"):
@@ -528,7 +528,7 @@ def test_the_module_reads_a_line():
     assert done.stdout.decode().splitlines() == TEXTS[:2]
 
 
-def test_the_process_tells_an_error_in_one_line_and_with_debug_in_full():
+def test_the_process_prints_an_error_as_one_line_and_with_debug_in_full():
     done = process("read", PATHS[0], "-m", "no-such")
     assert (done.returncode, done.stdout) == (2, b"")
     assert_one_line(done.stderr.decode())

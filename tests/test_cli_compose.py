@@ -1,4 +1,4 @@
-"""``vedcore compose``: two folders become one that vedcore and transformers read whole, or nothing is written."""
+"""``vedcore compose`` joins two folders into one that vedcore and transformers load, or writes nothing."""
 
 import json
 import shutil
@@ -13,8 +13,8 @@ from tokenizers import Tokenizer as Core
 from tokenizers import models, pre_tokenizers
 from typer.testing import CliRunner
 
-from vedcore import ImageProcessor, Reader, SaveError, Tokenizer, VisionEncoderDecoderModel, cli
-from vedcore.diagnosis.doctor import diagnose
+from vedcore import ConfigError, ImageProcessor, Reader, SaveError, Tokenizer, VisionEncoderDecoderModel, cli
+from vedcore.diagnosis import diagnose
 from vedcore.model import UntrainedWarning
 
 ROOT = Path(__file__).parent.parent
@@ -62,7 +62,7 @@ WHOLE = {
 }  # fmt: skip
 
 
-def test_the_folder_reads_images_at_once(pair, tmp_path):
+def test_the_new_folder_reads_images(pair, tmp_path):
     result = run(*pair, "--out", tmp_path / "model")
     assert (result.exit_code, result.stderr) == (0, "")
     assert names(tmp_path / "model") == WHOLE
@@ -99,7 +99,7 @@ def test_transformers_reads_the_folder_as_well(pair, tmp_path):
     )
 
 
-def test_the_seed_decides_what_is_new_and_nothing_else(pair, tmp_path):
+def test_the_seed_decides_only_the_new_weights(pair, tmp_path):
     for out, seed in (("a", 1), ("b", 1), ("c", 2)):
         assert run(*pair, "--out", tmp_path / out, "--seed", seed).exit_code == 0
     a, b, c = (load_file(tmp_path / out / "model.safetensors") for out in "abc")
@@ -110,7 +110,7 @@ def test_the_seed_decides_what_is_new_and_nothing_else(pair, tmp_path):
     assert changed <= new
 
 
-def test_parts_ids_and_what_is_untrained_are_printed(pair, tmp_path):
+def test_parts_ids_and_untrained_weights_are_printed(pair, tmp_path):
     result = run(*pair, "--out", tmp_path / "model")
     model = VisionEncoderDecoderModel.from_pretrained(tmp_path / "model")
     new = [name for name in model.untrained if name.startswith("decoder.cross")]
@@ -122,14 +122,14 @@ def test_parts_ids_and_what_is_untrained_are_printed(pair, tmp_path):
         assert text in result.stdout.replace("\n", ""), text
 
 
-def test_the_doctor_says_what_is_left_to_do(pair, tmp_path):
+def test_the_doctor_reports_the_untrained_weights(pair, tmp_path):
     assert run(*pair, "--out", tmp_path / "model").exit_code == 0
     (finding,) = diagnose(tmp_path / "model")
     assert finding.concern == "weights"
-    assert "untrained" in finding.problem or "random values" in finding.problem
+    assert "random initial values" in finding.problem
 
 
-def test_parts_of_whole_models_and_shipped_ones_compose(parts, tmp_path):
+def test_parts_of_shipped_models_compose(parts, tmp_path):
     assert run("line-reader", "line-reader", "--out", tmp_path / "model").exit_code == 0
     ours, shipped = (load_file(folder / "model.safetensors") for folder in (tmp_path / "model", SHIPPED))
     assert ours.keys() == shipped.keys()
@@ -137,7 +137,7 @@ def test_parts_of_whole_models_and_shipped_ones_compose(parts, tmp_path):
     assert diagnose(tmp_path / "model") == []
 
 
-def test_an_adapter_and_a_type_are_obeyed(pair, tmp_path):
+def test_the_adapter_and_the_type_are_used(pair, tmp_path):
     assert run(*pair, "--out", tmp_path / "model", "--adapter", "gated", "--dtype", "bfloat16").exit_code == 0
     model = VisionEncoderDecoderModel.from_pretrained(tmp_path / "model")
     assert (model.config.adapter, model.dtype) == ("gated", torch.bfloat16)
@@ -146,7 +146,7 @@ def test_an_adapter_and_a_type_are_obeyed(pair, tmp_path):
 # Token ids.
 
 
-def test_ids_that_are_given_are_obeyed(pair, tmp_path):
+def test_the_id_options_are_used(pair, tmp_path):
     ids = ("--start-id", 5, "--bos-id", 6, "--eos-id", 7, "--pad-id", 8)
     assert run(*pair, "--out", tmp_path / "one", *ids).exit_code == 0
     config = json.loads((tmp_path / "one/config.json").read_text())
@@ -156,59 +156,84 @@ def test_ids_that_are_given_are_obeyed(pair, tmp_path):
     assert json.loads((tmp_path / "two/config.json").read_text())["eos_token_id"] == [2, 7]
 
 
-def test_ids_that_contradict_each_other_ask_for_the_option(parts, tmp_path):
+def test_contradicting_ids_are_an_error_that_names_the_option(parts, tmp_path):
     decoder = shutil.copytree(parts / "gpt2", tmp_path / "decoder")
     data = json.loads((decoder / "config.json").read_text()) | {"eos_token_id": 7}
     (decoder / "config.json").write_text(json.dumps(data))
     (decoder / "generation_config.json").unlink()
     result = run(parts / "vit", decoder, "--out", tmp_path / "model")
     assert result.exit_code == 2
-    assert (
-        "eos_token_id is 7 in the decoder's config, but 2 in the tokenizer; pass --eos-id to say which" in result.stderr
+    message, hint = result.stderr.splitlines()
+    assert message.startswith(
+        f"vedcore: {decoder}: eos_token_id is 7 in the decoder's config, but 2 in the tokenizer; "
     )
+    assert hint == "vedcore: hint: on the command line, eos_token_id is the option --eos-id"
     assert not (tmp_path / "model").exists()
     assert run(parts / "vit", decoder, "--out", tmp_path / "model", "--eos-id", 2).exit_code == 0
 
 
-# What is refused, and leaves no trace.
+@pytest.mark.parametrize(
+    ("field", "option"),
+    [
+        ("decoder_start_token_id", "--start-id"),
+        ("bos_token_id", "--bos-id"),
+        ("eos_token_id", "--eos-id"),
+        ("pad_token_id", "--pad-id"),
+    ],
+)
+def test_an_id_beyond_the_vocabulary_is_an_error_that_names_the_option(pair, tmp_path, field, option):
+    result = run(
+        *pair, "--out", tmp_path / "model", "--start-id", 1, option, 99
+    )  # by default the start is the begin token
+    assert_refused(
+        result, f"{field} is 99 in the arguments", hint=f"on the command line, {field} is the option {option}"
+    )
+    with pytest.raises(ConfigError) as raised:
+        VisionEncoderDecoderModel.from_encoder_decoder_pretrained(*pair, **{"decoder_start_token_id": 1, field: 99})
+    assert (raised.value.field, raised.value.found, raised.value.file) == (field, 99, str(pair[1]))
 
 
-def assert_refused(result, *contained):
+# Errors, which leave no trace.
+
+
+def assert_refused(result, *contained, hint=None):
+    """The error is one line that has the texts ``contained``; a second line is the hint, if there is one."""
     assert (result.exit_code, result.stdout) == (2, "")
-    assert result.stderr.startswith("vedcore: ")
-    assert result.stderr.count("\n") == 1
+    message, *hints = result.stderr.splitlines()
+    assert message.startswith("vedcore: ")
+    assert hints == ([] if hint is None else [f"vedcore: hint: {hint}"])
     for text in contained:
-        assert text in result.stderr
+        assert text in message
 
 
 @pytest.mark.parametrize(
     ("part", "file", "option"),
     [("vit", "preprocessor_config.json", "--image-processor"), ("gpt2", "tokenizer.json", "--tokenizer")],
 )
-def test_a_part_without_its_files_asks_where_they_are(parts, tmp_path, part, file, option):
+def test_a_missing_file_of_a_part_is_an_error_that_names_the_option(parts, tmp_path, part, file, option):
     folders = {name: shutil.copytree(parts / name, tmp_path / name) for name in ("vit", "gpt2")}
     (folders[part] / file).unlink()
     command = (*folders.values(), "--out", tmp_path / "model")
-    assert_refused(run(*command), str(folders[part]), option)
+    assert_refused(run(*command), str(folders[part]), hint=f"take it from another folder with {option}")
     assert names(tmp_path) == {"vit", "gpt2"}
     assert run(*command, option, parts / part).exit_code == 0
     assert names(tmp_path / "model") == WHOLE
 
 
 @pytest.mark.parametrize("wrong", [("no-such", None), (None, "no-such"), ("gpt2", None), (None, "vit")], ids=str)
-def test_parts_that_cannot_be_are_refused(parts, tmp_path, wrong):
+def test_wrong_parts_are_refused(parts, tmp_path, wrong):
     encoder, decoder = ("vit" if wrong[0] is None else wrong[0]), ("gpt2" if wrong[1] is None else wrong[1])
     folders = (str(parts / encoder), str(parts / decoder))
     assert_refused(run(*folders, "--out", tmp_path / "model"))
     assert names(tmp_path) == set()
 
 
-def test_an_adapter_that_is_not_there_is_refused(pair, tmp_path):
+def test_an_unknown_adapter_is_refused(pair, tmp_path):
     assert_refused(run(*pair, "--out", tmp_path / "model", "--adapter", "glue"), "glue")
     assert names(tmp_path) == set()
 
 
-def test_a_folder_that_holds_something_is_replaced_by_force_alone(pair, tmp_path):
+def test_a_folder_with_files_is_replaced_only_with_force(pair, tmp_path):
     out = tmp_path / "model"
     out.mkdir()
     assert run(*pair, "--out", out).exit_code == 0  # an empty folder is as good as none
@@ -224,7 +249,7 @@ def test_a_folder_that_holds_something_is_replaced_by_force_alone(pair, tmp_path
 
 
 @pytest.mark.parametrize("kind", [VisionEncoderDecoderModel, ImageProcessor, Tokenizer])
-def test_a_save_that_fails_leaves_everything_as_it_was(pair, tmp_path, monkeypatch, kind):
+def test_a_failed_save_changes_nothing(pair, tmp_path, monkeypatch, kind):
     out = tmp_path / "model"
     assert run(*pair, "--out", out).exit_code == 0
     before = {path.name: path.read_bytes() for path in out.iterdir()}

@@ -1,4 +1,4 @@
-"""The doctor: each planted fault is found and its fix named, a sound checkpoint has none, and no fault hides another."""
+"""The doctor finds each planted fault and names its fix, finds nothing in a sound checkpoint, and misses no fault."""
 
 import json
 import re
@@ -19,9 +19,11 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from vedcore import CheckpointError, CheckpointNotFound, VisionEncoderDecoderModel, cli
-from vedcore.diagnosis import doctor
-from vedcore.diagnosis.doctor import CHECKS, diagnose
-from vedcore.diagnosis.inspect import open_checkpoint
+from vedcore.diagnosis import diagnose
+from vedcore.diagnosis.checkpoint import open_checkpoint
+from vedcore.diagnosis.checks import weights
+from vedcore.diagnosis.checks.dry_run import dry_run
+from vedcore.diagnosis.doctor import CHECKS
 from vedcore.storage.tensors import stored_tensors
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +32,7 @@ CONFIG, GENERATION, PROCESSOR = "config.json", "generation_config.json", "prepro
 EMBEDDING = "decoder.transformer.wte.weight"
 
 
-# Ways to spoil a checkpoint. Each takes the folder.
+# Ways to break a checkpoint. Each is a function of the folder.
 
 
 def fields(file, **values):
@@ -79,6 +81,7 @@ def data(file, change):
 
 
 def without(file):
+    """Delete a file."""
     return lambda folder: (folder / file).unlink()
 
 
@@ -104,7 +107,7 @@ def vocabulary(count):
 
 
 def plain_end_token(folder):
-    """The end token is in the vocabulary, and nowhere said to be special."""
+    """The end token is in the vocabulary, but no file marks it as special."""
     fields("tokenizer_config.json", eos_token=None)(folder)
     found = json.loads((folder / "tokenizer.json").read_text())
     for token in found["added_tokens"]:
@@ -171,18 +174,19 @@ FAULTS = {
     # Weights.
     "no weights": Fault(without("model.safetensors"), E, "weights", "no model.safetensors", "copy or download"),
     "truncated weights": Fault(
-        data("model.safetensors", lambda b: b[: len(b) // 2]), E, "weights", "model.safetensors", "every file whole"
+        data("model.safetensors", lambda b: b[: len(b) // 2]), E, "weights", "model.safetensors", "every weight file again"
     ),
     "weights in a pickle": Fault(as_pickle, E, "weights", "allow_pickle", "--allow-pickle"),
     "a missing tensor": Fault(
-        tensors(lambda t: t.pop("encoder.layernorm.bias")), E, "weights", "1 missing (encoder.layernorm.bias)", "of one save"
+        tensors(lambda t: t.pop("encoder.layernorm.bias")), E, "weights", "1 missing (encoder.layernorm.bias)", "from one save"
     ),
     "a tensor too many": Fault(
-        tensors(lambda t: t.update({"decoder.odd": torch.ones(3)})), E, "weights", "1 unexpected (decoder.odd)", "of one save"
+        tensors(lambda t: t.update({"decoder.odd": torch.ones(3)})), E, "weights", "1 unexpected (decoder.odd)",
+        "from one save",
     ),
     "a tensor of another shape": Fault(
         tensors(lambda t: t.update({"encoder.layernorm.bias": torch.ones(7)})),
-        E, "weights", "encoder.layernorm.bias: (7,), want (128,)", "of one save",
+        E, "weights", "encoder.layernorm.bias: (7,), want (128,)", "from one save",
     ),
     "NaN": Fault(
         values("encoder.layernorm.weight", float("nan"), 5), E, "weights", "encoder.layernorm.weight (1 NaN, 0 infinite)",
@@ -196,7 +200,9 @@ FAULTS = {
         values("decoder.transformer.h.0.attn.c_attn.weight", 0.0), E, "weights", "are zero", "never filled"
     ),
     "a dead norm": Fault(values("decoder.transformer.ln_f.weight", 0.0), E, "weights", "ln_f.weight", "never filled"),
-    "untrained weights": Fault(untrained, E, "weights", "22 parameters still hold the random values", "train the model"),
+    "untrained weights": Fault(
+        untrained, E, "weights", "22 parameters still hold their random initial values", "train the model"
+    ),
     # Images.
     "another size of images": Fault(
         fields(PROCESSOR, size={"height": 64, "width": 64}), E, "image processor", "images of 64 x 64, but the encoder is "
@@ -207,17 +213,17 @@ FAULTS = {
         '"crop_size": {"height": 32, "width": 256}',
     ),
     "images as they come": Fault(
-        fields(PROCESSOR, do_resize=False), W, "image processor", "sizes of their own", '"do_resize": true'
+        fields(PROCESSOR, do_resize=False), W, "image processor", "images of varying sizes", '"do_resize": true'
     ),
     "images that are not normalised": Fault(
-        fields(PROCESSOR, do_normalize=False), W, "image processor", "black 0 and white 1", '"do_normalize": true'
+        fields(PROCESSOR, do_normalize=False), W, "image processor", "black to 0 and white to 1", '"do_normalize": true'
     ),
     "images that are not rescaled": Fault(
-        fields(PROCESSOR, do_rescale=False), W, "image processor", "black -1 and white 509", '"do_rescale": true'
+        fields(PROCESSOR, do_rescale=False), W, "image processor", "black to -1 and white to 509", '"do_rescale": true'
     ),
     "a mean of 8-bit pixels": Fault(
-        fields(PROCESSOR, image_mean=[127.5] * 3, image_std=[127.5] * 3), W, "image processor", "black -1 and white -0.992",
-        '"image_mean": [0.5, 0.5, 0.5]',
+        fields(PROCESSOR, image_mean=[127.5] * 3, image_std=[127.5] * 3), W, "image processor",
+        "black to -1 and white to -0.992", '"image_mean": [0.5, 0.5, 0.5]',
     ),
     "no spread": Fault(
         fields(PROCESSOR, image_std=[0.5, 0.0, 0.5]), E, "image processor", "image_std must be above 0",
@@ -238,7 +244,7 @@ FAULTS = {
         vocabulary(120), E, "tokenizer", "ids 0 to 119, but the decoder's vocabulary ends at 98", "copy tokenizer.json"
     ),
     "the tokenizer of a smaller model": Fault(
-        vocabulary(60), W, "tokenizer", "text for the first 60 alone", "copy tokenizer.json"
+        vocabulary(60), W, "tokenizer", "has only the first 60", "copy tokenizer.json"
     ),
     "an end token that shows": Fault(plain_end_token, W, "tokenizer", "show it as '</s>'", '"eos_token"'),
     # Ids.
@@ -261,7 +267,7 @@ FAULTS = {
     ),
     "two starts": Fault(
         fields(GENERATION, decoder_start_token_id=2), W, "ids", "1 in config.json, but 2 in generation_config.json",
-        "to the one that the model was trained with",
+        "to the id that the model was trained with",
     ),
     "an end of generation's own": Fault(
         fields(GENERATION, eos_token_id=3), E, "ids", "eos_token_id is 3 ('<unk>') in generation_config.json",
@@ -289,7 +295,7 @@ FAULTS = {
     ),
     "a suppressed end token": Fault(
         fields(GENERATION, suppress_tokens=[5, 2]), E, "generation", "suppress_tokens has 2, the end token",
-        'take 2 out of "suppress_tokens"',
+        'remove 2 from "suppress_tokens"',
     ),
     # Found by reading.
     "scores that overflow": Fault(
@@ -297,7 +303,7 @@ FAULTS = {
     ),
     "an end token that is never written": Fault(
         values(EMBEDDING, 0.0, 2), W, "dry run", "a blank and a noise image gave 28 tokens and no end token",
-        "train with the end token behind every label",
+        "train with the end token after every label",
     ),
     "a bad word beyond the vocabulary": Fault(
         fields(GENERATION, bad_words_ids=[[700]]), E, "dry run", "700", "generation_config.json"
@@ -325,7 +331,7 @@ def test_the_shipped_checkpoint_has_no_findings():
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_planted_fault_is_found_and_its_fix_named(folder, name):
+def test_a_planted_fault_is_found_with_its_fix(folder, name):
     fault = FAULTS[name]
     fault.plant(folder)
     findings = diagnose(folder)
@@ -336,11 +342,12 @@ def test_a_planted_fault_is_found_and_its_fix_named(folder, name):
 
 
 FIELD = re.compile(r'"(\w+)": (\{.*?\}|\d+)')
-SPELT_OUT = [n for n, fault in FAULTS.items() if FIELD.search(fault.fix) and n != "grey images"]  # whose weights go too
+WEIGHTS_CHANGE_TOO = {"grey images"}
+FIX_HAS_VALUES = [name for name, fault in FAULTS.items() if FIELD.search(fault.fix) and name not in WEIGHTS_CHANGE_TOO]
 
 
-@pytest.mark.parametrize("name", SPELT_OUT)
-def test_doing_what_the_fixes_say_leaves_no_finding(folder, name):
+@pytest.mark.parametrize("name", FIX_HAS_VALUES)
+def test_following_the_fixes_leaves_no_finding(folder, name):
     FAULTS[name].plant(folder)
     for finding in diagnose(folder):
         file = re.search(r"\w+\.json", finding.fix)[0]
@@ -362,7 +369,7 @@ TOGETHER = (
 
 @given(st.sets(st.sampled_from(TOGETHER), min_size=2))
 def test_no_fault_hides_another(tmp_path_factory, names):
-    needs_model = {"another size of images"}  # what the encoder is made for is not known without its config
+    needs_model = {"another size of images"}  # without its config the encoder's size is unknown
     if "a config field of a wrong kind" in names:
         names = names - needs_model - {"no padding"}
     folder = shutil.copytree(SHIPPED, tmp_path_factory.mktemp("faults") / "model")
@@ -371,13 +378,13 @@ def test_no_fault_hides_another(tmp_path_factory, names):
     findings = diagnose(folder)
     for name in names:
         fault = FAULTS[name]
-        told = [f for f in findings if (f.concern, f.severity) == (fault.concern, fault.severity)]
-        assert any(fault.problem in finding.problem for finding in told), (name, findings)
+        similar = [f for f in findings if (f.concern, f.severity) == (fault.concern, fault.severity)]
+        assert any(fault.problem in finding.problem for finding in similar), (name, findings)
 
 
 def test_every_check_finds_one_of_the_faults(folder):
     originals = {path.name: path.read_bytes() for path in folder.iterdir()}
-    silent = set(CHECKS)
+    silent = set(CHECKS)  # until one of the faults makes a check speak
     for fault in FAULTS.values():
         fault.plant(folder)
         opened = open_checkpoint(folder)
@@ -389,17 +396,17 @@ def test_every_check_finds_one_of_the_faults(folder):
     assert silent == set()
 
 
-def test_a_folder_of_nothing_is_findings_and_no_crash(tmp_path):
+def test_an_empty_folder_has_findings(tmp_path):
     findings = diagnose(tmp_path)
     assert {finding.concern for finding in findings} == {"config", "weights", "image processor", "tokenizer"}
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(CheckpointNotFound):
         diagnose(tmp_path / "none")
 
 
-def test_a_pickle_is_read_when_it_may_be(folder):
+def test_a_pickle_is_read_if_allowed(folder):
     as_pickle(folder)
     assert diagnose(folder, allow_pickle=True) == []
 
@@ -439,17 +446,17 @@ def test_weights_are_read_one_tensor_at_a_time(folder, monkeypatch):
             yield {name: replace(tensor, read=partial(one_by_one, tensor)) for name, tensor in stored.items()}
 
     opened = open_checkpoint(folder)
-    monkeypatch.setattr(doctor, "stored_tensors", watched)
-    assert list(doctor.weights_hold_values(opened)) == []
-    assert len(read) == len(opened.stored)
+    monkeypatch.setattr(weights, "stored_tensors", watched)
+    assert list(weights.weights_hold_values(opened)) == []
+    assert len(read) == len(opened.tensors)
 
 
-def test_weights_of_8_bits_are_examined(folder):
+def test_8_bit_weights_are_checked(folder):
     file = folder / "model.safetensors"
     save_file({name: tensor.to(torch.float8_e4m3fn) for name, tensor in load_file(file).items()}, file)
-    assert list(doctor.weights_hold_values(open_checkpoint(folder))) == []
+    assert list(weights.weights_hold_values(open_checkpoint(folder))) == []
     values("encoder.layernorm.weight", float("nan"), 5)(folder)
-    (finding,) = doctor.weights_hold_values(open_checkpoint(folder))
+    (finding,) = weights.weights_hold_values(open_checkpoint(folder))
     assert "encoder.layernorm.weight (1 NaN" in finding.problem
 
 
@@ -458,20 +465,20 @@ def test_a_tensor_that_cannot_be_read_is_a_finding(folder, monkeypatch):
         raise CheckpointError("model.safetensors: the disk is gone")
 
     opened = open_checkpoint(folder)
-    monkeypatch.setattr(doctor, "_count", fail)
-    (finding,) = doctor.weights_hold_values(opened)
+    monkeypatch.setattr(weights, "count_values", fail)
+    (finding,) = weights.weights_hold_values(opened)
     assert (finding.problem, finding.concern) == ("model.safetensors: the disk is gone", "weights")
 
 
-def test_ids_are_asked_for_without_a_tokenizer_too(folder):
+def test_missing_ids_are_found_without_a_tokenizer(folder):
     both(eos_token_id=None)(folder)
     without("tokenizer.json")(folder)
     fixes = {finding.concern: finding.fix for finding in diagnose(folder)}
     assert "to the id of the token that the decoder was trained with" in fixes["ids"]
 
 
-def test_ids_that_the_decoders_part_alone_says_are_sound(folder):
-    """As in the published files of small TrOCRs, which have no generation_config.json either."""
+def test_ids_that_only_the_decoder_section_sets_are_sound(folder):
+    """The published small TrOCR checkpoints are like this, and have no generation_config.json."""
     names = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
     fields(CONFIG, **dict.fromkeys(names), decoder__decoder_start_token_id=1, decoder__max_length=26)(folder)
     without(GENERATION)(folder)
@@ -482,16 +489,16 @@ def test_ids_that_the_decoders_part_alone_says_are_sound(folder):
 
 
 @pytest.mark.parametrize("file", sorted({path.name for path in SHIPPED.iterdir()} - {GENERATION}))
-def test_a_check_that_lacks_what_it_needs_is_silent(folder, file):
-    """Its cause is a finding already."""
+def test_a_check_without_its_file_finds_nothing(folder, file):
+    """The missing file is already a finding."""
     without(file)(folder)
     opened = open_checkpoint(folder)
     assert [finding for check in CHECKS[1:] for finding in check(opened)] == []
     if file == PROCESSOR:
-        assert list(doctor.dry_run(opened)) == []
+        assert list(dry_run(opened)) == []
 
 
-def test_a_part_alone_is_examined_for_what_it_has(tmp_path):
+def test_a_single_part_is_checked(tmp_path):
     torch.manual_seed(0)
     config = transformers.GPT2Config(
         n_embd=8, n_layer=1, n_head=2, n_positions=9, vocab_size=11, bos_token_id=1, eos_token_id=2
@@ -516,7 +523,7 @@ def test_the_command_finds_nothing_in_the_shipped_checkpoint():
     assert (result.exit_code, json.loads(result.stdout)) == (0, [])
 
 
-def test_the_command_tells_each_finding_with_its_fix(folder):
+def test_the_command_prints_each_finding_with_its_fix(folder):
     FAULTS["another size of images"].plant(folder)
     FAULTS["no padding"].plant(folder)
     findings = diagnose(folder)
@@ -524,23 +531,23 @@ def test_the_command_tells_each_finding_with_its_fix(folder):
     result = run(folder)
     assert result.exit_code == 1
     assert result.stdout == "".join(f"{f.severity} ({f.concern}): {f.problem}\n  fix: {f.fix}\n" for f in findings)
-    told = json.loads(run(folder, "-f", "json").stdout)
-    assert told == [{name: getattr(f, name) for name in ("severity", "concern", "problem", "fix")} for f in findings]
+    printed = json.loads(run(folder, "-f", "json").stdout)
+    assert printed == [{name: getattr(f, name) for name in ("severity", "concern", "problem", "fix")} for f in findings]
 
 
-def test_the_readme_shows_what_the_command_tells(folder):
+def test_the_readme_shows_the_output_of_the_command(folder):
     FAULTS["another size of images"].plant(folder)
     assert f"```\n{run(folder).stdout}```" in (ROOT / "README.md").read_text()
 
 
-def test_the_command_refuses_what_is_not_there(tmp_path):
+def test_the_command_refuses_a_missing_checkpoint(tmp_path):
     result = run(tmp_path / "none")
     assert result.exit_code == 2
     assert result.stderr.startswith("vedcore: ")
     assert result.stderr.count("\n") == 1
 
 
-def test_the_command_reads_a_pickle_when_it_may(folder):
+def test_the_command_reads_a_pickle_if_allowed(folder):
     as_pickle(folder)
     assert run(folder).exit_code == 1
     assert run(folder, "--allow-pickle").exit_code == 0

@@ -1,8 +1,10 @@
-"""What a checkpoint holds is told right, whatever is broken in it, and without its weights in memory."""
+"""The report on a checkpoint is right, whatever is broken in it, and reads no weights into memory."""
 
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,10 +16,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
-from vedcore import CheckpointNotFound, Reader, VedcoreError, VisionEncoderDecoderModel, cli
-from vedcore.diagnosis import inspect as inspection
-from vedcore.diagnosis.doctor import diagnose
-from vedcore.diagnosis.inspect import inspect
+from vedcore import CheckpointNotFound, Reader, VedcoreError, VisionEncoderDecoderModel, cli, diagnosis
+from vedcore.diagnosis import checkpoint, diagnose, inspect
 from vedcore.storage.tensors import stored_tensors
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +59,7 @@ def test_sizes_are_those_of_the_loaded_model():
     assert report.files == {"model.safetensors": (SHIPPED / "model.safetensors").stat().st_size}
 
 
-def test_everything_that_reading_needs_is_told():
+def test_the_report_has_everything_that_reading_uses():
     report = inspect("line-reader")
     assert [(part.model_type, part.served_by, part.dtypes) for part in report.parts] == [
         ("vit", "vedcore_plugin_vit.ViTModel", ("float32",)),
@@ -79,11 +79,11 @@ def test_everything_that_reading_needs_is_told():
     assert nothing == ((),) * 6
 
 
-def test_each_id_is_told_with_the_places_that_say_it(folder):
+def test_each_id_is_listed_with_the_files_that_set_it(folder):
     change_config(folder, pad_token_id=5)
     (folder / "generation_config.json").unlink()
-    said = [(item.name, item.place, item.value, item.token) for item in inspect(folder).ids]
-    assert said == [
+    entries = [(entry.name, entry.place, entry.value, entry.token) for entry in inspect(folder).ids]
+    assert entries == [
         ("decoder_start_token_id", "config.json", 1, "<s>"),
         ("bos_token_id", "config.json", 1, "<s>"),
         ("bos_token_id", "config.json (decoder)", 1, "<s>"),
@@ -107,11 +107,11 @@ def test_no_value_of_a_tensor_is_read(monkeypatch):
             yield {name: dataclasses.replace(tensor, read=refuse) for name, tensor in stored.items()}
 
     expected = inspect("line-reader")
-    monkeypatch.setattr(inspection, "stored_tensors", headers)
+    monkeypatch.setattr(checkpoint, "stored_tensors", headers)
     assert inspect("line-reader") == expected
 
 
-def test_shards_and_types_are_counted_as_one_file_is(folder):
+def test_shards_and_types_are_counted_like_one_file(folder):
     whole = inspect(folder)
     model = VisionEncoderDecoderModel.from_pretrained(folder, dtype=torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="1MB")
@@ -122,7 +122,7 @@ def test_shards_and_types_are_counted_as_one_file_is(folder):
         assert part.dtypes == ("bfloat16",)
 
 
-def test_a_pickle_is_counted_when_it_may_be_read(folder):
+def test_a_pickle_is_counted_if_allowed(folder):
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     refused, read = inspect(folder), inspect(folder, allow_pickle=True)
@@ -134,7 +134,7 @@ def test_a_pickle_is_counted_when_it_may_be_read(folder):
 # Untrained.
 
 
-def test_what_is_untrained_is_what_the_model_says(tmp_path):
+def test_untrained_parameters_are_those_of_the_model(tmp_path):
     model = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(SHIPPED, SHIPPED, adapter="gated", seed=1)
     model.save_pretrained(tmp_path)
     shutil.copy(SHIPPED / "tokenizer.json", tmp_path)
@@ -155,7 +155,7 @@ def test_what_is_untrained_is_what_the_model_says(tmp_path):
     assert list(inspect(tmp_path).untrained) == left != []
 
 
-# A part alone.
+# A single part.
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def parts(tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", ["ViTModel", "ViTForImageClassification"])
-def test_an_encoder_alone_is_told(parts, kind):
+def test_a_single_encoder_is_reported(parts, kind):
     report = inspect(parts / kind)
     (part,) = report.parts
     assert (part.name, part.model_type, part.served_by) == ("encoder", "vit", "vedcore_plugin_vit.ViTModel")
@@ -185,7 +185,7 @@ def test_an_encoder_alone_is_told(parts, kind):
     assert (report.missing, report.unexpected, report.unread) == ((), (), ())
 
 
-def test_a_decoder_alone_is_told_with_what_it_lacks(parts):
+def test_a_single_decoder_is_reported_with_its_missing_tensors(parts):
     report = inspect(parts / "BertForMaskedLM")
     (part,) = report.parts
     assert (part.name, part.model_type) == ("decoder", "bert")
@@ -199,7 +199,7 @@ def test_a_decoder_alone_is_told_with_what_it_lacks(parts):
 # What is broken.
 
 
-def test_what_a_file_has_too_much_and_too_little_is_named(folder):
+def test_missing_unexpected_and_misshaped_tensors_are_named(folder):
     def change(found):
         del found["encoder.layernorm.bias"], found["decoder.transformer.ln_f.bias"]
         found["odd"] = torch.ones(2)
@@ -214,7 +214,7 @@ def test_what_a_file_has_too_much_and_too_little_is_named(folder):
     assert [part.name for part in report.parts] == ["encoder", "decoder", "joint"]
 
 
-def test_a_config_of_any_size_asks_for_no_memory(folder):
+def test_a_config_of_any_size_takes_no_memory(folder):
     change_config(
         folder, encoder=json.loads((folder / "config.json").read_text())["encoder"] | {"hidden_size": 120_000}
     )
@@ -235,31 +235,31 @@ def test_a_config_of_any_size_asks_for_no_memory(folder):
         ("vedcore.json", "vedcore.json"),
     ],
 )
-def test_one_broken_file_costs_what_it_says_and_no_more(folder, file, what):
+def test_a_broken_file_hides_only_its_own_content(folder, file, what):
     (folder / file).write_bytes((folder / file).read_bytes()[:-5])
     report, whole = inspect(folder), inspect(SHIPPED)
     assert [(unread.what, file in unread.reason) for unread in report.unread] == [(what, True)]
-    told = {
+    content = {
         "config": (
             "vocabulary",
             "positions",
             "image_size",
             "adapter",
             "tokenizer_size",
-        ),  # which asks it for its family
+        ),  # the tokenizer reads its family from config.json
         "generation": ("generation",),
         "image processor": ("processor_size",),
         "vedcore.json": ("cut",),
         "weights": (),
         "tokenizer": ("tokenizer_size",),
     }
-    for name in {name for names in told.values() for name in names}:
-        lost = {"generation": {}}.get(name) if name in told[what] else getattr(whole, name)
+    for name in {name for names in content.values() for name in names}:
+        lost = {"generation": {}}.get(name) if name in content[what] else getattr(whole, name)
         assert getattr(report, name) == lost, name
     assert [part.parameters for part in report.parts] == [part.parameters for part in whole.parts]
 
 
-def test_parts_that_no_plugin_serves_are_told_as_far_as_they_are_known(folder):
+def test_parts_without_a_plugin_are_reported_from_their_files(folder):
     encoder = json.loads((folder / "config.json").read_text())["encoder"]
     change_config(folder, encoder=encoder | {"model_type": "vitt"})
     report, whole = inspect(folder), inspect(SHIPPED)
@@ -275,7 +275,7 @@ def test_parts_that_no_plugin_serves_are_told_as_far_as_they_are_known(folder):
 
 @st.composite
 def damages(draw):
-    """A file of the checkpoint and what becomes of its bytes."""
+    """A file of the checkpoint and a change of its bytes."""
     file = draw(st.sampled_from(FILES))
     size = (SHIPPED / file).stat().st_size
     place = draw(st.integers(0, size - 1) | st.integers(0, min(size, 2000) - 1))
@@ -289,7 +289,7 @@ def damages(draw):
 
 
 @given(damages())
-def test_no_damage_to_a_file_is_a_crash(tmp_path_factory, damage):
+def test_a_damaged_file_never_crashes(tmp_path_factory, damage):
     file, place, change, put = damage
     folder = shutil.copytree(SHIPPED, tmp_path_factory.mktemp("damage") / "model")
     whole = (folder / file).read_bytes()
@@ -303,13 +303,30 @@ def test_no_damage_to_a_file_is_a_crash(tmp_path_factory, damage):
     assert run(folder).exit_code == bool(report.unread)
     try:
         Reader.load(folder)
-    except VedcoreError:  # what cannot be loaded has a finding that says so
+    except VedcoreError:  # then a finding says why
         assert "error" in {finding.severity for finding in findings}
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_folder_is_an_error(tmp_path):
     with pytest.raises(CheckpointNotFound):
         inspect(tmp_path / "none")
+
+
+# The package.
+
+
+def test_the_package_has_its_names_and_imports_torch_only_when_it_uses_them():
+    program = (
+        "import sys, vedcore.diagnosis as package\n"
+        "assert set(package.__all__) <= set(dir(package))\n"
+        "assert 'torch' not in sys.modules\n"
+        "assert all(getattr(package, name) for name in package.__all__)\n"
+        "assert callable(package.inspect) and callable(package.diagnose)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, cwd=ROOT, timeout=120)
+    assert (done.returncode, done.stderr) == (0, b"")
+    with pytest.raises(AttributeError, match="no attribute 'cure'"):
+        diagnosis.cure  # noqa: B018
 
 
 # The command.
@@ -321,7 +338,7 @@ def test_json_is_the_report():
     assert json.loads(result.stdout) == json.loads(json.dumps(dataclasses.asdict(inspect("line-reader"))))
 
 
-def test_the_table_tells_all_that_is_known(folder):
+def test_the_table_shows_the_whole_report(folder):
     result = run(folder)
     assert result.exit_code == 0
     for text in (
@@ -339,7 +356,7 @@ def test_the_table_tells_all_that_is_known(folder):
         assert text in result.stdout
 
 
-def test_the_command_refuses_what_is_not_there(tmp_path):
+def test_the_command_refuses_a_missing_checkpoint(tmp_path):
     result = run(tmp_path / "none")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("vedcore: ")

@@ -1,4 +1,4 @@
-"""``vedcore new-plugin``: what it writes installs, passes its own tests and the tools' checks; bad names are refused."""
+"""``vedcore new-plugin`` writes packages that install, pass their tests and the linters, and refuses bad names."""
 
 import os
 import re
@@ -54,7 +54,7 @@ def written(tmp_path_factory):
 
 
 @pytest.mark.parametrize("role", ["encoder", "decoder"])
-def test_a_new_backbone_is_a_package_of_the_usual_files(written, role):
+def test_a_new_backbone_is_a_small_package_of_the_usual_files(written, role):
     project = written[0] / f"vedcore-plugin-my-{role}"
     files = {str(path.relative_to(project)) for path in project.rglob("*") if path.is_file()}
     modules = {f"vedcore_plugin_my_{role}/{name}.py" for name in ("__init__", "config", "model", "testing")}
@@ -67,7 +67,7 @@ def test_a_new_backbone_is_a_package_of_the_usual_files(written, role):
     assert len([line for line in code if line.strip()]) <= 5
 
 
-def test_the_project_file_names_the_entry_point_and_the_versions_that_it_works_with(written):
+def test_the_project_file_has_the_entry_point_and_the_supported_versions(written):
     stated = tomllib.loads((written[0] / "vedcore-plugin-my-decoder/pyproject.toml").read_text())["project"]
     assert stated["entry-points"]["vedcore.plugins"] == {"my-decoder": "vedcore_plugin_my_decoder"}
     major, minor = map(int, __version__.split(".")[:2])
@@ -76,38 +76,38 @@ def test_the_project_file_names_the_entry_point_and_the_versions_that_it_works_w
 
 
 @pytest.mark.parametrize("role", ["encoder", "decoder"])
-def test_a_new_backbone_can_be_compared_with_transformers_and_says_what_its_class_is_named_for(written, role):
+def test_a_new_backbone_is_ready_for_comparison_with_transformers(written, role):
     project = written[0] / f"vedcore-plugin-my-{role}"
     stated = tomllib.loads((project / "pyproject.toml").read_text())["project"]
     assert "transformers>=5.23" in stated["optional-dependencies"]["test"]
     code = "".join(path.read_text() for path in project.rglob("*.py"))
-    assert re.search("Replace this: .*name, by that in transformers, which config.json is given", code)
+    assert re.search("Replace this: take the class's name from transformers; config.json stores it", code)
     assert not re.search(r"\b[Aa]n? My", code)  # whatever the name begins with
 
 
-def test_nothing_of_the_templates_is_left_over(written):
+def test_every_variable_of_the_templates_is_replaced(written):
     for path in written[0].rglob("*"):
         if path.is_file():
             assert not re.search(r"\$\w|\$\{", path.read_text()), path
 
 
-def test_what_is_written_passes_its_own_tests(written):
+def test_new_packages_pass_their_own_tests(written):
     into, site = written
     tests = sorted(str(path) for path in into.glob("*/tests/test_*.py"))
     assert len(tests) == len(ROLES)
-    told = run("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *tests, cwd=into, path=site)
-    assert re.search(r"\d+ passed", told)
-    assert "failed" not in told
+    output = run("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", *tests, cwd=into, path=site)
+    assert re.search(r"\d+ passed", output)
+    assert "failed" not in output
 
 
-def test_what_is_written_is_found_and_nothing_is_wrong_with_it(written):
-    told = run("-m", "vedcore", "plugins", cwd=written[0], path=written[1])
+def test_new_packages_are_found_and_not_broken(written):
+    output = run("-m", "vedcore", "plugins", cwd=written[0], path=written[1])
     for role in ROLES:
-        assert f"{role} my-{role}" in told
-    assert "broken" not in told
+        assert f"{role} my-{role}" in output
+    assert "broken" not in output
 
 
-def test_what_is_written_is_clean_and_typed(written):
+def test_new_packages_are_clean_and_typed(written):
     into, site = written
     for role in ROLES:
         project = into / f"vedcore-plugin-my-{role}"
@@ -117,19 +117,19 @@ def test_what_is_written_is_clean_and_typed(written):
     run("-m", "mypy", "--strict", "--cache-dir", str(site / ".mypy_cache"), *packages, cwd=site, path=site)
 
 
-def test_every_template_is_used_and_has_its_place():
-    templates = resources.files("vedcore") / "templates"
+def test_every_template_has_a_path():
+    templates = resources.files("vedcore.cli") / "templates"
     assert {folder.name for folder in templates.iterdir()} == {*ROLES, "shared"}
     names = {template.name for folder in templates.iterdir() for template in folder.iterdir()}
-    assert {f"{name}.in" for name in scaffold._PLACES} <= names
+    assert {f"{name}.in" for name in scaffold.PATHS} <= names
     assert all(name.endswith(".in") for name in names)
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("", "a letter first"),
-        ("My-Encoder", "small letters and digits"),
+        ("My-Encoder", "lowercase letters and digits"),
         ("2d", "a letter first"),
         ("a--b", "words joined by - or _"),
         ("a-", "words joined by - or _"),
@@ -137,7 +137,7 @@ def test_every_template_is_used_and_has_its_place():
         ("a b", "cannot be named 'a b'"),
         ("é", "cannot be named"),
         ("a\n", "cannot be named"),
-        ("x" * 41, "40 at most"),
+        ("x" * 41, "at most 40 characters"),
         ("vedcore-plugin-mine", "leave the prefix out"),
         ("vedcore_plugin_mine", "leave the prefix out"),
         ("vit", "taken by an installed plugin"),
@@ -146,16 +146,17 @@ def test_every_template_is_used_and_has_its_place():
         ("line-reader", "taken by an installed plugin"),
     ],
 )
-def test_a_name_that_will_not_do_is_refused_and_nothing_is_written(tmp_path, name, told):
-    with pytest.raises(ConfigError, match=re.escape(told)):
+def test_an_invalid_name_is_refused_and_nothing_is_written(tmp_path, name, message):
+    with pytest.raises(ConfigError, match=re.escape(message)) as raised:
         new_plugin(name, "encoder", tmp_path)
+    assert (raised.value.field, raised.value.found) == ("name", name)
     done = CliRunner().invoke(app, ["new-plugin", "--role", "encoder", "--into", str(tmp_path), "--", name])
     assert done.exit_code == 2
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_exists_is_left_as_it_is(tmp_path):
+def test_an_existing_folder_is_not_changed(tmp_path):
     (tmp_path / "vedcore-plugin-mine").mkdir()
     (tmp_path / "vedcore-plugin-mine/precious").write_text("x")
     with pytest.raises(ConfigError, match="exists already"):
@@ -163,7 +164,7 @@ def test_a_folder_that_exists_is_left_as_it_is(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["vedcore-plugin-mine", "precious"]
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
+def test_an_unwritable_folder_and_an_unknown_role_are_errors(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(SaveError, match="not saved"):
         new_plugin("mine", "encoder", tmp_path / "file")
@@ -171,7 +172,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
         new_plugin("mine", "both", tmp_path)
 
 
-def test_the_command_says_what_is_next_and_names_may_have_either_mark(tmp_path):
+def test_the_command_prints_the_next_step_and_accepts_both_separators(tmp_path):
     into = tmp_path / "not/yet/there"
     done = CliRunner().invoke(app, ["new-plugin", "snake_case-v2", "--role", "adapter", "--into", str(into)])
     assert done.exit_code == 0

@@ -1,4 +1,4 @@
-"""The command ``vedcore``: a module for each of its commands. What needs torch is imported when a command runs."""
+"""The command ``vedcore``, one module for each subcommand. A subcommand imports torch only when it runs."""
 
 from vedcore.cli import compose, doctor, eval, inspect, new_plugin, plugins, read, train  # noqa: A004 (named as the command)
 from vedcore.cli.app import app

@@ -1,6 +1,6 @@
-"""What the commands share: the application, and how an error is told.
+"""What the commands share: the application, the common options, and how text and errors are printed.
 
-Exit codes: 0 all well, 1 some of what was asked could not be done, 2 the request cannot be followed.
+Exit codes: 0 success, 1 a part of the request failed, 2 the request cannot be followed, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,53 +25,58 @@ app = typer.Typer(
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 AllowPickle = Annotated[
-    bool, typer.Option("--allow-pickle", help="Read weights of *.bin files too, if you trust them.")
+    bool, typer.Option("--allow-pickle", help="Also read weights from *.bin files; trust them first.")
 ]
 
 
 def writable(text: str, encoding: str | None = "utf-8") -> str:
-    r"""``text`` with an escape for whatever ``encoding`` lacks, in every output and every file that a command writes.
+    r"""``text`` with an escape for every character that ``encoding`` cannot represent.
 
-    UTF-8 lacks lone surrogates alone: each is a byte of a file's name that is not UTF-8, and becomes ``\udcff``. From JSON
-    that reads back as the very name; elsewhere it shows the byte, as a line must not be lost for it.
+    UTF-8 cannot represent lone surrogates. Each stands for a byte of a file name that is not UTF-8 and becomes ``\udcff``:
+    JSON reads this back as the original name, and in other formats it shows the byte instead of losing the line.
     """
     encoding = encoding or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-# A file's names may be written to command a terminal. As JSON writes them, so that JSON stays JSON.
+# A file could contain escape sequences that control the terminal. The escapes are JSON's, so that JSON stays valid.
 _CONTROLS = {code: f"\\u{code:04x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
 
-def plain(text: str) -> str:
-    """``text`` with an escape for each control character but tabs and newlines."""
+def escape_controls(text: str) -> str:
+    """``text`` with an escape for every control character except tab and newline."""
     return text.translate(_CONTROLS)
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print a line."""
-    typer.echo(writable(plain(text), (sys.stderr if err else sys.stdout).encoding), err=err)
+    """Print a line to stdout, or to stderr with ``err``."""
+    typer.echo(writable(escape_controls(text), (sys.stderr if err else sys.stdout).encoding), err=err)
 
 
 @contextmanager
-def told(debug: bool) -> Iterator[None]:
-    """A warning is one line on stderr, as is an error that vedcore foresees, with exit code 2; Ctrl-C is exit code 130."""
+def reported_errors(debug: bool) -> Iterator[None]:
+    """Print a VedcoreError or an OSError as one line on stderr instead of a traceback, and exit with code 2.
+
+    Notes that a command adds to the error (``error.add_note``) follow, one line each. Warnings are printed as lines too.
+    Ctrl-C exits with code 130. With ``debug`` the error is raised.
+    """
     try:
         with warnings.catch_warnings():
             warnings.showwarning = lambda message, *_: say(f"vedcore: {message}", err=True)
             yield
-    except (VedcoreError, OSError) as error:  # the latter: a name that is too long, a folder that may not be entered
+    except (VedcoreError, OSError) as error:  # OSError: a name that is too long, a folder without permission
         if debug or isinstance(error, BrokenPipeError):
             raise
-        say(f"vedcore: {error}", err=True)
+        for line in (error, *getattr(error, "__notes__", ())):
+            say(f"vedcore: {line}", err=True)
         raise typer.Exit(2) from error
     except KeyboardInterrupt as error:
         say("vedcore: interrupted", err=True)
         raise typer.Exit(130) from error
 
 
-def _tell_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         from vedcore import __version__
 
         typer.echo(f"vedcore {__version__}")
@@ -81,7 +86,7 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_tell_version)
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
     """Read text from images, with any image encoder and any text decoder."""
@@ -89,7 +94,7 @@ def _root(
 
 @contextmanager
 def progress(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """A function to call after each of ``total`` items; a bar on stderr where that is a terminal."""
+    """Yield a function to call after each of ``total`` items; show a bar if stderr is a terminal."""
     if not sys.stderr.isatty():
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""``vedcore compose``: two checkpoints become one, ready to train and to read with."""
+"""``vedcore compose``: join an encoder and a decoder into one model folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vedcore.cli.app import AllowPickle, Debug, app, say, told
+from vedcore.cli.app import AllowPickle, Debug, app, reported_errors, say
 from vedcore.cli.inspect import show
-from vedcore.errors import ConfigError, SaveError, VedcoreError
+from vedcore.errors import SaveError, VedcoreError
 
 ID_OPTIONS = {
     "decoder_start_token_id": "--start-id",
@@ -21,6 +21,11 @@ ID_OPTIONS = {
     "eos_token_id": "--eos-id",
     "pad_token_id": "--pad-id",
 }
+"""The option for each token id."""
+
+OPTIONS = {**ID_OPTIONS, "adapter": "--adapter", "dtype": "--dtype", "seed": "--seed"}
+"""The option for each argument of ``from_encoder_decoder_pretrained``, by the ``field`` of the errors about it."""
+
 CHECKPOINT_FILES = (
     "model*.safetensors*",
     "pytorch_model*.bin*",
@@ -33,7 +38,7 @@ CHECKPOINT_FILES = (
     "special_tokens_map.json",
     "*.model",
 )
-"""What --force takes out of a folder: all of an older checkpoint that a reader could take for a file of this one."""
+"""The files that --force removes: a reader could take them for files of the new checkpoint."""
 
 
 class DType(StrEnum):
@@ -46,44 +51,49 @@ class DType(StrEnum):
 
 @app.command()
 def compose(
-    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="A folder or a hub id: the encoder, its images.")],
-    decoder: Annotated[
-        str, typer.Argument(metavar="DECODER", help="A folder or a hub id: the decoder, its tokenizer.")
+    encoder: Annotated[
+        str, typer.Argument(metavar="ENCODER", help="A folder or a hub id with the encoder and its image processor.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it may not hold anything.")],
+    decoder: Annotated[
+        str, typer.Argument(metavar="DECODER", help="A folder or a hub id with the decoder and its tokenizer.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The folder to write; it must be empty or not exist.")],
     adapter: Annotated[
-        str, typer.Option("--adapter", help="How they are joined: linear, gated, or a plugin's.")
+        str, typer.Option("--adapter", help="The adapter that joins them: linear, gated, or one from a plugin.")
     ] = "linear",
-    seed: Annotated[int, typer.Option("--seed", help="What the new weights follow from.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="The seed of the new weights.")] = 0,
     dtype: Annotated[
-        DType | None, typer.Option("--dtype", help="Type of all weights; else as they are stored.")
+        DType | None, typer.Option("--dtype", help="The type of all weights. By default they keep the stored type.")
     ] = None,
     image_processor: Annotated[
-        str | None, typer.Option("--image-processor", help="Take the image processor from here, not from ENCODER.")
+        str | None, typer.Option("--image-processor", help="Take the image processor from here instead of ENCODER.")
     ] = None,
     tokenizer: Annotated[
-        str | None, typer.Option("--tokenizer", help="Take the tokenizer from here, not from DECODER.")
+        str | None, typer.Option("--tokenizer", help="Take the tokenizer from here instead of DECODER.")
     ] = None,
-    start_id: Annotated[int | None, typer.Option("--start-id", help="The token that starts a text.")] = None,
-    bos_id: Annotated[int | None, typer.Option("--bos-id", help="The begin token.")] = None,
-    eos_id: Annotated[list[int] | None, typer.Option("--eos-id", help="The end token; may be given again.")] = None,
-    pad_id: Annotated[int | None, typer.Option("--pad-id", help="The padding token.")] = None,
+    start_id: Annotated[int | None, typer.Option("--start-id", help="The id of the token that starts a text.")] = None,
+    bos_id: Annotated[int | None, typer.Option("--bos-id", help="The id of the begin token.")] = None,
+    eos_id: Annotated[list[int] | None, typer.Option("--eos-id", help="The id of the end token; repeatable.")] = None,
+    pad_id: Annotated[int | None, typer.Option("--pad-id", help="The id of the padding token.")] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace the checkpoint in --out; its other files stay.")
+        bool, typer.Option("--force", help="Replace the checkpoint in --out; keep the other files there.")
     ] = False,
     allow_pickle: AllowPickle = False,
     debug: Debug = False,
 ) -> None:
-    """Join an encoder and a decoder into one model, with the image processor of the one and the tokenizer of the other.
+    """Join an encoder and a decoder into one model folder, with an image processor and a tokenizer.
 
-    What neither holds (cross-attention, a head, a bridge between their widths) starts random and is named as untrained.
+    Weights that neither checkpoint has (cross-attention, a head, a bridge between the widths) start random and are listed
+    as untrained.
     """
-    with told(debug):
+    with reported_errors(debug):
         if not force and os.path.isdir(out) and any(out.iterdir()):  # unlike Path.is_dir, no error for a long name
-            raise SaveError(f"{out}: is not empty; name another folder, or replace the checkpoint in it with --force")
+            raise SaveError(
+                f"{out}: is not empty; name another folder, or replace the checkpoint in it with --force", file=out
+            )
         import torch
 
-        from vedcore.diagnosis.inspect import inspect
+        from vedcore.diagnosis import inspect as inspect_checkpoint
         from vedcore.model import VisionEncoderDecoderModel
         from vedcore.reader import locate
         from vedcore.storage.files import staged
@@ -91,9 +101,10 @@ def compose(
         from vedcore.vision import ImageProcessor
 
         sources = [locate(name, allow_pickle=allow_pickle) for name in (encoder, decoder)]
-        given = (start_id, bos_id, eos_id[0] if eos_id and len(eos_id) == 1 else eos_id or None, pad_id)
-        ids: dict[str, Any] = {name: value for name, value in zip(ID_OPTIONS, given, strict=True) if value is not None}
-        with _in_options():
+        eos = eos_id[0] if eos_id and len(eos_id) == 1 else eos_id or None
+        values = zip(ID_OPTIONS, (start_id, bos_id, eos, pad_id), strict=True)
+        ids: dict[str, Any] = {name: value for name, value in values if value is not None}
+        with _option_hints():
             model = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(
                 *sources,
                 adapter=adapter,
@@ -103,32 +114,33 @@ def compose(
                 **ids,
             )
         model.generation_config = model.generation_config.filling(model.decoder.max_positions)
-        images = _of_folder(ImageProcessor, image_processor, sources[0], "--image-processor")
-        text = _of_folder(Tokenizer, tokenizer, sources[1], "--tokenizer")
+        images = _loaded(ImageProcessor, image_processor, sources[0], "--image-processor")
+        text = _loaded(Tokenizer, tokenizer, sources[1], "--tokenizer")
         with staged(out, replaces=CHECKPOINT_FILES) as stage:
             for part in (model, images, text):
                 part.save_pretrained(stage)
-        show(inspect(out))
+        show(inspect_checkpoint(out))
         say(f"{out} is written. Next: vedcore doctor {out}")
 
 
-def _of_folder(kind: Any, asked: str | None, source: Path, option: str) -> Any:
-    """The image processor or the tokenizer of the folder ``asked`` for, else of ``source``."""
+def _loaded(kind: Any, name: str | None, default: Path, option: str) -> Any:
+    """The image processor or the tokenizer from the checkpoint ``name``, or from the folder ``default``."""
     from vedcore.reader import locate
 
     try:
-        return kind.from_pretrained(source if asked is None else locate(asked))
+        return kind.from_pretrained(default if name is None else locate(name))
     except VedcoreError as error:
-        raise type(error)(f"{error}; {option} names another folder to take it from") from error
+        if name is None:
+            error.add_note(f"hint: take it from another folder with {option}")
+        raise
 
 
 @contextmanager
-def _in_options() -> Iterator[None]:
-    """An error that asks for an argument of the function asks for the option."""
+def _option_hints() -> Iterator[None]:
+    """Add a note to an error about an argument: the option that sets it."""
     try:
         yield
-    except ConfigError as error:
-        text = str(error).replace("dtype= ", "--dtype ")
-        for name, option in ID_OPTIONS.items():
-            text = text.replace(f"{name}= ", f"{option} ")
-        raise ConfigError(text) from error
+    except VedcoreError as error:
+        if error.field in OPTIONS:
+            error.add_note(f"hint: on the command line, {error.field} is the option {OPTIONS[error.field]}")
+        raise

@@ -1,4 +1,4 @@
-"""``vedcore doctor``: what is wrong with a checkpoint, and the fix."""
+"""``vedcore doctor``: find the problems of a checkpoint and name the fixes."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from vedcore.cli.app import AllowPickle, Debug, app, say, told
-from vedcore.cli.report import say_json
+from vedcore.cli.app import AllowPickle, Debug, app, reported_errors, say
+from vedcore.cli.tables import say_json
 
 
 class Format(StrEnum):
-    """How findings are printed."""
+    """The output format of findings."""
 
     text = "text"
     json = "json"
@@ -23,17 +23,17 @@ def doctor(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A folder, a hub id, or a checkpoint that a plugin ships.")
     ],
-    form: Annotated[Format, typer.Option("--format", "-f", help="How findings are printed.")] = Format.text,
+    form: Annotated[Format, typer.Option("--format", "-f", help="The output format.")] = Format.text,
     allow_pickle: AllowPickle = False,
     debug: Debug = False,
 ) -> None:
-    """Look for what is wrong with a checkpoint, and say what to do.
+    """Find the problems of a checkpoint and name the fixes.
 
-    Files, weights, image processor, tokenizer, token ids, generation settings, and a dry run on a blank and on a noise
-    image. Exit code 0 if nothing is found, 1 if something is.
+    Checks files, weights, image processor, tokenizer, token ids and generation settings; then the model reads a blank and
+    a noise image. Exit code 0 if there are no findings, 1 if there are some.
     """
-    with told(debug):
-        from vedcore.diagnosis.doctor import diagnose
+    with reported_errors(debug):
+        from vedcore.diagnosis import diagnose
 
         findings = diagnose(checkpoint, allow_pickle=allow_pickle)
         if form is Format.json:

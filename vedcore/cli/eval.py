@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vedcore.cli.app import Debug, app, say, told, writable
+from vedcore.cli.app import Debug, app, reported_errors, say, writable
 from vedcore.errors import VedcoreError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Print error rates, exact lines, calibration of the confidence and lines a second."""
-    with told(debug):
+    with reported_errors(debug):
         from vedcore.reader import Reader
         from vedcore.training import Folder
         from vedcore.training import evaluate as score_of

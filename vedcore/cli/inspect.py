@@ -1,4 +1,4 @@
-"""``vedcore inspect``: what a checkpoint holds."""
+"""``vedcore inspect``: show what a checkpoint holds."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vedcore.cli.app import AllowPickle, Debug, app, told
-from vedcore.cli.report import say_json, say_table
+from vedcore.cli.app import AllowPickle, Debug, app, reported_errors
+from vedcore.cli.tables import say_json, say_table
 
 if TYPE_CHECKING:
-    from vedcore.diagnosis.inspect import Inspection, SaidId
+    from vedcore.diagnosis import IdEntry, Inspection
 
 Size = tuple[int, int]
 
 
 class Format(StrEnum):
-    """How the report is printed."""
+    """The output format of the report."""
 
     table = "table"
     json = "json"
@@ -30,18 +30,19 @@ def inspect(
     checkpoint: Annotated[
         str, typer.Argument(metavar="CHECKPOINT", help="A folder, a hub id, or a checkpoint that a plugin ships.")
     ],
-    form: Annotated[Format, typer.Option("--format", "-f", help="How the report is printed.")] = Format.table,
+    form: Annotated[Format, typer.Option("--format", "-f", help="The output format.")] = Format.table,
     allow_pickle: AllowPickle = False,
     debug: Debug = False,
 ) -> None:
-    """Tell what a checkpoint holds: parts, sizes, token ids, what is untrained, what is missing or too much.
+    """Show what a checkpoint holds: parts, sizes, token ids, untrained weights, missing and unexpected tensors.
 
-    A whole model, or an encoder or a decoder alone; the weights are not loaded. Exit code 1 if a file cannot be read.
+    The checkpoint is a whole model, or only an encoder or a decoder. The weights are not loaded. Exit code 1 if a file
+    cannot be read.
     """
-    with told(debug):
-        from vedcore.diagnosis.inspect import inspect
+    with reported_errors(debug):
+        from vedcore.diagnosis import inspect as inspect_checkpoint
 
-        report = inspect(checkpoint, allow_pickle=allow_pickle)
+        report = inspect_checkpoint(checkpoint, allow_pickle=allow_pickle)
         if form is Format.json:
             say_json(report)
         else:
@@ -51,7 +52,7 @@ def inspect(
 
 
 def show(report: Inspection) -> None:
-    """Print a report as two tables: the parts, and all else."""
+    """Print a report as two tables: the parts, and everything else."""
     columns = ("part", "model type", "served by", "parameters", "type", "size")
     say_table(
         columns,
@@ -76,8 +77,8 @@ def _facts(report: Inspection) -> Iterator[tuple[str, str]]:
     yield "vocabulary", "" if report.vocabulary is None else f"{report.vocabulary:,}"
     yield "tokenizer", "" if report.tokenizer_size is None else f"{report.tokenizer_size:,} tokens"
     yield "positions", "" if report.positions is None else f"{report.positions:,}"
-    for name in dict.fromkeys(said.name for said in report.ids):
-        yield name, _ids([said for said in report.ids if said.name == name])
+    for name in dict.fromkeys(entry.name for entry in report.ids):
+        yield name, _ids([entry for entry in report.ids if entry.name == name])
     yield "generation", ", ".join(f"{name} {value}" for name, value in report.generation.items())
     yield "adapter", report.adapter or ""
     yield "long lines are cut", ", ".join(f"{name} {value!r}" for name, value in (report.cut or {}).items())
@@ -86,33 +87,29 @@ def _facts(report: Inspection) -> Iterator[tuple[str, str]]:
     yield "unexpected", ", ".join(report.unexpected)
     yield "of another shape", "; ".join(report.misshaped)
     yield "contradictory", "; ".join(report.other)
-    for unread in report.unread:
-        yield f"unread: {unread.what}", unread.reason
+    for failure in report.unread:
+        yield f"unread: {failure.what}", failure.reason
 
 
 def grouped(names: Iterable[str]) -> str:
-    """Parameters by the module that they belong to: "48 in decoder.cross"."""
+    """The number of parameters in each module: "48 in decoder.cross"."""
     groups = Counter(".".join(name.split(".")[:2]) for name in names)
     return ", ".join(f"{count} in {group}" for group, count in groups.items())
 
 
 def _sizes(encoder: Size | None, processor: Size | None) -> str:
-    said = [
-        f"{size[0]} x {size[1]} {whose}"
-        for size, whose in ((encoder, "(encoder)"), (processor, "(image processor)"))
-        if size is not None
-    ]
-    return ", ".join(said)
+    sizes = ((encoder, "(encoder)"), (processor, "(image processor)"))
+    return ", ".join(f"{size[0]} x {size[1]} {owner}" for size, owner in sizes if size is not None)
 
 
-def _ids(said: list[SaidId]) -> str:
-    """What is said, each value with the places that say it."""
-    values = {str(item.value): item for item in said}
-    told = []
-    for text, item in values.items():
-        places = ", ".join(other.place for other in said if str(other.value) == text)
-        told.append(f"{text} {item.token or '?'}: {places}")
-    return "; ".join(told)
+def _ids(entries: list[IdEntry]) -> str:
+    """Each value with the files that set it: "2 </s>: config.json, tokenizer"."""
+    values = {str(entry.value): entry for entry in entries}
+    shown = []
+    for value, entry in values.items():
+        places = ", ".join(other.place for other in entries if str(other.value) == value)
+        shown.append(f"{value} {entry.token or '?'}: {places}")
+    return "; ".join(shown)
 
 
 def _bytes(count: int) -> str:

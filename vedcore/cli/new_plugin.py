@@ -1,4 +1,4 @@
-"""``vedcore new-plugin``: the package of a plugin, ready to fill in."""
+"""``vedcore new-plugin``: write the package of a new plugin."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from vedcore.cli.app import Debug, app, say, told
+from vedcore.cli.app import Debug, app, reported_errors, say
 
 
 class Role(StrEnum):
-    """What a new plugin may supply."""
+    """The kind of model or adapter that a new plugin supplies."""
 
     encoder = "encoder"
     decoder = "decoder"
@@ -21,13 +21,15 @@ class Role(StrEnum):
 
 @app.command()
 def new_plugin(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What config.json will name it by: my-encoder.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The name that config.json will use, for example my-encoder.")
+    ],
     role: Annotated[Role, typer.Option("--role", help="What it supplies.")],
     into: Annotated[Path, typer.Option("--into", help="The folder to write vedcore-plugin-NAME into.")] = Path(),
     debug: Debug = False,
 ) -> None:
-    """Write the package of a new plugin: small, working, with the places to fill in marked."""
-    with told(debug):
+    """Write the package of a new plugin: small and working, with marks where to add your own code."""
+    with reported_errors(debug):
         from vedcore.cli import scaffold
 
         folder = scaffold.new_plugin(name, role, into)

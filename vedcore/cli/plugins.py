@@ -1,16 +1,17 @@
-"""``vedcore plugins``: what is installed, and what is broken."""
+"""``vedcore plugins``: list the installed plugins."""
 
 from __future__ import annotations
 
 import sys
 
-from vedcore.cli.app import Debug, app, told
+from vedcore.cli.app import Debug, app, reported_errors
+from vedcore.cli.tables import WIDTH
 
 
 @app.command()
 def plugins(debug: Debug = False) -> None:
-    """List every plugin: what it supplies, or why it cannot be used."""
-    with told(debug):
+    """List every installed plugin with what it supplies, or with the reason why it is broken."""
+    with reported_errors(debug):
         from rich.console import Console
         from rich.table import Column, Table
         from rich.text import Text
@@ -24,4 +25,4 @@ def plugins(debug: Debug = False) -> None:
             state = Text(supplied) if listing.reason is None else Text(f"broken: {listing.reason}", style="red")
             plugin = listing.plugin
             table.add_row(*map(Text, (plugin.name, plugin.distribution, plugin.version)), state)
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        Console(width=None if sys.stdout.isatty() else WIDTH).print(table)

@@ -1,4 +1,4 @@
-"""``vedcore read``: the text in images."""
+"""``vedcore read``: read the text in images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from vedcore.cli.app import Debug, app, plain, progress, say, told, writable
+from vedcore.cli.app import Debug, app, progress, reported_errors, say, writable
+from vedcore.cli.tables import table
 from vedcore.errors import ImageError, VedcoreError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 class Format(StrEnum):
-    """How readings are printed."""
+    """The output format of readings."""
 
     table = "table"
     text = "text"
@@ -34,30 +35,32 @@ class Format(StrEnum):
 
 
 SUFFIXES = {".csv": Format.csv, ".jsonl": Format.jsonl, ".txt": Format.text}
-"""The formats that a file's name asks for."""
+"""The default format for each suffix of --output."""
 
 
 @app.command()
 def read(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Image files, folders of them, or - for stdin.")
+        list[str], typer.Argument(metavar="PATH...", help="Image files, folders of images, or - for stdin.")
     ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A folder, a hub id, or a checkpoint that a plugin ships.")
     ] = "line-reader",
-    beams: Annotated[int, typer.Option("--beams", min=1, help="Beams of the search; 1 is greedy.")] = 1,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images (or pieces) decoded at once.")] = 16,
+    beams: Annotated[int, typer.Option("--beams", min=1, help="The number of beams; 1 is greedy search.")] = 1,
+    batch_size: Annotated[
+        int, typer.Option("--batch-size", min=1, help="The number of images or pieces of lines in a batch.")
+    ] = 16,
     form: Annotated[
         Format | None,
-        typer.Option("--format", "-f", help="How readings are printed; else as the name of --output says, or a table."),
+        typer.Option("--format", "-f", help="The output format. By default the suffix of --output decides, or table."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to stdout.")] = None,
-    no_cut: Annotated[bool, typer.Option("--no-cut", help="Read long lines whole instead of cutting them.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+    no_cut: Annotated[bool, typer.Option("--no-cut", help="Read long lines whole instead of in pieces.")] = False,
     debug: Debug = False,
 ) -> None:
     """Read the text in images."""
-    with told(debug):
-        sources, empty = _sources(paths)
+    with reported_errors(debug):
+        sources, empty_folders = _find_images(paths)
         form = form or SUFFIXES.get("" if output is None else output.suffix.lower(), Format.table)
         from vedcore.reader import Reader
 
@@ -65,7 +68,7 @@ def read(
         names = [name for name, _ in sources]
         fields = {"num_beams": beams} if beams > 1 else {}
         results = reader.each((content for _, content in sources), batch_size=batch_size, cut=not no_cut, **fields)
-        failed = empty
+        failed = empty_folders
 
         def readings(advance: Callable[[], None]) -> Iterator[tuple[str, Reading]]:
             nonlocal failed
@@ -78,19 +81,19 @@ def read(
                 advance()
 
         with (
-            _opened(output, [path for _, path in sources if isinstance(path, Path)]) as write,
+            _open_output(output, [path for _, path in sources if isinstance(path, Path)]) as write,
             progress("reading", len(names)) as advance,
         ):
-            for rows in WRITERS[form](readings(advance), output is None and sys.stdout.isatty()):
-                write(rows)
+            for text in FORMATTERS[form](readings(advance), output is None and sys.stdout.isatty()):
+                write(text)
         if failed:
             raise typer.Exit(1)
 
 
-def _sources(paths: Iterable[str]) -> tuple[list[tuple[str, Any]], int]:
-    """The images that the arguments name (what to call it, what to read), and how many folders have none."""
+def _find_images(paths: Iterable[str]) -> tuple[list[tuple[str, Any]], int]:
+    """The images that the arguments name, as (name, path or bytes), and the number of folders without images."""
     sources: list[tuple[str, Any]] = []
-    empty = 0
+    empty_folders = 0
     for text in paths:
         path = Path(text)
         if text == "-":
@@ -98,65 +101,56 @@ def _sources(paths: Iterable[str]) -> tuple[list[tuple[str, Any]], int]:
         elif os.path.isdir(text):  # unlike Path.is_dir, no error for a name that is too long
             found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
             if not found:
-                empty += 1
+                empty_folders += 1
                 say(f"vedcore: {path}: no images in this folder", err=True)
             sources += [(str(file), file) for file in found]
         else:
             sources.append((text, path))
-    return sources, empty
+    return sources, empty_folders
 
 
 @contextmanager
-def _opened(output: Path | None, images: Iterable[Path]) -> Iterator[Callable[[str], None]]:
-    """What writes rows as they come: to ``output``, or to stdout, which if it is a terminal gets them all at the end.
+def _open_output(output: Path | None, images: Iterable[Path]) -> Iterator[Callable[[str], None]]:
+    """Yield a function that writes text at once to ``output`` or stdout. A terminal gets all text at the end.
 
-    Raises VedcoreError where ``output`` cannot be written, or is one of the ``images``.
+    Raises VedcoreError if ``output`` cannot be written or is one of the ``images``.
     """
     if output is None:
-        stdout, kept = sys.stdout, io.StringIO()
-        stream = kept if stdout.isatty() else stdout  # above a bar they would be torn
+        stdout, collected = sys.stdout, io.StringIO()
+        stream = collected if stdout.isatty() else stdout  # the progress bar would overwrite lines of a terminal
         try:
-            yield lambda rows: _write(rows, stream, stdout.encoding)
+            yield lambda text: _write(text, stream, stdout.encoding)
         finally:
-            stdout.write(kept.getvalue())
+            stdout.write(collected.getvalue())
         return
     if output.resolve() in map(Path.resolve, images):
-        raise VedcoreError(f"{output}: not written, for it is one of the images; choose another --output")
+        raise VedcoreError(
+            f"{output}: not written, because it is one of the images; choose another --output", file=output
+        )
     try:
         file = output.open("w", encoding="utf-8", newline="")
     except OSError as cause:
-        raise VedcoreError(f"{output}: not written ({cause})") from cause
+        raise VedcoreError(f"{output}: not written ({cause})", file=output) from cause
     with file:
 
-        def write(rows: str) -> None:
+        def write(text: str) -> None:
             try:
-                _write(rows, file, "utf-8")
+                _write(text, file, "utf-8")
             except OSError as cause:
-                raise VedcoreError(f"{output}: not written to its end ({cause})") from cause
+                raise VedcoreError(f"{output}: written only in part ({cause})", file=output) from cause
 
         yield write
 
 
-def _write(rows: str, stream: TextIO, encoding: str | None) -> None:
-    stream.write(writable(rows, encoding))
+def _write(text: str, stream: TextIO, encoding: str | None) -> None:
+    stream.write(writable(text, encoding))
     stream.flush()
 
 
 def _table(readings: Iterable[tuple[str, Reading]], terminal: bool) -> Iterator[str]:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    lines = box.HEAVY_HEAD if (sys.stdout.encoding or "utf-8").lower().startswith("utf") else box.ASCII
-    columns = (Column(title, overflow="fold") for title in ("image", "text", "confidence", "stop"))
-    table = Table(*columns, box=lines)
-    for name, reading in readings:
-        table.add_row(Text(plain(name)), Text(plain(reading.text)), f"{reading.confidence:.3f}", reading.stop_reason)
-    if table.row_count:
-        stream = io.StringIO()
-        Console(file=stream, force_terminal=terminal, width=None if terminal else 160).print(table)
-        yield stream.getvalue()
+    rows = [(name, reading.text, f"{reading.confidence:.3f}", reading.stop_reason) for name, reading in readings]
+    if rows:
+        yield table(("image", "text", "confidence", "stop"), rows, terminal=terminal)
 
 
 def _text(readings: Iterable[tuple[str, Reading]], _: bool) -> Iterator[str]:
@@ -190,4 +184,5 @@ def _csv(readings: Iterable[tuple[str, Reading]], _: bool) -> Iterator[str]:
         yield row(name, reading.text, f"{reading.confidence:.6f}", reading.stop_reason)
 
 
-WRITERS = {Format.table: _table, Format.text: _text, Format.jsonl: _jsonl, Format.csv: _csv}
+FORMATTERS = {Format.table: _table, Format.text: _text, Format.jsonl: _jsonl, Format.csv: _csv}
+"""Functions (name and reading of each image, whether the output is a terminal) -> text, for each format."""

@@ -1,4 +1,4 @@
-"""``vedcore new-plugin``: the package of a new backbone or adapter, small and working, with the places to fill in."""
+"""Write the package of a new backbone or adapter: it works as it is, and "Replace this" marks what to change."""
 
 from __future__ import annotations
 
@@ -12,64 +12,77 @@ from vedcore.errors import ConfigError, foreign
 from vedcore.storage.files import staged
 
 ROLES = {"encoder": "image encoder", "decoder": "text decoder", "adapter": "cross-attention adapter"}
-"""What a package may supply, and how its description says it."""
+"""The kinds of package, each with its words for the description."""
 
-_NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
-_LONGEST = 40
-_PLACES = {  # a template, and where it comes to stand
+PATHS = {
     "init.py": "{module}/__init__.py",
     "config.py": "{module}/config.py",
     "model.py": "{module}/model.py",
     "testing.py": "{module}/testing.py",
     "test.py": "tests/test_{name}.py",
 }
-_TEST_NEEDS = {"adapter": ', "vedcore-plugin-gpt2", "vedcore-plugin-vit"'}
-"""What the tests of a role need beside pytest; those of a backbone are compared with transformers."""
+"""The path of each template's file in the package; other files keep their name."""
+
+_NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
+_MAX_LENGTH = 40
+_TEST_REQUIREMENTS = {"adapter": ', "vedcore-plugin-gpt2", "vedcore-plugin-vit"'}
+"""What the tests need besides pytest and hypothesis. By default transformers, the reference of a backbone."""
 
 
 def new_plugin(name: str, role: str, into: Path) -> Path:
     """Write the folder ``vedcore-plugin-<name>`` into ``into``, and return its path.
 
-    Raises ConfigError for a name that cannot be used or is taken, SaveError where nothing can be written.
+    Raises ConfigError if the name or the role is invalid or the name is taken, SaveError if the folder cannot be written.
     """
     if role not in ROLES:
-        raise ConfigError(f"no role {role!r}; there are {', '.join(ROLES)}")
+        raise ConfigError(
+            f"no role {role!r}; there are {', '.join(ROLES)}", field="role", expected=[*ROLES], found=role
+        )
     distribution = f"vedcore-plugin-{name.replace('_', '-')}"
     _check_name(name, distribution)
     folder = into / distribution
-    with foreign(ConfigError, str(folder)):
+    with foreign(ConfigError, str(folder), file=folder):
         exists = folder.exists()
     if exists:
-        raise ConfigError(f"{folder} exists already; take another name, or another folder with --into")
-    words = _words(name, distribution, role)
+        raise ConfigError(
+            f"{folder} exists already; choose another name, or another folder with --into", file=folder, found=name
+        )
+    variables = _variables(name, distribution, role)
     with staged(folder) as stage:
-        for place, text in _files(role, words).items():
-            path = stage / place
+        for relative, text in _files(role, variables).items():
+            path = stage / relative
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8", newline="\n")
     return folder
 
 
 def _check_name(name: str, distribution: str) -> None:
-    from vedcore.registry import registry  # not needed before a name is there, and --help is answered at once
+    from vedcore.registry import registry  # imported late, so that --help answers at once
 
     if name.replace("_", "-").startswith("vedcore-plugin-"):
-        raise ConfigError(f"leave the prefix out: {name!r} would become vedcore-plugin-{name}")
-    if len(name) > _LONGEST or not _NAME.fullmatch(name):
         raise ConfigError(
-            f"a plugin cannot be named {name[:80]!r}: a name is small letters and digits, words joined by - or _, "
-            f"a letter first, {_LONGEST} at most (my-encoder)"
+            f"leave the prefix out: {name!r} would become vedcore-plugin-{name}", field="name", found=name
+        )
+    if len(name) > _MAX_LENGTH or not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"a plugin cannot be named {name[:80]!r}: a name has lowercase letters and digits, a letter first, in words "
+            f"joined by - or _, and at most {_MAX_LENGTH} characters (my-encoder)",
+            field="name",
+            expected=_NAME.pattern,
+            found=name,
         )
     if registry().offers(name) or next(iter(metadata.distributions(name=distribution)), None) is not None:
-        raise ConfigError(f"the name {name!r} is taken by an installed plugin; see `vedcore plugins`")
+        raise ConfigError(
+            f"the name {name!r} is taken by an installed plugin; see `vedcore plugins`", field="name", found=name
+        )
 
 
-def _words(name: str, distribution: str, role: str) -> dict[str, str]:
-    """What stands in a template for ``$name`` and the like."""
+def _variables(name: str, distribution: str, role: str) -> dict[str, str]:
+    """The values of ``$name``, ``$module`` and the other variables of the templates."""
     from vedcore.contract.hookspecs import PROTOCOL
 
     major, minor = (int(part) for part in __version__.split(".")[:2])
-    ceiling = f"{major + 1}" if major else f"0.{minor + 1}"
+    next_version = f"{major + 1}" if major else f"0.{minor + 1}"
     words = re.split("[-_]", name)
     return {
         "name": name,
@@ -78,20 +91,20 @@ def _words(name: str, distribution: str, role: str) -> dict[str, str]:
         "Class": "".join(word.capitalize() for word in words),
         "CONSTANT": "_".join(words).upper(),
         "description": f"{name}: {'an' if role[0] in 'ae' else 'a'} {ROLES[role]} for vedcore",
-        "vedcore": f"vedcore>={major}.{minor},<{ceiling}",
-        "test_needs": _TEST_NEEDS.get(role, ', "transformers>=5.23"'),
+        "vedcore": f"vedcore>={major}.{minor},<{next_version}",
+        "test_requirements": _TEST_REQUIREMENTS.get(role, ', "transformers>=5.23"'),
         "protocol": str(PROTOCOL),
     }
 
 
-def _files(role: str, words: dict[str, str]) -> dict[str, str]:
-    """The text of each file of the package, by its path in there."""
+def _files(role: str, variables: dict[str, str]) -> dict[str, str]:
+    """The content of each file of the package, by its path in the package."""
     templates = resources.files("vedcore.cli") / "templates"
-    module = words["module"]
+    module = variables["module"]
     texts = {f"{module}/py.typed": ""}
     for group in ("shared", role):
         for template in (templates / group).iterdir():
             name = template.name.removesuffix(".in")
-            place = _PLACES.get(name, name).format(module=module, name=module.removeprefix("vedcore_plugin_"))
-            texts[place] = Template(template.read_text(encoding="utf-8")).substitute(words)
+            path = PATHS.get(name, name).format(module=module, name=module.removeprefix("vedcore_plugin_"))
+            texts[path] = Template(template.read_text(encoding="utf-8")).substitute(variables)
     return texts

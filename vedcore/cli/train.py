@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vedcore.cli.app import Debug, app, say, told, writable
+from vedcore.cli.app import Debug, app, reported_errors, say, writable
 from vedcore.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a reader on labelled images."""
-    with told(debug), _as_ctrl_c():
+    with reported_errors(debug), _as_ctrl_c():
         # Threads that wait for each other by turning in circles starve the processes that prepare images.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         plan, beside = _recipe(recipe, model, max_minutes)

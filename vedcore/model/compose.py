@@ -44,12 +44,19 @@ def part_config(value: Any, role: str, plugins: Registry, where: str | None = No
         model_type = value.get("model_type")
         if not isinstance(model_type, str):
             named = where or f"the {role}'s config"
-            raise ConfigError(f"{named} has no model_type; it names the architecture, for instance 'vit'")
+            raise ConfigError(
+                f"{named} has no model_type; it names the architecture, for instance 'vit'",
+                file=where,
+                field="model_type",
+            )
         model_type = model_type.removeprefix(f"{OWN_MODEL_TYPE}:")
         kind = plugins.backbone(model_type, role).config
         value = kind.from_dict({**value, "model_type": model_type}, where or role)
     if not isinstance(getattr(value, "model_type", None), str):
-        raise ConfigError(f"the {role}'s config must be a config or the dict of one, got {type(value).__name__}")
+        raise ConfigError(
+            f"the {role}'s config must be a config or the dict of one, got {type(value).__name__}",
+            field=f"{role}_config",
+        )
     if role == "decoder":
         if getattr(value, "add_cross_attention", None) is False:
             value = value.replace(add_cross_attention=True)
@@ -102,7 +109,9 @@ class Asked:
             return self._built()
         if self.name is None and self.config is None:
             raise ConfigError(
-                f"no {role}: pass a folder or a hub id ({role}_pretrained_model_name_or_path), {role}_model= or {role}_config="
+                f"no {role}: pass a folder or a hub id ({role}_pretrained_model_name_or_path), {role}_model= or "
+                f"{role}_config=",
+                field=f"{role}_pretrained_model_name_or_path",
             )
         if self.name is None:
             config = self._with_fields(part_config(self.config, role, registry()))
@@ -124,12 +133,18 @@ class Asked:
         for name, value in (*others, *((f"{role}_{name}", True) for name in self.fields)):
             if value is not None:
                 raise ConfigError(
-                    f"{role}_model is built already, so {name} would not be read; leave one of the two out"
+                    f"{role}_model is built already, so {name} would not be read; leave one of the two out",
+                    field=name,
                 )
         needed = ("config", "hidden_size", *(("seam", "lm_head") if role == "decoder" else ()))
         lacking = [name for name in needed if not hasattr(module, name)]
         if not isinstance(module, nn.Module) or lacking:
-            raise ConfigError(f"{role}_model is a {type(module).__name__}, which is no {role}: no {', '.join(lacking)}")
+            raise ConfigError(
+                f"{role}_model is a {type(module).__name__}, which is no {role}: no {', '.join(lacking)}",
+                field=f"{role}_model",
+                expected=needed,
+                found=type(module),
+            )
         return Source(module, {id(parameter) for parameter in module.parameters()})
 
     def _with_fields(self, config: Any) -> Any:
@@ -137,7 +152,12 @@ class Asked:
         if self.role == "decoder":
             for name in _ROLE_SAYS:
                 if name in fields and fields.pop(name) is not True:
-                    raise ConfigError(f"decoder_{name} must be true: a decoder here is one, and looks at the image")
+                    raise ConfigError(
+                        f"decoder_{name} must be true: a decoder here is one, and looks at the image",
+                        field=f"decoder_{name}",
+                        expected=True,
+                        found=self.fields[name],
+                    )
         known = {attribute.name for attribute in attrs.fields(type(config))} - {"extra"}
         for name in fields:
             if name not in known:
@@ -174,10 +194,11 @@ def _stored_config(folder: Path, role: Role) -> tuple[Mapping[str, Any], bool]:
     if role == "decoder" and model_type == OWN_MODEL_TYPE:
         raise ConfigError(
             f"{folder}: its decoder has layers that the adapter {data.get('adapter', 'linear')!r} made and no other model "
-            "has, or pruned heads; load the whole with VisionEncoderDecoderModel.from_pretrained"
+            "has, or pruned heads; load the whole with VisionEncoderDecoderModel.from_pretrained",
+            file=folder,
         )
     if not isinstance(data.get(role), Mapping):
-        raise ConfigError(f"{path}: no {role} in it")
+        raise ConfigError(f"{path}: no {role} in it", file=path, field=role)
     return data[role], True
 
 
@@ -231,7 +252,9 @@ def seeded(seed: int | torch.Generator | None) -> Iterator[None]:
     elif type(seed) is int and -(2**63) <= seed < 2**63:
         number = seed
     else:
-        raise ConfigError(f"seed must be an int of 64 bits, a torch.Generator or None, got {seed!r}")
+        raise ConfigError(
+            f"seed must be an int of 64 bits, a torch.Generator or None, got {seed!r}", field="seed", found=seed
+        )
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(number)
         yield

@@ -307,7 +307,8 @@ class VisionEncoderDecoderModel(nn.Module):
                 raise ConfigError(
                     f"the encoder is {encoder.module.dtype} on {encoder.module.device}, the decoder "
                     f"{decoder.module.dtype} on {decoder.module.device}; pass dtype= to bring both to one type, and move "
-                    "built models to one device"
+                    "built models to one device",
+                    field="dtype",
                 )
             model = cls(config, encoder.module, decoder.module)
         if dtype is not None:

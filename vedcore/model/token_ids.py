@@ -64,7 +64,11 @@ def settle(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str
             if type(token) is int and token >= vocabulary:
                 raise ConfigError(
                     f"{_where(folder)}{name} is {token} in {place}, but the decoder's vocabulary has {vocabulary} "
-                    f"tokens; is the tokenizer the decoder's? Pass {name}= to say which is meant"
+                    f"tokens; is the tokenizer the decoder's? Pass {name}= to set it",
+                    file=folder,
+                    field=name,
+                    expected=f"an id below {vocabulary}",
+                    found=token,
                 )
     unset = [name for name in ID_NAMES if name != "eos_token_id" or not keeps]
     return ids, generation.replace(**dict.fromkeys(unset))
@@ -94,7 +98,10 @@ def _agree(name: str, said: Mapping[str, Any], folder: Path | None) -> None:
             first, second = sorted([(place, most), (other, value)], key=lambda item: list(said).index(item[0]))
             raise ConfigError(
                 f"{_where(folder)}{name} is {_shown(first[1])} in {first[0]}, but {_shown(second[1])} in {second[0]}; "
-                f"pass {name}= to say which is meant"
+                f"pass {name}= to choose one",
+                file=folder,
+                field=name,
+                found=[value for _, value in (first, second)],
             )
 
 

@@ -1,0 +1,52 @@
+"""Checks of the generation settings: they are valid, and let a text end in time."""
+
+from __future__ import annotations
+
+from vedcore.diagnosis.checkpoint import OpenedCheckpoint
+from vedcore.diagnosis.checks.repairs import repair
+from vedcore.diagnosis.findings import Finding, Findings
+from vedcore.diagnosis.token_ids import effective_ids, shown
+from vedcore.errors import VedcoreError
+from vedcore.generation.config import DEFAULT_NEW_TOKENS
+from vedcore.generation.config import FILE as GENERATION_FILE
+
+
+def settings_are_valid(checkpoint: OpenedCheckpoint) -> Findings:
+    """vedcore implements the settings, they do not contradict each other, and they do not suppress the end token."""
+    generation_config = checkpoint.generation_config
+    if generation_config is None:
+        return
+    end_ids = effective_ids(checkpoint, "eos_token_id") or None
+    try:
+        generation_config.replace(eos_token_id=end_ids).resolved()
+    except VedcoreError as error:
+        yield Finding("error", "generation", f"{GENERATION_FILE}: {error}", repair(checkpoint, "generation"))
+    suppressed = set(generation_config.suppress_tokens or ())
+    if end_ids is not None and set(end_ids) <= suppressed:
+        problem = f"suppress_tokens has {shown(end_ids)}, the end token: no text ends before its maximum length"
+        fix = f'remove {shown(end_ids)} from "suppress_tokens" in {GENERATION_FILE}'
+        yield Finding("error", "generation", problem, fix)
+
+
+def length_is_limited(checkpoint: OpenedCheckpoint) -> Findings:
+    """A maximum length is set; the decoder has positions for it, and it is not less than the minimum length."""
+    generation_config, decoder = checkpoint.generation_config, checkpoint.part("decoder")
+    if generation_config is None or not checkpoint.is_whole:
+        return
+    positions = getattr(decoder, "max_positions", None)
+    limits = [n for n in (positions, getattr(checkpoint.tokenizer, "model_max_length", None)) if n is not None]
+    fix = f'set "max_length"{f": {min(limits)}" if limits else ""} in {GENERATION_FILE}'
+    maximum, minimum = generation_config.limit(1), generation_config.least(1)
+    if generation_config.max_length is None and generation_config.max_new_tokens is None:
+        problem = (
+            f"neither max_length nor max_new_tokens is set, so every text is cut after {DEFAULT_NEW_TOKENS} tokens"
+        )
+        yield Finding("warning", "generation", problem, f"{fix}, or to the length of your longest text")
+    elif positions is not None and maximum > positions + 1:  # the last token is never fed to the decoder
+        problem = (
+            f"texts may grow to {maximum} tokens, but the decoder has positions for {positions}, where texts are cut"
+        )
+        yield Finding("warning", "generation", problem, fix)
+    if minimum > maximum:
+        problem = f"a text must have {minimum} tokens before it ends, but is cut after {maximum}"
+        yield Finding("error", "generation", problem, f'set "min_length" below "max_length" in {GENERATION_FILE}')
