@@ -25,7 +25,7 @@ app = typer.Typer(
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback of an error.")]
 AllowPickle = Annotated[
-    bool, typer.Option("--allow-pickle", help="Also read weights from *.bin files; trust them first.")
+    bool, typer.Option("--allow-pickle", help="Also read weights from *.bin files. Use it only for files you trust.")
 ]
 
 

@@ -73,7 +73,9 @@ def compose(
     ] = None,
     start_id: Annotated[int | None, typer.Option("--start-id", help="The id of the token that starts a text.")] = None,
     bos_id: Annotated[int | None, typer.Option("--bos-id", help="The id of the begin token.")] = None,
-    eos_id: Annotated[list[int] | None, typer.Option("--eos-id", help="The id of the end token; repeatable.")] = None,
+    eos_id: Annotated[
+        list[int] | None, typer.Option("--eos-id", help="The id of the end token. Repeat it for several.")
+    ] = None,
     pad_id: Annotated[int | None, typer.Option("--pad-id", help="The id of the padding token.")] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the checkpoint in --out; keep the other files there.")

@@ -25,10 +25,10 @@ def new_plugin(
         str, typer.Argument(metavar="NAME", help="The name that config.json will use, for example my-encoder.")
     ],
     role: Annotated[Role, typer.Option("--role", help="What it supplies.")],
-    into: Annotated[Path, typer.Option("--into", help="The folder to write vedcore-plugin-NAME into.")] = Path(),
+    into: Annotated[Path, typer.Option("--into", help="The folder in which to create vedcore-plugin-NAME.")] = Path(),
     debug: Debug = False,
 ) -> None:
-    """Write the package of a new plugin: small and working, with marks where to add your own code."""
+    """Write the package of a new plugin: small and working, with the places to change marked."""
     with reported_errors(debug):
         from vedcore.cli import scaffold
 

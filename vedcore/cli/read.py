@@ -46,16 +46,17 @@ def read(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A folder, a hub id, or a checkpoint that a plugin ships.")
     ] = "line-reader",
-    beams: Annotated[int, typer.Option("--beams", min=1, help="The number of beams; 1 is greedy search.")] = 1,
+    beams: Annotated[int, typer.Option("--beams", min=1, help="The number of beams; 1 is greedy decoding.")] = 1,
     batch_size: Annotated[
-        int, typer.Option("--batch-size", min=1, help="The number of images or pieces of lines in a batch.")
+        int,
+        typer.Option("--batch-size", min=1, help="The number of images, or pieces of them, that are decoded at once."),
     ] = 16,
     form: Annotated[
         Format | None,
         typer.Option("--format", "-f", help="The output format. By default the suffix of --output decides, or table."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
-    no_cut: Annotated[bool, typer.Option("--no-cut", help="Read long lines whole instead of in pieces.")] = False,
+    no_cut: Annotated[bool, typer.Option("--no-cut", help="Read long lines whole instead of cutting them.")] = False,
     debug: Debug = False,
 ) -> None:
     """Read the text in images."""

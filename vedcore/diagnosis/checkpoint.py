@@ -54,7 +54,7 @@ class OpenedCheckpoint:
     roles: the parts in the folder, "encoder", "decoder" or both; empty if no plugin serves the model type.
     model: the whole model, or the one part in the folder, on the meta device.
     tensors: names, shapes and types of the tensors on disk. Their files are closed, so they cannot be read any more.
-    misfit: how ``tensors`` differ from the tensors of ``model``.
+    load_report: how ``tensors`` differ from the tensors of ``model``.
     checksums: our names of the parameters that were saved untrained, with the checksums of their initial values.
     failures: the files that cannot be read.
     """
@@ -65,7 +65,7 @@ class OpenedCheckpoint:
     roles: tuple[str, ...]
     model: Any
     tensors: tuple[StoredTensor, ...] | None
-    misfit: Misfit | None
+    load_report: Misfit | None
     generation_config: GenerationConfig | None
     image_processor: ImageProcessor | None
     tokenizer: Tokenizer | None
@@ -128,7 +128,7 @@ def open_checkpoint(name: str | os.PathLike[str], *, allow_pickle: bool = False)
     data = config_json or {}
     roles = ROLES if config_json is None else attempt("config", lambda: _roles(folder / "config.json", data)) or ()
     model = attempt("config", lambda: _meta_model(folder, data, roles)) if data and roles else None
-    tensors, misfit = attempt("weights", lambda: _tensors(folder, model, allow_pickle)) or (None, None)
+    tensors, load_report = attempt("weights", lambda: _tensors(folder, model, allow_pickle)) or (None, None)
     generation_config = image_processor = tokenizer = None
     # A folder with only an encoder or a decoder needs no image processor and no tokenizer.
     if config_json is not None or (folder / GENERATION_FILE).is_file():
@@ -144,7 +144,7 @@ def open_checkpoint(name: str | os.PathLike[str], *, allow_pickle: bool = False)
         roles=roles,
         model=model,
         tensors=tensors,
-        misfit=misfit,
+        load_report=load_report,
         generation_config=generation_config,
         image_processor=image_processor,
         tokenizer=tokenizer,

@@ -95,7 +95,7 @@ def inspect(name: str | os.PathLike[str], *, allow_pickle: bool = False) -> Insp
     image_size = getattr(checkpoint.part_config("encoder"), "image_size", None)
     files = {path for pattern in WEIGHT_FILES for path in checkpoint.folder.glob(pattern) if path.suffix != ".json"}
     has_adapter = checkpoint.is_whole and checkpoint.model is not None
-    misfit = checkpoint.misfit or Misfit()
+    load_report = checkpoint.load_report or Misfit()
     return Inspection(
         folder=str(checkpoint.folder),
         model_type=checkpoint.config_json.get("model_type"),
@@ -111,10 +111,10 @@ def inspect(name: str | os.PathLike[str], *, allow_pickle: bool = False) -> Insp
         adapter=checkpoint.model.config.adapter if has_adapter else None,
         cut=None if checkpoint.cut_rule is None else attrs.asdict(checkpoint.cut_rule),
         untrained=checkpoint.untrained(),
-        missing=tuple(misfit.missing),
-        unexpected=tuple(misfit.unexpected),
-        misshaped=tuple(misfit.shapes),
-        other=tuple(misfit.other),
+        missing=tuple(load_report.missing),
+        unexpected=tuple(load_report.unexpected),
+        misshaped=tuple(load_report.shapes),
+        other=tuple(load_report.other),
         unread=checkpoint.failures,
     )
 

@@ -13,12 +13,12 @@ from vedcore.storage.tensors import StoredTensor, listed, stored_tensors
 
 def weights_match_the_config(checkpoint: OpenedCheckpoint) -> Findings:
     """The file holds exactly the tensors that config.json describes, with their shapes."""
-    if checkpoint.misfit is None:
+    if checkpoint.load_report is None:
         return
     fix = "use config.json and weights from one save; if a field of config.json was edited, set it back"
     if not checkpoint.is_whole:
         fix += ". The head and the cross-attention of a decoder may be missing: compose starts them at random"
-    for line in checkpoint.misfit.told():
+    for line in checkpoint.load_report.told():
         yield Finding(
             "error" if checkpoint.is_whole else "warning",
             "weights",
