@@ -9,15 +9,16 @@ from tests.training.tiny import recipe
 from vedcore.errors import ConfigError, TrainingError
 from vedcore.reader import locate
 from vedcore.training import build, train
-from vedcore.training.build import build_reader, label_writer
+from vedcore.training.build import build_reader
 from vedcore.training.checkpoints import write_reader
-from vedcore.training.recipe import Parts
+from vedcore.training.data.label_encoder import LabelEncoder
+from vedcore.training.recipe import ModelSettings
 
 WHOLE = recipe().model
 
 
 def changed(**fields):
-    return Parts(**{**recipe().to_dict()["model"], **fields})
+    return ModelSettings(**{**recipe().to_dict()["model"], **fields})
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_what_is_wrong_with_a_table_of_the_model_begins_with_its_name(tables, me
 
 
 def test_the_weights_of_a_part_come_from_the_checkpoint_that_is_named(folder):
-    source = build_reader(Parts(checkpoint=folder), 0)
+    source = build_reader(ModelSettings(checkpoint=folder), 0)
     encoder = build_reader(changed(encoder=folder), 9)
     assert same(weights(encoder, "encoder"), weights(source, "encoder"))
     assert not same(weights(encoder, "decoder"), weights(source, "decoder"))
@@ -84,9 +85,9 @@ def test_the_weights_of_a_part_come_from_the_checkpoint_that_is_named(folder):
 
 
 def test_a_checkpoint_goes_on_with_its_cutting_and_with_another_image_processor(folder):
-    reader = build_reader(Parts(checkpoint=folder), 0)
+    reader = build_reader(ModelSettings(checkpoint=folder), 0)
     assert reader.cut_rule.above == 8.0
-    other = build_reader(Parts(checkpoint=folder, image_processor="line-reader"), 0)
+    other = build_reader(ModelSettings(checkpoint=folder, image_processor="line-reader"), 0)
     assert (reader.processor.image_processor.output_size, other.processor.image_processor.output_size) == (
         (16, 64),
         (32, 256),
@@ -97,19 +98,19 @@ def test_a_checkpoint_goes_on_with_another_tokenizer(folder, tmp_path):
     settings = (locate("line-reader") / "tokenizer.json").read_text()
     (tmp_path / "tokenizer.json").write_text(settings.replace('"Z": ', '"\u00c4": '))
     (tmp_path / "tokenizer_config.json").write_text((locate("line-reader") / "tokenizer_config.json").read_text())
-    reader = build_reader(Parts(checkpoint=folder, tokenizer=str(tmp_path)), 0)
-    write = label_writer(reader)
-    assert isinstance(write("\u00c4", "x"), list)
-    assert not isinstance(write("Z", "x"), list)
+    reader = build_reader(ModelSettings(checkpoint=folder, tokenizer=str(tmp_path)), 0)
+    encode = LabelEncoder.for_reader(reader)
+    assert isinstance(encode("\u00c4", "x"), list)
+    assert not isinstance(encode("Z", "x"), list)
 
 
 def test_a_model_that_cannot_learn_to_stop_is_refused():
     reader = build_reader(WHOLE, 0)
     reader.model.config.eos_token_id = None
     with pytest.raises(ConfigError, match="no eos_token_id, so it cannot learn to stop"):
-        label_writer(reader)
+        LabelEncoder.for_reader(reader)
     reader.model.config.eos_token_id = (2, 3)
-    assert label_writer(reader).end == 2
+    assert LabelEncoder.for_reader(reader).end == 2
 
 
 def test_what_training_needs_beside_is_named_where_it_is_missing(monkeypatch):

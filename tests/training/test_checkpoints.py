@@ -11,8 +11,11 @@ from tests.training.tiny import Lines, recipe
 from vedcore.errors import CheckpointError, TrainingError
 from vedcore.training import train
 from vedcore.training.build import build_reader
-from vedcore.training.checkpoints import Checkpoints, Position, State, load_scaler, load_state, not_finite
+from vedcore.training.checkpoints import CheckpointFolder
+from vedcore.training.finite import not_finite
 from vedcore.training.objective import Objective
+from vedcore.training.optimizer_state import load_optimizer_state
+from vedcore.training.state import Position, TrainingState, load_scaler
 
 PLAN = {"stages": [{"steps": 2, "lr": 5e-3}, {"steps": 3, "lr": 1e-3}], "evaluation": {"lines": 0}}
 
@@ -167,13 +170,13 @@ def only(*keys):
         (put(STEPS, lambda t: t - 0.5), "step is 4.5, expected a whole number from 1 to 5"),
         (put(STEPS, lambda t: t + 1), "step is 6, expected a whole number from 1 to 5"),
         (put(STEPS, lambda t: t * 0), "step is 0, expected a whole number from 1 to 5"),
-        (put(MOMENT, lambda t: None), "lacks optimizer."),
-        (put(SQUARES, lambda t: None), "lacks optimizer."),
-        (put(STEPS, lambda t: None), "lacks optimizer."),
-        (only(), "lacks optimizer."),
-        (only("step"), "step is 5, expected 0, or moments beside it"),
-        (lambda tensors: tensors.update({"optimizer.x:step": torch.ones(())}), "has optimizer.x:step, which nothing"),
-        (lambda tensors: tensors.pop("ctc.bias"), "lacks ctc.bias"),
+        (put(MOMENT, lambda t: None), "missing are optimizer."),
+        (put(SQUARES, lambda t: None), "missing are optimizer."),
+        (put(STEPS, lambda t: None), "missing are optimizer."),
+        (only(), "missing are optimizer."),
+        (only("step"), "step is 5, expected 0, or moments for it"),
+        (lambda tensors: tensors.update({"optimizer.x:step": torch.ones(())}), "has optimizer.x:step, which this run"),
+        (lambda tensors: tensors.pop("ctc.bias"), "missing are ctc.bias"),
         (lambda tensors: tensors.update({"ctc.bias": torch.ones(3)}), "ctc.bias is float32 [3], expected float32 [99]"),
         (lambda tensors: tensors["ctc.bias"].fill_(float("nan")), "not finite are ctc.bias"),
     ],
@@ -205,8 +208,8 @@ def test_what_is_best_is_published_only_if_it_is_finite(tmp_path):
     plan = recipe(4, checkpoints={"every": 2, "keep": 1}, evaluation={"data": "train", "lines": 8, "every": 2})
     out = tmp_path / "out"
     train(plan, out, Lines())
-    best = shutil.copytree(Checkpoints(out, 1).newest(), out / "checkpoints/step-00000001", dirs_exist_ok=True)
-    change_best = Checkpoints(out, 1).newest() / "state.json"
+    best = shutil.copytree(CheckpointFolder(out, 1).newest(), out / "checkpoints/step-00000001", dirs_exist_ok=True)
+    change_best = CheckpointFolder(out, 1).newest() / "state.json"
     data = json.loads(change_best.read_text())
     data["position"] |= {"best_step": 1, "best_cer": 0.0}
     change_best.write_text(json.dumps(data))
@@ -227,14 +230,14 @@ def test_a_folder_of_another_name_is_no_checkpoint_and_stays(name, tmp_path):
     other.mkdir(parents=True)
     train(recipe(**PLAN), tmp_path / "out", Lines())
     assert resume(tmp_path / "out").step == 5
-    assert Checkpoints(tmp_path / "out", 2).newest() == newest(tmp_path / "out")
+    assert CheckpointFolder(tmp_path / "out", 2).newest() == newest(tmp_path / "out")
     assert other.is_dir()
 
 
 def test_a_file_is_no_checkpoint(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/step-00000009").touch()
-    assert Checkpoints(tmp_path, 2).newest() is None
+    assert CheckpointFolder(tmp_path, 2).newest() is None
 
 
 def test_a_parameter_that_no_gradient_has_reached_is_resumed_as_one(tmp_path):
@@ -244,9 +247,9 @@ def test_a_parameter_that_no_gradient_has_reached_is_resumed_as_one(tmp_path):
     for parameter in objective.model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    state = State(position=Position(step=1), groups=(), scaler={})
-    path = Checkpoints(tmp_path, 1).save(state, reader, objective, optimizer)
-    load_state(path, 1, objective, fresh)
+    state = TrainingState(position=Position(step=1), groups=(), scaler={})
+    path = CheckpointFolder(tmp_path, 1).save(state, reader, objective, optimizer)
+    load_optimizer_state(path / "state", 1, objective, fresh)
     old, new = optimizer.state_dict()["state"], fresh.state_dict()["state"]
     assert old.keys() == new.keys()
     assert all(torch.equal(old[place][key], new[place][key]) for place in old for key in old[place])
@@ -271,8 +274,8 @@ def test_the_scaler_takes_only_what_a_scaler_says(changed, tmp_path):
     good = {**scaler.state_dict(), "scale": 512.0, "_growth_tracker": 7}
     for values, taker in (({**good, **changed}, scaler), ({}, scaler), (good, None)):
         with pytest.raises(CheckpointError, match=r"state\.json: scaler is "):
-            load_scaler(tmp_path, State(position=Position(), groups=(), scaler=values), taker)
-    load_scaler(tmp_path, State(position=Position(), groups=(), scaler=good), scaler)
+            load_scaler(tmp_path, TrainingState(position=Position(), groups=(), scaler=values), taker)
+    load_scaler(tmp_path, TrainingState(position=Position(), groups=(), scaler=good), scaler)
     assert scaler.state_dict() == good
 
 

@@ -15,17 +15,12 @@ from tests.training.tiny import TEXTS, Lines, draw, recipe, write_folder
 from vedcore.errors import ConfigError, TrainingError
 from vedcore.text import Tokenizer
 from vedcore.training import Fault, Folder, Problem, Sample, check_data, open_data, train
-from vedcore.training.build import build_reader, label_writer
-from vedcore.training.data import (
-    LARGEST_SHUFFLE,
-    Examples,
-    Places,
-    Writer,
-    check,
-    collate,
-    order,
-)
-from vedcore.training.sets import CHECKED
+from vedcore.training.build import build_reader
+from vedcore.training.data.batches import ExampleDataset, collate
+from vedcore.training.data.check import check_samples
+from vedcore.training.data.label_encoder import LabelEncoder
+from vedcore.training.data.sampler import LARGEST_SHUFFLE, BatchSampler, sample_order
+from vedcore.training.datasets import CHECKED_SAMPLES
 from vedcore.vision import Augmentation
 
 RECIPE = recipe()
@@ -37,8 +32,8 @@ def reader():
 
 
 @pytest.fixture(scope="module")
-def write(reader):
-    return label_writer(reader)
+def encode(reader):
+    return LabelEncoder.for_reader(reader)
 
 
 @pytest.mark.parametrize("form", ["jsonl", "csv", "txt"])
@@ -68,7 +63,7 @@ def test_images_of_subfolders_are_named_by_their_path(tmp_path):
 
 FAULTS = {
     Fault.missing_image: ('{"file": "9.png", "text": "nine"}', r"9\.png: missing image \(labelled 'nine'\)"),
-    Fault.empty_label: ('{"file": "0.png", "text": " "}', r"0\.png: empty label \(nothing but space\)"),
+    Fault.empty_label: ('{"file": "0.png", "text": " "}', r"0\.png: empty label \(only white space\)"),
     Fault.two_labels: (
         '{"file": "0.png", "text": "a"}\n{"file": "./0.png", "text": "b"}',
         r"0\.png: two labels \(labels\.jsonl has 2: 'a', 'b'\)",
@@ -84,21 +79,21 @@ FAULTS = {
     ),
     Fault.special_token: (
         '{"file": "0.png", "text": "a<pad>b</s><pad>"}',
-        r"0\.png: special token \('<pad>', '</s>' in 'a<pad>b</s><pad>'; the tokenizer takes it",
+        r"0\.png: special token \('<pad>', '</s>' in 'a<pad>b</s><pad>'; the tokenizer encodes it",
     ),
     Fault.too_long: (
         '{"file": "0.png", "text": "sixteen letters."}',
-        r"16 tokens and the end, the decoder has 16 positions",
+        r"16 tokens and the end token; the decoder has 16 positions",
     ),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_each_fault_of_a_label_file_is_found_before_training(fault, tmp_path, write):
+def test_each_fault_of_a_label_file_is_found_before_training(fault, tmp_path, encode):
     row, message = FAULTS[fault]
     folder = write_folder(tmp_path / "lines", texts=("one", "two"))
     (folder / "labels.jsonl").write_text(row + "\n")
-    problems, good = check(Folder(folder), write)
+    problems, good = check_samples(Folder(folder), encode)
     (found,) = [problem for problem in problems if problem.fault == fault]
     assert re.search(message, str(found)), str(found)
     assert not any("0.png" in Folder(folder)[index].source for index in good)
@@ -121,7 +116,7 @@ def test_a_label_file_of_other_columns_is_one_error(tmp_path, name, content, nam
     (folder / "labels.jsonl").unlink()
     (folder / name).write_text(content)
     with pytest.raises(
-        ConfigError, match=f"{re.escape(name)}: needs 'file' and 'text' in each row.*it has {re.escape(named)}"
+        ConfigError, match=f"{re.escape(name)}:1: expected the columns 'file' and 'text'.*found {re.escape(named)}"
     ):
         Folder(folder)
 
@@ -133,15 +128,20 @@ ROWS = {
         2,
         "3 fields where the first line has 2; .*double quotes",
     ),
-    "a missing field": ("csv", "file,text\n1.png,two\n\n0.png\n", 4, "1 fields where the first line has 2"),
+    "a missing field": ("csv", "file,text\n1.png,two\n\n0.png\n", 4, "1 field where the first line has 2"),
     "a quote without its end": ("csv", 'file,text\n1.png,two\n0.png,"one\n', 3, "unexpected end of data"),
     "a quote that ends too early": ("csv", 'file,text\n0.png,"o"ne\n1.png,two\n', 2, "expected after"),
     "a field of a megabyte": ("csv", f"file,text\n0.png,{'a' * 10**6}\n1.png,two\n", 2, "larger than field limit"),
     "a key twice": ("jsonl", '{"file": "0.png", "text": "one", "text": "two"}\n', 1, "key 'text' appears twice"),
     "depth": ("jsonl", '{"file": "0.png", "text": "one", "more": ' + "[" * 10**5 + "\n", 1, "not valid JSON"),
     "no object": ("jsonl", "[1]\n", 1, "expected a JSON object, found list"),
-    "half a character in the text": ("jsonl", '{"file": "0.png", "text": "\\ud800"}\n', 1, r"'\\ud800' holds half of"),
-    "half a character in the name": ("jsonl", '{"file": "\\udc80", "text": "one"}\n', 1, r"'\\udc80' holds half of"),
+    "half a character in the text": (
+        "jsonl",
+        '{"file": "0.png", "text": "\\ud800"}\n',
+        1,
+        r"'\\ud800' contains half of",
+    ),
+    "half a character in the name": ("jsonl", '{"file": "\\udc80", "text": "one"}\n', 1, r"'\\udc80' contains half of"),
     "a name too long": ("jsonl", f'{{"file": "{"a" * 5000}", "text": "one"}}\n', 1, "File name too long"),
 }
 
@@ -164,7 +164,7 @@ def test_a_row_that_can_be_taken_in_two_ways_or_in_none_is_a_bad_row(case, tmp_p
 def test_a_csv_with_a_column_twice_is_one_error(header, tmp_path):
     folder = write_folder(tmp_path / "lines", "csv", texts=("one",))
     (folder / "labels.csv").write_text(f"{header}\n0.png,one,two\n")
-    with pytest.raises(ConfigError, match=r"labels\.csv: column '(file|text)' appears twice"):
+    with pytest.raises(ConfigError, match=r"labels\.csv:1: column '(file|text)' appears twice"):
         Folder(folder)
 
 
@@ -178,7 +178,7 @@ def test_a_problem_is_one_line_that_can_be_written_whatever_the_name_of_the_imag
     folder = write_folder(tmp_path / "lines", "txt", texts=("one",))
     (folder / "0.png").rename(folder / "a\nb\udce9.png")
     (problem,) = Folder(folder).problems
-    assert str(problem).startswith(rf"{folder}/a\nb\udce9.png: no label (no a\nb\udce9.txt beside it)")
+    assert str(problem).startswith(rf"{folder}/a\nb\udce9.png: no label (there is no a\nb\udce9.txt)")
 
 
 def test_the_name_of_a_folder_that_is_too_long_is_a_config_error():
@@ -186,8 +186,8 @@ def test_the_name_of_a_folder_that_is_too_long_is_a_config_error():
         Folder("a" * 5000)
 
 
-def test_a_text_that_the_tokenizer_cannot_take_is_a_problem(write):
-    problem = write("a\ud800", "x")
+def test_a_text_that_the_tokenizer_cannot_take_is_a_problem(encode):
+    problem = encode("a\ud800", "x")
     assert (problem.fault, str(problem).encode()[:1]) == (Fault.unwritable, b"x")
 
 
@@ -239,16 +239,16 @@ def test_an_index_of_a_data_set_without_a_sample_is_a_problem_that_names_both():
 def test_a_sample_that_fails_while_training_stops_the_run_or_is_counted(workers, tmp_path):
     class Late(Broken):
         def __len__(self):
-            return CHECKED + 8
+            return CHECKED_SAMPLES + 8
 
         def __getitem__(self, index):
-            return super().__getitem__(index % 8) if index < CHECKED else {}[index]
+            return super().__getitem__(index % 8) if index < CHECKED_SAMPLES else {}[index]
 
     plan = recipe(26, batch={"size": 8, "workers": workers}, evaluation={"data": "train", "lines": 208})
     with pytest.raises(TrainingError, match=r"data set 'train', index 20\d: bad sample \(it raised: KeyError: 20\d"):
         train(plan, tmp_path / "stopped", Late())
     result = train(plan, tmp_path / "counted", Late(), skip_bad=True)
-    assert (result.ended, result.skipped, result.score.lines) == ("done", 8, CHECKED)
+    assert (result.ended, result.skipped, result.score.lines) == ("done", 8, CHECKED_SAMPLES)
     assert [problem.fault for problem in result.score.problems] == [Fault.bad_sample] * 8
 
 
@@ -269,10 +269,10 @@ def test_what_is_no_data_set_is_a_config_error(data, message):
         open_data(RECIPE, data, Path())
 
 
-def test_a_file_that_is_no_image_is_found_before_training(tmp_path, write):
+def test_a_file_that_is_no_image_is_found_before_training(tmp_path, encode):
     folder = write_folder(tmp_path / "lines")
     (folder / "3.png").write_bytes(b"not a picture")
-    problems, good = check(Folder(folder), write)
+    problems, good = check_samples(Folder(folder), encode)
     assert [(p.fault, p.source) for p in problems] == [(Fault.unreadable_image, str(folder / "3.png"))]
     assert good == [0, 1, 2, 4, 5, 6, 7]
 
@@ -300,7 +300,10 @@ def test_a_label_file_names_no_file_outside_of_its_folder(file, tmp_path):
     [
         (lambda path: None, "no such folder"),
         (lambda path: path.mkdir(), "no labelled images; expected labels.jsonl or labels.csv"),
-        (lambda path: (write_folder(path), (path / "labels.csv").write_text("file,text\n")), "are both there"),
+        (
+            lambda path: (write_folder(path), (path / "labels.csv").write_text("file,text\n")),
+            "has both labels.jsonl and labels.csv",
+        ),
         (lambda path: (write_folder(path), (path / "labels.jsonl").write_bytes(b"\xff\xfe")), "must be text in UTF-8"),
     ],
 )
@@ -319,7 +322,7 @@ def test_of_data_that_is_made_as_it_goes_a_sample_is_looked_at():
             return Sample(draw("x"), "", f"line {index}") if index == 199 else super().__getitem__(index % 8)
 
     (problem,) = check_data(RECIPE, {"train": Endless()})["train"]
-    assert problem == Problem(Fault.empty_label, "line 199", "nothing to learn")
+    assert problem == Problem(Fault.empty_label, "line 199", "no text to learn")
 
 
 @given(
@@ -329,22 +332,22 @@ def test_of_data_that_is_made_as_it_goes_a_sample_is_looked_at():
     count=st.integers(0, 90),
 )
 def test_the_order_is_a_function_of_the_place_and_takes_each_sample_once_an_epoch(length, seed, start, count):
-    whole = order(length, seed, 0, start + count)
-    assert order(length, seed, start, count) == whole[start:]
+    whole = sample_order(length, seed, 0, start + count)
+    assert sample_order(length, seed, start, count) == whole[start:]
     for epoch in range(len(whole) // length):
         assert sorted(whole[epoch * length : (epoch + 1) * length]) == list(range(length))
 
 
 def test_data_too_long_to_be_shuffled_comes_as_it_is():
     length = LARGEST_SHUFFLE + 1
-    assert order(length, (0,), length - 1, 3) == [length - 1, 0, 1]
+    assert sample_order(length, (0,), length - 1, 3) == [length - 1, 0, 1]
 
 
 @given(accumulation=st.sampled_from([1, 2, 4]), world=st.sampled_from([1, 2, 3]), start=st.integers(0, 5))
 def test_a_step_takes_the_same_samples_however_it_is_divided(accumulation, world, start):
     def keys(accumulation, world):
         sizes = {"length": 30, "seed": (1,), "start": start, "steps": 7, "size": 24, "accumulation": accumulation}
-        passes = [list(Places(**sizes, rank=rank, world=world)) for rank in range(world)]
+        passes = [list(BatchSampler(**sizes, rank=rank, world=world)) for rank in range(world)]
         for first in range(0, (7 - start) * accumulation, accumulation):
             found = [key for own in passes for batch in own[first : first + accumulation] for key in batch]
             yield sorted(found, key=lambda key: key[1])
@@ -352,9 +355,9 @@ def test_a_step_takes_the_same_samples_however_it_is_divided(accumulation, world
     assert list(keys(accumulation, world)) == list(keys(1, 1))
 
 
-def test_an_example_is_a_function_of_its_key(reader, write):
+def test_an_example_is_a_function_of_its_key(reader, encode):
     augment = Augmentation(share=1.0, rotation=3.0, blur=1.0, noise=0.1, brightness=0.3, jpeg=60.0)
-    examples = Examples(Lines(), reader.processor.image_processor, write, augment, (1, 0))
+    examples = ExampleDataset(Lines(), reader.processor.image_processor, encode, augment, (1, 0))
     again = pickle.loads(pickle.dumps(examples))  # as another process has it
     first, same, other = examples[2, 9], again[2, 9], examples[2, 10]
     assert np.array_equal(first.pixels, same.pixels)
@@ -362,8 +365,8 @@ def test_an_example_is_a_function_of_its_key(reader, write):
     assert reader.processor.tokenizer.decode(first.ids) == "three</s>"
 
 
-def test_a_batch_pads_labels_with_what_is_not_learned(reader, write):
-    examples = Examples(Lines(), reader.processor.image_processor, write, Augmentation(), (0,))
+def test_a_batch_pads_labels_with_what_is_not_learned(reader, encode):
+    examples = ExampleDataset(Lines(), reader.processor.image_processor, encode, Augmentation(), (0,))
     batch = collate([examples[0, 0], Problem(Fault.too_long, "x", "y"), examples[2, 1]])
     assert batch.pixels.shape == (2, 3, 16, 64)
     assert batch.labels.tolist() == [[*examples[0, 0].ids, -100, -100], examples[2, 0].ids]
@@ -381,9 +384,9 @@ def test_a_tokenizer_that_drops_what_it_does_not_know_is_seen_through():
         def decode(self, ids, skip_special_tokens=False):
             return "".join(map(chr, ids))
 
-    write = Writer(Dropping(), end=2, longest=None)
-    assert write("a b", "x") == [97, 98, 2]
-    assert write("a\u00e9", "x").fault == Fault.unwritable
+    encode = LabelEncoder(Dropping(), end=2, max_length=None)
+    assert encode("a b", "x") == [97, 98, 2]
+    assert encode("a\u00e9", "x").fault == Fault.unwritable
 
 
 def test_a_word_that_only_as_a_whole_is_unknown_is_seen_through():
@@ -396,26 +399,26 @@ def test_a_word_that_only_as_a_whole_is_unknown_is_seen_through():
         def decode(self, ids, skip_special_tokens=False):
             return "abc"
 
-    write = Writer(Words(), end=2, longest=None)
-    assert write("abc", "x") == [5, 2]
-    assert "a word of 'abcd' is unknown" in str(write("abcd", "x"))
+    encode = LabelEncoder(Words(), end=2, max_length=None)
+    assert encode("abc", "x") == [5, 2]
+    assert "a word of 'abcd' is unknown" in str(encode("abcd", "x"))
 
 
 def test_a_label_learns_no_token_that_reading_leaves_out(reader):
     tokenizer = reader.processor.tokenizer
-    write = Writer(tokenizer, end=2, longest=None)
+    encode = LabelEncoder(tokenizer, end=2, max_length=None)
     for token in tokenizer.all_special_tokens:
-        assert write(f"a{token}b", "x").fault in (Fault.special_token, Fault.unwritable)
+        assert encode(f"a{token}b", "x").fault in (Fault.special_token, Fault.unwritable)
     for text in ("a<b", "< pad >", "<PAD>", "</ s>"):
-        assert tokenizer.decode(write(text, "x"), skip_special_tokens=True) == text
+        assert tokenizer.decode(encode(text, "x"), skip_special_tokens=True) == text
 
 
 def test_a_special_token_that_only_tokenizer_json_has_is_one(reader, tmp_path):
     reader.processor.tokenizer.save_pretrained(tmp_path)
     (tmp_path / "tokenizer_config.json").unlink()
-    write = Writer(Tokenizer.from_pretrained(tmp_path), end=2, longest=None)
-    assert write.tokenizer.all_special_ids == []
-    assert write("a<pad>b", "x").fault == Fault.special_token
+    encode = LabelEncoder(Tokenizer.from_pretrained(tmp_path), end=2, max_length=None)
+    assert encode.tokenizer.all_special_ids == []
+    assert encode("a<pad>b", "x").fault == Fault.special_token
 
 
 @pytest.mark.parametrize("change", ["rotation", "blur", "noise", "brightness", "jpeg"])
@@ -434,6 +437,6 @@ def test_what_a_rotation_uncovers_has_the_colour_of_the_paper():
     assert np.abs(np.asarray(turned).astype(int) - [10, 20, 30]).max() <= 1
 
 
-def test_labels_fit_the_model_that_learns_them(reader, write):
-    ids = torch.tensor([write("two", "x")])
+def test_labels_fit_the_model_that_learns_them(reader, encode):
+    ids = torch.tensor([encode("two", "x")])
     assert reader.model(torch.zeros(1, 3, 16, 64), labels=ids).loss.isfinite()

@@ -9,7 +9,7 @@ from tests.training.tiny import TEXTS, Lines, draw, recipe, write_folder
 from vedcore.errors import ConfigError, ImageError, SaveError, TrainingError
 from vedcore.reader import Reading
 from vedcore.training import Fault, Folder, Sample, evaluate
-from vedcore.training.evaluate import Line, Score
+from vedcore.training.evaluation import ReadLine, Score
 from vedcore.training.report import render, write_report
 
 READ = ("one", "twO", "there", "four", "", "six six", "seven", "eigh")
@@ -76,7 +76,7 @@ def test_a_score_is_json():
 
 def test_a_report_shows_its_curves_its_worst_lines_and_nothing_unescaped():
     nasty = '<script>alert("&")</script>'
-    line = Line(nasty, nasty, "<b>", 0.5, "eos", 20)
+    line = ReadLine(nasty, nasty, "<b>", 0.5, "eos", 20)
     score = Score(1, 0, 0.5, 1.0, 0.1, 9.0, worst=(line,))
     log = [{"event": "step", "step": n, "loss": 5.0 / n, "lr": 1e-3} for n in range(1, 1001)]
     log += [{"event": "evaluation", "step": n, "cer": 0.5, "wer": 1.0} for n in (500, 1000)]

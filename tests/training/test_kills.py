@@ -15,7 +15,8 @@ import torch
 
 from tests.training.tiny import recipe, steps_of, write_folder, write_recipe
 from vedcore.reader import Reader
-from vedcore.training.checkpoints import PREFIX, Checkpoints, read_state
+from vedcore.training.checkpoints import CheckpointFolder
+from vedcore.training.state import PREFIX, read_state
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("VEDCORE_KILLS", "3"))
@@ -81,8 +82,8 @@ def test_ctrl_c_on_the_command_and_its_workers_saves_and_leaves_with_130(tmp_pat
     steps = steps_of(out)
     assert process.returncode == 130
     assert told.splitlines()[-1] == (
-        f"{out}: stopped after step {len(steps)}; go on with: vedcore train {lines} --recipe {path} --out {out} --resume"
+        f"{out}: stopped after step {len(steps)}; continue with: vedcore train {lines} --recipe {path} --out {out} --resume"
     )
     assert "Traceback" not in told
-    assert read_state(Checkpoints(out, 2).newest()).position.step == len(steps)
+    assert read_state(CheckpointFolder(out, 2).newest()).position.step == len(steps)
     assert Reader.load(out).read([lines / "0.png"])

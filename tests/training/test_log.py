@@ -5,7 +5,7 @@ import json
 import pytest
 
 from vedcore.errors import CheckpointError
-from vedcore.training.log import FILE, Log, read_log
+from vedcore.training.log import LOG_FILE, Log, read_log
 
 STEP = {"event": "step", "step": 1, "stage": 0, "loss": 2.5, "lr": 1e-3, "norm": None}
 SKIPPED = {"event": "skipped", "step": 1, "counts": {"bad row": 1}, "problems": ["x"]}
@@ -17,7 +17,7 @@ def test_what_utf_8_does_not_have_is_escaped_and_comes_back(tmp_path):
     assert read_log(tmp_path) == [record, STEP]
     Log(tmp_path, 1)
     assert read_log(tmp_path) == [record, STEP]
-    assert "\u00e9".encode() in (tmp_path / FILE).read_bytes()
+    assert "\u00e9".encode() in (tmp_path / LOG_FILE).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -44,11 +44,11 @@ def test_what_utf_8_does_not_have_is_escaped_and_comes_back(tmp_path):
     ],
 )
 def test_a_line_that_no_run_wrote_is_refused_with_its_number(line, fault, tmp_path):
-    (tmp_path / FILE).write_bytes(json.dumps(STEP).encode() + b"\n" + line + b"\n")
-    before = (tmp_path / FILE).read_bytes()
+    (tmp_path / LOG_FILE).write_bytes(json.dumps(STEP).encode() + b"\n" + line + b"\n")
+    before = (tmp_path / LOG_FILE).read_bytes()
     for read in (read_log, lambda run: Log(run, 5)):
         with pytest.raises(CheckpointError, match=rf"log\.jsonl:2: {fault}.*; delete that line") as raised:
             read(tmp_path)
         assert "\n" not in str(raised.value)
         assert len(str(raised.value)) < 500 + len(str(tmp_path))
-    assert (tmp_path / FILE).read_bytes() == before
+    assert (tmp_path / LOG_FILE).read_bytes() == before

@@ -14,11 +14,12 @@ from tests.training.tiny import TEXTS, Lines, draw, recipe, steps_of, write_fold
 from vedcore.errors import CheckpointError, ConfigError, SaveError, TokenizerError, TrainingError
 from vedcore.reader import Reader
 from vedcore.training import Folder, Recipe, Sample, train
-from vedcore.training import checkpoints as checkpoints_module
 from vedcore.training import loop as loop_module
-from vedcore.training.checkpoints import Checkpoints, read_state
-from vedcore.training.evaluate import Score
+from vedcore.training import optimizer_state as optimizer_state_module
+from vedcore.training.checkpoints import CheckpointFolder
+from vedcore.training.evaluation import Score
 from vedcore.training.log import read_log
+from vedcore.training.state import read_state
 
 NO_EVALUATION = {"evaluation": {"lines": 0}}
 
@@ -93,7 +94,10 @@ def test_a_run_that_is_interrupted_goes_on_as_if_it_had_not_been(stop_at, tmp_pa
 def test_sigterm_and_sighup_end_a_run_as_ctrl_c_does(number, tmp_path):
     before = signal.getsignal(number)
     result = train(recipe(9), tmp_path / "out", Lines(), watch=stop_after(3, number))
-    assert (result.ended, Checkpoints(tmp_path / "out", 2).newest().name) == ("interrupted", f"step-{result.step:08d}")
+    assert (result.ended, CheckpointFolder(tmp_path / "out", 2).newest().name) == (
+        "interrupted",
+        f"step-{result.step:08d}",
+    )
     assert result.step < 9
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(number)) == (signal.default_int_handler, before)
 
@@ -105,7 +109,10 @@ def test_a_terminal_that_hangs_up_twice_still_lets_the_run_save(tmp_path):
                 os.kill(os.getpid(), signal.SIGHUP)
 
     result = train(recipe(9), tmp_path / "out", Lines(), watch=watch)
-    assert (result.ended, Checkpoints(tmp_path / "out", 2).newest().name) == ("interrupted", f"step-{result.step:08d}")
+    assert (result.ended, CheckpointFolder(tmp_path / "out", 2).newest().name) == (
+        "interrupted",
+        f"step-{result.step:08d}",
+    )
 
 
 def test_under_nohup_a_terminal_that_hangs_up_ends_nothing(tmp_path):
@@ -204,7 +211,7 @@ def test_the_last_checkpoints_stay_and_the_best(tmp_path):
     plan = recipe(9, checkpoints={"every": 2, "keep": 2}, evaluation={"data": "train", "every": 3, "lines": 8})
     train(plan, tmp_path / "out", Lines())
     kept = sorted(int(path.name[5:]) for path in (tmp_path / "out/checkpoints").iterdir())
-    state = read_state(Checkpoints(tmp_path / "out", 2).newest())
+    state = read_state(CheckpointFolder(tmp_path / "out", 2).newest())
     assert set(kept[-2:]) == {8, 9}
     assert set(kept) == {8, 9, state.position.best_step}
     assert same(
@@ -226,7 +233,7 @@ def test_the_best_model_outlasts_a_stop_at_a_step_that_was_saved_before_it_was_e
     monkeypatch.setattr(time, "monotonic", now)
     best = weights_of(out)
     assert (stopped.ended, stopped.step, stopped.best_step, stopped.best_cer) == ("time", 6, 6, 0.1)
-    assert read_state(Checkpoints(out, 1).newest()).position.best_step == 6
+    assert read_state(CheckpointFolder(out, 1).newest()).position.best_step == 6
     done = train(plan, out, Lines(), resume=True)
     assert (done.ended, done.step, done.best_step, done.best_cer) == ("done", 9, 6, 0.1)
     assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["step-00000006", "step-00000009"]
@@ -299,7 +306,7 @@ def test_products_in_bfloat16_leave_the_weights_in_float32_and_resume(tmp_path):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU has float16")
 def test_a_precision_that_the_device_does_not_have_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="precision = 'float16' is not to be had on cpu"):
+    with pytest.raises(ConfigError, match="precision = 'float16' is not available on cpu"):
         train(recipe(3, precision="float16"), tmp_path / "out", Lines())
 
 
@@ -342,7 +349,7 @@ def test_bad_data_is_refused_before_a_run_or_left_out_and_counted(tmp_path):
     with (folder / "labels.jsonl").open("a") as rows:
         rows.write('{"file": "9.png", "text": "nine"}\n')
     with pytest.raises(
-        TrainingError, match=r"2 samples cannot be learned from:\n.*9\.png: missing image.*\n.*1\.png: unreadable"
+        TrainingError, match=r"2 samples cannot be used:\n.*9\.png: missing image.*\n.*1\.png: unreadable"
     ):
         train(recipe(2), tmp_path / "out", folder)
     result = train(recipe(3), tmp_path / "other", folder, skip_bad=True)
@@ -394,13 +401,13 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step_and_its_imag
         TrainingError, match=r"step 5: the loss is .*images of this step are line \d, .*checkpoint is .*step-00000003"
     ):
         train(plan, tmp_path / "out", Lines())
-    newest = Checkpoints(tmp_path / "out", 2).newest()
+    newest = CheckpointFolder(tmp_path / "out", 2).newest()
     assert all(value.isfinite().all() for value in weights_of(newest / "model").values())
     assert [step["step"] for step in steps_of(tmp_path / "out")] == [1, 2, 3, 4]
 
 
 def test_a_full_disk_is_an_error_and_the_old_checkpoint_stays(tmp_path, monkeypatch):
-    write = checkpoints_module.write_tensors
+    write = optimizer_state_module.write_tensors
 
     def full(folder, *rest):
         write(folder, *rest)
@@ -408,7 +415,7 @@ def test_a_full_disk_is_an_error_and_the_old_checkpoint_stays(tmp_path, monkeypa
 
     def watch(event, fields):
         if event == "checkpoint":
-            monkeypatch.setattr(checkpoints_module, "write_tensors", full)
+            monkeypatch.setattr(optimizer_state_module, "write_tensors", full)
 
     with pytest.raises(SaveError, match=r"step-00000004: not saved, .*No space left"):
         train(recipe(9), tmp_path / "out", Lines(), watch=watch)
@@ -431,11 +438,11 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path):
 
 def test_a_folder_with_a_run_is_not_written_over(tmp_path):
     train(recipe(2, **NO_EVALUATION), tmp_path / "out", Lines())
-    with pytest.raises(ConfigError, match=r"out: holds a run already; go on with it \(--resume"):
+    with pytest.raises(ConfigError, match=r"out: already holds a run; resume it \(--resume"):
         train(recipe(2, **NO_EVALUATION), tmp_path / "out", Lines())
     with pytest.raises(ConfigError, match="no run to resume"):
         train(recipe(2, **NO_EVALUATION), tmp_path / "new", Lines(), resume=True)
-    with pytest.raises(ConfigError, match="model: holds a checkpoint already"):
+    with pytest.raises(ConfigError, match="model: already holds a checkpoint"):
         train(recipe(2, **NO_EVALUATION), (tmp_path / "out/checkpoints/step-00000002/model"), Lines())
 
 
@@ -443,7 +450,7 @@ def test_a_folder_with_a_run_is_not_written_over(tmp_path):
 def test_a_run_does_not_mix_with_the_images_it_learns_from(out, tmp_path):
     lines = write_folder(tmp_path / "lines")
     before = sorted(lines.iterdir())
-    with pytest.raises(ConfigError, match=r"is in .*lines, the folder of data set 'train'; choose a folder outside"):
+    with pytest.raises(ConfigError, match=r"is inside .*lines, the folder of data set 'train'; choose a folder outside"):
         train(recipe(2, **NO_EVALUATION), lines / out, lines)
     assert sorted(lines.iterdir()) == before
 
@@ -478,7 +485,7 @@ def test_a_run_is_resumed_with_the_names_and_texts_of_its_folder_alone(tmp_path)
     train(plan, out, write_folder(tmp_path / "lines"))
     reversed_texts = write_folder(tmp_path / "reversed", texts=tuple(text[::-1] for text in TEXTS))
     with pytest.raises(
-        ConfigError, match=r"started otherwise \(digest of names and texts in data\.train was '\w+', is "
+        ConfigError, match=r"started with other settings \(digest of names and texts in data\.train was '\w+', is "
     ):
         train(plan, out, reversed_texts, resume=True)
     moved = write_folder(tmp_path / "moved", "csv")
@@ -498,10 +505,10 @@ def test_a_run_that_began_without_a_digest_is_resumed(tmp_path):
 @pytest.mark.parametrize(
     ("tables", "data", "message"),
     [
-        ({}, None, r"no data set 'train' \(there are: none\); give DATA"),
+        ({}, None, r"no data set 'train' \(the data sets are: none\); pass DATA"),
         ({"stages": [{"steps": 1, "data": "mine"}]}, Lines(), r"no data set 'mine' .*add \[data\.mine\]"),
-        ({"evaluation": {"lines": 8}}, Lines(), "has 8 samples, too few to set a tenth apart"),
-        ({"freeze": ["*"], **NO_EVALUATION}, Lines(), "leaves nothing to learn"),
+        ({"evaluation": {"lines": 8}}, Lines(), "has 8 samples, too few to hold out a tenth"),
+        ({"freeze": ["*"], **NO_EVALUATION}, Lines(), "leaves no parameter to learn"),
         ({"optimizer": {"beta1": 1.0}, **NO_EVALUATION}, Lines(), "beta"),
         ({"freeze": ["encode"], **NO_EVALUATION}, Lines(), "no parameter matches 'encode'; near are encoder"),
         (
@@ -567,7 +574,7 @@ def test_what_killed_saves_left_is_swept_when_a_run_is_resumed(tmp_path):
 )
 def test_a_checkpoint_that_somebody_spoiled_is_refused_with_its_file(spoil, message, tmp_path):
     train(recipe(4, **NO_EVALUATION), tmp_path / "out", Lines(), watch=stop_after(3))
-    spoil(Checkpoints(tmp_path / "out", 2).newest())
+    spoil(CheckpointFolder(tmp_path / "out", 2).newest())
     with pytest.raises(CheckpointError, match=message):
         train(recipe(4, **NO_EVALUATION), tmp_path / "out", Lines(), resume=True)
 

@@ -12,8 +12,9 @@ from tests.training.tiny import Lines, draw, recipe, steps_of
 from vedcore.errors import ConfigError
 from vedcore.reader import Reader
 from vedcore.training import Sample, train
-from vedcore.training.checkpoints import Checkpoints, read_state
+from vedcore.training.checkpoints import CheckpointFolder
 from vedcore.training.log import read_log
+from vedcore.training.state import read_state
 
 PLAN = {"dropout": 0.0, "batch": {"size": 8, "accumulation": 2, "workers": 0}}
 PROGRAM = "import sys; from tests.training import test_processes as t; getattr(t, sys.argv[1])(sys.argv[2])"
@@ -83,7 +84,7 @@ def test_what_two_processes_leave_out_is_what_one_leaves_out(tmp_path):
         for name in ("one", "two")
     )
     assert two == one
-    assert read_state(Checkpoints(tmp_path / "two", 2).newest()).position.skipped == skipped > 0
+    assert read_state(CheckpointFolder(tmp_path / "two", 2).newest()).position.skipped == skipped > 0
 
 
 def test_one_of_several_processes_that_is_alone_is_refused(tmp_path, monkeypatch):

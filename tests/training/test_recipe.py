@@ -10,7 +10,7 @@ import pytest
 from tests.training.tiny import recipe
 from vedcore.errors import ConfigError
 from vedcore.training import Recipe
-from vedcore.training.recipe import Source
+from vedcore.training.recipe import DataSource
 from vedcore.training.schedule import learning_rate
 
 MODEL = {"checkpoint": "line-reader"}
@@ -41,11 +41,14 @@ NAN = float("nan")
 DEEP = {"a": reduce(lambda inner, _: [inner], range(100), 1)}
 WRONG = {
     "an unknown table": ({"optimiser": {}}, "Recipe has no field 'optimiser'; did you mean 'optimizer'"),
-    "an unknown key": ({"batch": {"sise": 3}}, r"Batch has no field 'sise'; did you mean 'size'"),
+    "an unknown key": ({"batch": {"sise": 3}}, r"BatchSettings has no field 'sise'; did you mean 'size'"),
     "an unknown key of a stage": ({"stages": [{"step": 3}]}, "Stage has no field 'step'; did you mean 'steps'"),
     "a key that is like none": ({"loss": {"zzz": 1}}, "its fields are label_smoothing, ctc"),
     "a wrong type": ({"batch": {"size": "3"}}, r"expected int, got '3' in Recipe.batch.size"),
-    "a value out of range": ({"loss": {"label_smoothing": 2.0}}, "Loss.label_smoothing must be a number from 0 to 1"),
+    "a value out of range": (
+        {"loss": {"label_smoothing": 2.0}},
+        "LossSettings.label_smoothing must be a number from 0 to 1",
+    ),
     "a stage without end": (
         {"stages": [{"lr": 1.0}]},
         r"a stage has either steps or minutes, but neither is set in Recipe\.stages\[0\]",
@@ -58,7 +61,10 @@ WRONG = {
         {"stages": [{"steps": 10, "warmup": 11}]},
         r"warmup \(11\) must be at most the steps of its stage \(10\)",
     ),
-    "a weight below zero": ({"loss": {"ctc": -1e-10}}, "Loss.ctc must be a finite number of at least 0, got -1e-10"),
+    "a weight below zero": (
+        {"loss": {"ctc": -1e-10}},
+        "LossSettings.ctc must be a finite number of at least 0, got -1e-10",
+    ),
     "an angle that is too steep": (
         {"augmentation": {"rotation": 46}},
         "Augmentation.rotation must be a finite number from 0 to 45, got 46",
@@ -69,43 +75,49 @@ WRONG = {
         {"batch": {"size": 5, "accumulation": 2}},
         "must be a multiple of batch.accumulation",
     ),
-    "no model": ({"model": {}}, "model needs a checkpoint to go on from, or encoder, decoder"),
+    "no model": ({"model": {}}, "model needs a checkpoint to continue from, or encoder, decoder"),
     "half a model": ({"model": {"encoder": "a", "tokenizer": "b"}}, "it has encoder, tokenizer"),
-    "two models": ({"model": {**MODEL, "decoder": "b"}}, "takes no encoder and no decoder"),
+    "two models": ({"model": {**MODEL, "decoder": "b"}}, "includes encoder and decoder"),
     "a part that is a number": ({"model": {"encoder": 3}}, "encoder must be the name of a checkpoint or a table"),
     "data that is two things": ({"data": {"a": {"folder": "x", "source": "m:f"}}}, "either a folder or a source"),
     "a pace that goes uphill": (
         {"optimizer": {"pace": {"a": -1.0}}},
-        "Optimizer.pace must be finite numbers of at least 0",
+        "OptimizerSettings.pace must be finite numbers of at least 0",
     ),
-    "a pace that is no number": ({"optimizer": {"pace": {"a": NAN}}}, "Optimizer.pace must be finite numbers"),
-    "a beta of one": ({"optimizer": {"beta2": 1.0}}, "Optimizer.beta2 must be a number of at least 0, below 1"),
+    "a pace that is no number": ({"optimizer": {"pace": {"a": NAN}}}, "OptimizerSettings.pace must be finite numbers"),
+    "a beta of one": ({"optimizer": {"beta2": 1.0}}, "OptimizerSettings.beta2 must be a number of at least 0, below 1"),
     "a cut that is no number": (
         {"model": {**MODEL, "cut": {"above": NAN}}},
-        r"Parts\.cut\.above must be something that JSON can hold .*NaN",
+        r"ModelSettings\.cut\.above must be a value that JSON can represent .*NaN",
     ),
     "a date": (
         {"model": {"encoder": {"a": date(1, 1, 1)}}},
-        r"Parts\.encoder\.a must be something that JSON can hold .*date",
+        r"ModelSettings\.encoder\.a must be a value that JSON can represent .*date",
     ),
-    "a depth": ({"model": {**MODEL, "generation": DEEP}}, r"Parts\.generation\.a must be something .*nested deeper"),
+    "a depth": (
+        {"model": {**MODEL, "generation": DEEP}},
+        r"ModelSettings\.generation\.a must be a value .*nested deeper",
+    ),
     "options that are no number": (
         {"data": {"a": {"source": "m:f", "options": {"a": NAN}}}},
-        r"Source\.options\.a must be something that JSON can hold",
+        r"DataSource\.options\.a must be a value that JSON can represent",
     ),
     "a seed beyond 64 bits": ({"seed": 10**23}, "Recipe.seed must be an int from 0 to"),
-    "a batch for no memory": ({"batch": {"size": 10**7}}, "Batch.size must be an int from 1 to 65536"),
+    "a batch for no memory": ({"batch": {"size": 10**7}}, "BatchSettings.size must be an int from 1 to 65536"),
     "passes without end": (
         {"batch": {"accumulation": 10**12}},
-        "Batch.accumulation must be an int from 1",
+        "BatchSettings.accumulation must be an int from 1",
     ),
-    "workers without end": ({"batch": {"workers": 10**7}}, "Batch.workers must be an int from 0 to 1024"),
-    "lines without end": ({"evaluation": {"lines": 10**12}}, "Evaluation.lines must be an int from 0"),
+    "workers without end": ({"batch": {"workers": 10**7}}, "BatchSettings.workers must be an int from 0 to 1024"),
+    "lines without end": ({"evaluation": {"lines": 10**12}}, "EvaluationSettings.lines must be an int from 0"),
     "beams without end": (
         {"evaluation": {"beams": 10**7}},
         "beams times batch_size of an evaluation must be at most 65536",
     ),
-    "readings without end": ({"evaluation": {"batch_size": 10**7}}, "Evaluation.batch_size must be an int from 1"),
+    "readings without end": (
+        {"evaluation": {"batch_size": 10**7}},
+        "EvaluationSettings.batch_size must be an int from 1",
+    ),
     "steps without end": ({"stages": [{"steps": 10**400}]}, "Stage.steps must be an int from 1"),
     "minutes without end": ({"max_minutes": 1e308}, "Recipe.max_minutes must be a finite number above 0, at most"),
     "a stage that is no list": ({"stages": {"steps": 3}}, "expected a list of tables"),
@@ -134,10 +146,10 @@ SOURCES = {
     "a module that is not there": (
         "absent_lines:f",
         "",
-        "No module named 'absent_lines'; it must be importable, or lie",
+        "No module named 'absent_lines'; install it, or put it into",
     ),
     "a relative module": ("..:x", "", "TypeError: the 'package' argument is required"),
-    "a callable that is not there": ("MODULE:f", "", "has no attribute 'f'; it must be importable"),
+    "a callable that is not there": ("MODULE:f", "", "has no attribute 'f'; install it"),
     "a module that cannot be parsed": ("MODULE:f", "def f(:", "it raised: SyntaxError"),
     "a module that raises": ("MODULE:f", "1 / 0", "it raised: ZeroDivisionError: division by zero"),
     "a module that is a script": ("MODULE:f", "import sys; sys.exit()", r"it ended the program: SystemExit\(\)"),
@@ -164,7 +176,7 @@ def test_whatever_a_source_raises_is_a_config_error_that_names_it(case, tmp_path
     module = f"lines_{list(SOURCES).index(case)}"
     (tmp_path / f"{module}.py").write_text(code)
     monkeypatch.setattr("sys.path", [*sys.path])
-    source = Source(source=name.replace("MODULE", module), options={"length": 3})
+    source = DataSource(source=name.replace("MODULE", module), options={"length": 3})
     with pytest.raises(ConfigError, match=message) as raised:
         source.open(tmp_path)
     assert str(raised.value).startswith(f"source {source.source!r}: ")
