@@ -1,4 +1,4 @@
-"""The checkpoints of a run: which folders are some, and that none is resumed from that no run can have written."""
+"""The checkpoints of a run: which folders count, and that a run refuses what no run can have written."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path):
-    """A copy of it, to be damaged."""
+    """A copy of that run, to damage."""
     return shutil.copytree(finished, tmp_path / "out")
 
 
@@ -43,17 +43,18 @@ def resume(run):
 
 
 def assert_refused(run, *words):
-    """That resuming says all ``words`` in one line, and what to do."""
+    """Assert that resuming fails with one line that contains all ``words`` and the advice."""
     with pytest.raises(CheckpointError) as raised:
         resume(run)
     message = str(raised.value)
     assert "\n" not in message
+    assert raised.value.file.startswith(str(newest(run)))
     for word in (*words, f"delete {newest(run)} to resume from the one before it"):
         assert word in message
 
 
 def change(run, key, value):
-    """Set a field of the state by its dotted ``key``; ... takes it away."""
+    """Set the field of the state with the dotted ``key``; ... removes it."""
     file = newest(run) / "state.json"
     data = json.loads(file.read_text())
     at = data
@@ -117,12 +118,12 @@ def change_tensors(run, changed, folder="state"):
         ("scaler", ...),
     ],
 )
-def test_a_state_that_no_run_wrote_is_refused_by_its_field(key, value, run):
+def test_a_state_that_no_run_can_have_written_is_refused_with_its_field(key, value, run):
     change(run, key, value)
     assert_refused(run, "state.json", key.split(".")[-1 if key.startswith("position.") else 0])
 
 
-def test_a_parameter_is_in_one_group_once(run):
+def test_a_parameter_in_two_groups_is_refused(run):
     groups = json.loads((newest(run) / "state.json").read_text())["groups"]
     change(run, "groups", [*groups, groups[0]])
     assert_refused(run, "state.json", "groups must name each parameter that learns once")
@@ -132,7 +133,7 @@ MOMENT, SQUARES, STEPS = (f"optimizer.{{}}:{key}" for key in ("exp_avg", "exp_av
 
 
 def put(form, make):
-    """What replaces a tensor of some parameter by what ``make`` makes of it, or takes it away."""
+    """A change that replaces a tensor by the result of ``make``, or removes it if that is None."""
 
     def changed(tensors):
         name = next(name for name in sorted(tensors) if name.startswith("optimizer.") and tensors[name].dim() == 2)
@@ -145,7 +146,7 @@ def put(form, make):
 
 
 def only(*keys):
-    """What leaves the optimiser the tensors of these keys."""
+    """A change that removes all tensors of the optimiser except those of these keys."""
 
     def changed(tensors):
         for name in list(tensors):
@@ -181,12 +182,29 @@ def only(*keys):
         (lambda tensors: tensors["ctc.bias"].fill_(float("nan")), "not finite are ctc.bias"),
     ],
 )
-def test_tensors_of_the_optimiser_that_do_not_fit_are_refused_by_their_name(changed, word, run):
+def test_optimiser_tensors_that_do_not_fit_are_refused_with_their_name(changed, word, run):
     change_tensors(run, changed)
     assert_refused(run, str(newest(run) / "state"), word)
 
 
-def test_weights_that_are_not_finite_are_not_resumed_from(run):
+def test_a_tensor_of_another_shape_is_an_error_with_its_data(run):
+    change_tensors(run, lambda tensors: tensors.update({"ctc.bias": torch.ones(3)}))
+    with pytest.raises(CheckpointError) as raised:
+        resume(run)
+    error = raised.value
+    assert (error.file, error.tensor) == (str(newest(run) / "state/model.safetensors"), "ctc.bias")
+    assert (error.expected, error.found) == (("float32", (99,)), ("float32", (3,)))
+
+
+def test_a_wrong_step_is_an_error_with_its_data(run):
+    change(run, "position.step", 4)
+    with pytest.raises(CheckpointError) as raised:
+        resume(run)
+    error = raised.value
+    assert (error.file, error.field, error.found) == (str(newest(run) / "state.json"), "position.step", 4)
+
+
+def test_a_run_does_not_resume_from_weights_that_are_not_finite(run):
     change_tensors(run, lambda tensors: next(iter(tensors.values())).fill_(float("inf")), "model")
     assert_refused(run, str(newest(run) / "model"), "not finite are ")
 
@@ -194,7 +212,7 @@ def test_weights_that_are_not_finite_are_not_resumed_from(run):
 @pytest.mark.parametrize(
     "name", ["state.json", "state/model.safetensors", "model/model.safetensors", "model/config.json"]
 )
-def test_a_file_that_is_missing_or_torn_is_refused_with_what_to_do(name, run, tmp_path):
+def test_a_missing_or_damaged_file_is_refused_with_advice(name, run, tmp_path):
     torn = shutil.copytree(run, tmp_path / "torn")
     (newest(run) / name).unlink()
     assert_refused(run)
@@ -204,7 +222,7 @@ def test_a_file_that_is_missing_or_torn_is_refused_with_what_to_do(name, run, tm
     assert resume(torn).step == 5
 
 
-def test_what_is_best_is_published_only_if_it_is_finite(tmp_path):
+def test_the_best_model_is_published_only_if_its_weights_are_finite(tmp_path):
     plan = recipe(4, checkpoints={"every": 2, "keep": 1}, evaluation={"data": "train", "lines": 8, "every": 2})
     out = tmp_path / "out"
     train(plan, out, Lines())
@@ -225,7 +243,7 @@ def test_what_is_best_is_published_only_if_it_is_finite(tmp_path):
 @pytest.mark.parametrize(
     "name", ["step-00000009.bak", "step-abc", "step-9", "step-\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0669"]
 )
-def test_a_folder_of_another_name_is_no_checkpoint_and_stays(name, tmp_path):
+def test_a_folder_with_a_similar_name_is_not_a_checkpoint_and_is_kept(name, tmp_path):
     other = tmp_path / "out/checkpoints" / name
     other.mkdir(parents=True)
     train(recipe(**PLAN), tmp_path / "out", Lines())
@@ -234,13 +252,13 @@ def test_a_folder_of_another_name_is_no_checkpoint_and_stays(name, tmp_path):
     assert other.is_dir()
 
 
-def test_a_file_is_no_checkpoint(tmp_path):
+def test_a_file_is_not_a_checkpoint(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/step-00000009").touch()
     assert CheckpointFolder(tmp_path, 2).newest() is None
 
 
-def test_a_parameter_that_no_gradient_has_reached_is_resumed_as_one(tmp_path):
+def test_a_parameter_without_a_gradient_is_resumed_without_moments(tmp_path):
     reader = build_reader(recipe().model, 0)
     objective = Objective(reader.model, ctc=True)
     optimizer, fresh = (torch.optim.AdamW(objective.parameters(), fused=True) for _ in range(2))
@@ -269,7 +287,7 @@ def test_a_parameter_that_no_gradient_has_reached_is_resumed_as_one(tmp_path):
         {"more": 1},
     ],
 )
-def test_the_scaler_takes_only_what_a_scaler_says(changed, tmp_path):
+def test_the_scaler_loads_only_the_state_of_such_a_scaler(changed, tmp_path):
     scaler = torch.amp.GradScaler("cpu")
     good = {**scaler.state_dict(), "scale": 512.0, "_growth_tracker": 7}
     for values, taker in (({**good, **changed}, scaler), ({}, scaler), (good, None)):
@@ -279,7 +297,7 @@ def test_the_scaler_takes_only_what_a_scaler_says(changed, tmp_path):
     assert scaler.state_dict() == good
 
 
-def test_what_is_not_finite_is_named():
+def test_tensors_that_are_not_finite_are_named():
     tensors = {"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")]), "c": torch.tensor(float("-inf"))}
     assert not_finite(tensors) == ["b", "c"]
 

@@ -1,4 +1,4 @@
-"""Recipes: read strictly, and what each error says."""
+"""Recipes: strict reading and its errors."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from vedcore.training.schedule import learning_rate
 MODEL = {"checkpoint": "line-reader"}
 
 
-def test_a_recipe_is_what_its_toml_says(tmp_path):
+def test_a_recipe_has_the_values_of_its_toml_file(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text(
         'seed = 7\nfreeze = ["encoder.*"]\n[model]\ncheckpoint = "line-reader"\n'
@@ -32,7 +32,7 @@ def test_a_recipe_is_what_its_toml_says(tmp_path):
     assert (read.optimizer.beta2, read.optimizer.pace) == (0.98, {"decoder.cross": 10.0})
 
 
-def test_a_recipe_survives_json():
+def test_a_recipe_survives_a_round_trip_through_json():
     first = recipe(freeze=["encoder.*"])
     assert Recipe.from_dict(json.loads(json.dumps(first.to_dict()))) == first
 
@@ -134,7 +134,22 @@ def test_a_wrong_recipe_is_an_error_that_names_the_field(case):
     assert str(raised.value).startswith("recipe.toml: ")
 
 
-def test_a_file_that_is_no_toml_is_an_error(tmp_path):
+def test_an_error_of_a_recipe_file_has_the_file(tmp_path):
+    (tmp_path / "recipe.toml").write_text('[model]\ncheckpoint = "line-reader"\n[batch]\nsize = "3"\n')
+    with pytest.raises(ConfigError, match=r"recipe\.toml: expected int, got '3' in Recipe\.batch\.size") as raised:
+        Recipe.from_toml(tmp_path / "recipe.toml")
+    assert raised.value.file == str(tmp_path / "recipe.toml")
+
+
+def test_an_assigned_value_is_checked_and_the_error_has_its_data():
+    plan = recipe()
+    with pytest.raises(ConfigError) as raised:
+        plan.optimizer.beta1 = 2.0
+    assert (raised.value.field, raised.value.found) == ("beta1", 2.0)
+    assert raised.value.expected == "a number of at least 0, below 1"
+
+
+def test_a_file_that_is_not_toml_is_an_error(tmp_path):
     (tmp_path / "recipe.toml").write_text("a = = 3")
     (tmp_path / "deep.toml").write_text(f"a = {'[' * 10**5}")
     for name in ("recipe.toml", "absent.toml", "deep.toml"):
@@ -171,7 +186,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("case", SOURCES)
-def test_whatever_a_source_raises_is_a_config_error_that_names_it(case, tmp_path, monkeypatch):
+def test_every_error_of_a_source_is_a_config_error_that_names_the_source(case, tmp_path, monkeypatch):
     name, code, message = SOURCES[case]
     module = f"lines_{list(SOURCES).index(case)}"
     (tmp_path / f"{module}.py").write_text(code)
@@ -183,7 +198,7 @@ def test_whatever_a_source_raises_is_a_config_error_that_names_it(case, tmp_path
     assert raised.value.__cause__ is not None
 
 
-def test_the_learning_rate_warms_up_then_falls():
+def test_the_learning_rate_warms_up_and_then_falls():
     (stage,) = recipe(stages=[{"steps": 100, "lr": 2.0, "warmup": 9, "end": 0.1}]).stages
     rates = [learning_rate(stage, step, step / 100) for step in range(101)]
     assert rates[0] == pytest.approx(0.2)
@@ -194,7 +209,7 @@ def test_the_learning_rate_warms_up_then_falls():
 
 
 @pytest.mark.parametrize(("schedule", "half"), [("constant", 1.0), ("linear", 0.5), ("cosine", 0.5)])
-def test_the_course_of_each_schedule(schedule, half):
+def test_each_schedule_has_its_own_course(schedule, half):
     (stage,) = recipe(stages=[{"steps": 8, "lr": 1.0, "schedule": schedule}]).stages
     assert learning_rate(stage, 4, 0.5) == pytest.approx(half)
     assert learning_rate(stage, 4, 0.25) == pytest.approx(

@@ -1,6 +1,10 @@
 """Training: labelled images in, a reader out.
 
 train(Recipe.from_toml("recipe.toml"), "out", "folder-of-lines")
+
+``loop`` is the algorithm and the place to start reading. It uses ``recipe`` (the settings), ``datasets`` and ``data`` (samples
+and batches), ``build`` (the model), ``learner`` (one step), ``objective`` (the losses), ``optimizer``, ``schedule``,
+``evaluation``, ``checkpoints`` with ``state`` and ``optimizer_state`` (saving and resuming), ``log`` and ``report``.
 """
 
 from importlib.util import find_spec

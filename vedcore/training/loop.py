@@ -80,7 +80,7 @@ def train(
         claim_folder(folder, recipe, datasets, resume)
     accelerator.wait_for_everyone()
     with torch.random.fork_rng(devices=[]):
-        return _TrainingRun(recipe, folder, datasets, accelerator, skip_bad=skip_bad, watch=watch).run()
+        return TrainingRun(recipe, folder, datasets, accelerator, skip_bad=skip_bad, watch=watch).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,13 @@ class _StepTotals:
     stage_seconds: float
 
 
-class _TrainingRun:
+class TrainingRun:
+    """A run in one process, from the last checkpoint of ``folder`` or from the start.
+
+    position: where the run stands. reader: what is trained. learner: its optimiser and losses. data, held_out: the data sets
+    to learn from, and the lines to evaluate on. Only the main process evaluates, logs and saves.
+    """
+
     def __init__(
         self,
         recipe: Recipe,
@@ -182,7 +188,7 @@ class _TrainingRun:
         is_evaluated = step % recipe.evaluation.every == 0
         is_saved = step % recipe.checkpoints.every == 0
         is_reported = step % recipe.log == 0
-        # On an accelerator, reading the numbers waits for the device; on a CPU they are there.
+        # Reading the numbers of a step waits for a GPU, but not for a CPU.
         if is_evaluated or is_saved or is_reported or self.accelerator.device.type == "cpu":
             self._flush_metrics()
         if is_reported:
@@ -195,7 +201,7 @@ class _TrainingRun:
 
     def _agree(self, batches: list[Minibatch], stop: threading.Event, stage_seconds: float) -> _StepTotals:
         """The totals of the next step, equal in every process: one process stops all, the main process measures the time."""
-        own = [
+        local = [
             sum(int(count_labels(batch.labels)) for batch in batches),
             sum(len(batch.problems) for batch in batches),
             int(stop.is_set()),
@@ -203,9 +209,9 @@ class _TrainingRun:
             stage_seconds if self.is_main else 0.0,
         ]
         if self.world > 1:
-            tensor = torch.tensor(own, dtype=torch.float64, device=self.accelerator.device)
-            own = self.accelerator.reduce(tensor, "sum").tolist()
-        labels, bad, interrupted, out_of_time, seconds = own
+            tensor = torch.tensor(local, dtype=torch.float64, device=self.accelerator.device)
+            local = self.accelerator.reduce(tensor, "sum").tolist()
+        labels, bad, interrupted, out_of_time, seconds = local
         ending: Ending | None = "interrupted" if interrupted else "time" if out_of_time else None
         return _StepTotals(int(labels), int(bad), ending, seconds)
 
