@@ -114,7 +114,9 @@ def test_every_error_is_of_one_tree_says_its_message_and_can_be_sent_to_another_
     kind = getattr(errors, name)
     assert issubclass(kind, errors.VedcoreError)
     assert name in errors.__doc__
-    error = kind("what was asked", file=Path("a/config.json"), field="n_embd", tensor="wte", expected=(2, 3), found=(3, 2))
+    error = kind(
+        "what was asked", file=Path("a/config.json"), field="n_embd", tensor="wte", expected=(2, 3), found=(3, 2)
+    )
     back = pickle.loads(pickle.dumps(error))
     assert (type(back), str(back)) == (kind, "what was asked")
     data = {"file": "a/config.json", "field": "n_embd", "tensor": "wte", "expected": (2, 3), "found": (3, 2)}

@@ -19,7 +19,7 @@ from render_lines.folder import write_folder
 from render_lines.texts import KINDS, LONGEST
 
 from vedcore.errors import ConfigError
-from vedcore.training.data import Folder, Guarded
+from vedcore.training.data import Folder, ValidatedDataset
 from vedcore.training.recipe import Recipe
 from vedcore.vision import load_image
 
@@ -241,6 +241,6 @@ def test_the_recipes_of_the_line_reader_are_recipes_and_their_data_are_there(pat
 
 @pytest.mark.parametrize("dataset", ["words", "prose"])
 def test_training_takes_the_lines_of_each_data_set(dataset):
-    data = Guarded(load(dataset, FACES), dataset)
+    data = ValidatedDataset(load(dataset, FACES), dataset)
     assert data.problems == []
     assert data[3].text == load(dataset, FACES)[3].text

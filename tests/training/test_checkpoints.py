@@ -1,4 +1,4 @@
-"""The checkpoints of a run: which folders are some, and that none is resumed from that no run can have written."""
+"""The checkpoints of a run: which folders count, and that a run refuses what no run can have written."""
 
 import json
 import shutil
@@ -11,8 +11,11 @@ from tests.training.tiny import Lines, recipe
 from vedcore.errors import CheckpointError, TrainingError
 from vedcore.training import train
 from vedcore.training.build import build_reader
-from vedcore.training.checkpoints import Checkpoints, Position, State, load_scaler, load_state, not_finite
+from vedcore.training.checkpoints import CheckpointFolder
+from vedcore.training.finite import not_finite
 from vedcore.training.objective import Objective
+from vedcore.training.optimizer_state import load_optimizer_state
+from vedcore.training.state import Position, TrainingState, load_scaler
 
 PLAN = {"stages": [{"steps": 2, "lr": 5e-3}, {"steps": 3, "lr": 1e-3}], "evaluation": {"lines": 0}}
 
@@ -27,7 +30,7 @@ def finished(tmp_path_factory):
 
 @pytest.fixture
 def run(finished, tmp_path):
-    """A copy of it, to be damaged."""
+    """A copy of that run, to damage."""
     return shutil.copytree(finished, tmp_path / "out")
 
 
@@ -40,17 +43,18 @@ def resume(run):
 
 
 def assert_refused(run, *words):
-    """That resuming says all ``words`` in one line, and what to do."""
+    """Assert that resuming fails with one line that contains all ``words`` and the advice."""
     with pytest.raises(CheckpointError) as raised:
         resume(run)
     message = str(raised.value)
     assert "\n" not in message
+    assert raised.value.file.startswith(str(newest(run)))
     for word in (*words, f"delete {newest(run)} to resume from the one before it"):
         assert word in message
 
 
 def change(run, key, value):
-    """Set a field of the state by its dotted ``key``; ... takes it away."""
+    """Set the field of the state with the dotted ``key``; ... removes it."""
     file = newest(run) / "state.json"
     data = json.loads(file.read_text())
     at = data
@@ -114,12 +118,12 @@ def change_tensors(run, changed, folder="state"):
         ("scaler", ...),
     ],
 )
-def test_a_state_that_no_run_wrote_is_refused_by_its_field(key, value, run):
+def test_a_state_that_no_run_can_have_written_is_refused_with_its_field(key, value, run):
     change(run, key, value)
     assert_refused(run, "state.json", key.split(".")[-1 if key.startswith("position.") else 0])
 
 
-def test_a_parameter_is_in_one_group_once(run):
+def test_a_parameter_in_two_groups_is_refused(run):
     groups = json.loads((newest(run) / "state.json").read_text())["groups"]
     change(run, "groups", [*groups, groups[0]])
     assert_refused(run, "state.json", "groups must name each parameter that learns once")
@@ -129,7 +133,7 @@ MOMENT, SQUARES, STEPS = (f"optimizer.{{}}:{key}" for key in ("exp_avg", "exp_av
 
 
 def put(form, make):
-    """What replaces a tensor of some parameter by what ``make`` makes of it, or takes it away."""
+    """A change that replaces a tensor by the result of ``make``, or removes it if that is None."""
 
     def changed(tensors):
         name = next(name for name in sorted(tensors) if name.startswith("optimizer.") and tensors[name].dim() == 2)
@@ -142,7 +146,7 @@ def put(form, make):
 
 
 def only(*keys):
-    """What leaves the optimiser the tensors of these keys."""
+    """A change that removes all tensors of the optimiser except those of these keys."""
 
     def changed(tensors):
         for name in list(tensors):
@@ -167,23 +171,40 @@ def only(*keys):
         (put(STEPS, lambda t: t - 0.5), "step is 4.5, expected a whole number from 1 to 5"),
         (put(STEPS, lambda t: t + 1), "step is 6, expected a whole number from 1 to 5"),
         (put(STEPS, lambda t: t * 0), "step is 0, expected a whole number from 1 to 5"),
-        (put(MOMENT, lambda t: None), "lacks optimizer."),
-        (put(SQUARES, lambda t: None), "lacks optimizer."),
-        (put(STEPS, lambda t: None), "lacks optimizer."),
-        (only(), "lacks optimizer."),
-        (only("step"), "step is 5, expected 0, or moments beside it"),
-        (lambda tensors: tensors.update({"optimizer.x:step": torch.ones(())}), "has optimizer.x:step, which nothing"),
-        (lambda tensors: tensors.pop("ctc.bias"), "lacks ctc.bias"),
+        (put(MOMENT, lambda t: None), "missing are optimizer."),
+        (put(SQUARES, lambda t: None), "missing are optimizer."),
+        (put(STEPS, lambda t: None), "missing are optimizer."),
+        (only(), "missing are optimizer."),
+        (only("step"), "step is 5, expected 0, or moments for it"),
+        (lambda tensors: tensors.update({"optimizer.x:step": torch.ones(())}), "has optimizer.x:step, which this run"),
+        (lambda tensors: tensors.pop("ctc.bias"), "missing are ctc.bias"),
         (lambda tensors: tensors.update({"ctc.bias": torch.ones(3)}), "ctc.bias is float32 [3], expected float32 [99]"),
         (lambda tensors: tensors["ctc.bias"].fill_(float("nan")), "not finite are ctc.bias"),
     ],
 )
-def test_tensors_of_the_optimiser_that_do_not_fit_are_refused_by_their_name(changed, word, run):
+def test_optimiser_tensors_that_do_not_fit_are_refused_with_their_name(changed, word, run):
     change_tensors(run, changed)
     assert_refused(run, str(newest(run) / "state"), word)
 
 
-def test_weights_that_are_not_finite_are_not_resumed_from(run):
+def test_a_tensor_of_another_shape_is_an_error_with_its_data(run):
+    change_tensors(run, lambda tensors: tensors.update({"ctc.bias": torch.ones(3)}))
+    with pytest.raises(CheckpointError) as raised:
+        resume(run)
+    error = raised.value
+    assert (error.file, error.tensor) == (str(newest(run) / "state/model.safetensors"), "ctc.bias")
+    assert (error.expected, error.found) == (("float32", (99,)), ("float32", (3,)))
+
+
+def test_a_wrong_step_is_an_error_with_its_data(run):
+    change(run, "position.step", 4)
+    with pytest.raises(CheckpointError) as raised:
+        resume(run)
+    error = raised.value
+    assert (error.file, error.field, error.found) == (str(newest(run) / "state.json"), "position.step", 4)
+
+
+def test_a_run_does_not_resume_from_weights_that_are_not_finite(run):
     change_tensors(run, lambda tensors: next(iter(tensors.values())).fill_(float("inf")), "model")
     assert_refused(run, str(newest(run) / "model"), "not finite are ")
 
@@ -191,7 +212,7 @@ def test_weights_that_are_not_finite_are_not_resumed_from(run):
 @pytest.mark.parametrize(
     "name", ["state.json", "state/model.safetensors", "model/model.safetensors", "model/config.json"]
 )
-def test_a_file_that_is_missing_or_torn_is_refused_with_what_to_do(name, run, tmp_path):
+def test_a_missing_or_damaged_file_is_refused_with_advice(name, run, tmp_path):
     torn = shutil.copytree(run, tmp_path / "torn")
     (newest(run) / name).unlink()
     assert_refused(run)
@@ -201,12 +222,12 @@ def test_a_file_that_is_missing_or_torn_is_refused_with_what_to_do(name, run, tm
     assert resume(torn).step == 5
 
 
-def test_what_is_best_is_published_only_if_it_is_finite(tmp_path):
+def test_the_best_model_is_published_only_if_its_weights_are_finite(tmp_path):
     plan = recipe(4, checkpoints={"every": 2, "keep": 1}, evaluation={"data": "train", "lines": 8, "every": 2})
     out = tmp_path / "out"
     train(plan, out, Lines())
-    best = shutil.copytree(Checkpoints(out, 1).newest(), out / "checkpoints/step-00000001", dirs_exist_ok=True)
-    change_best = Checkpoints(out, 1).newest() / "state.json"
+    best = shutil.copytree(CheckpointFolder(out, 1).newest(), out / "checkpoints/step-00000001", dirs_exist_ok=True)
+    change_best = CheckpointFolder(out, 1).newest() / "state.json"
     data = json.loads(change_best.read_text())
     data["position"] |= {"best_step": 1, "best_cer": 0.0}
     change_best.write_text(json.dumps(data))
@@ -222,31 +243,31 @@ def test_what_is_best_is_published_only_if_it_is_finite(tmp_path):
 @pytest.mark.parametrize(
     "name", ["step-00000009.bak", "step-abc", "step-9", "step-\u0660\u0660\u0660\u0660\u0660\u0660\u0660\u0669"]
 )
-def test_a_folder_of_another_name_is_no_checkpoint_and_stays(name, tmp_path):
+def test_a_folder_with_a_similar_name_is_not_a_checkpoint_and_is_kept(name, tmp_path):
     other = tmp_path / "out/checkpoints" / name
     other.mkdir(parents=True)
     train(recipe(**PLAN), tmp_path / "out", Lines())
     assert resume(tmp_path / "out").step == 5
-    assert Checkpoints(tmp_path / "out", 2).newest() == newest(tmp_path / "out")
+    assert CheckpointFolder(tmp_path / "out", 2).newest() == newest(tmp_path / "out")
     assert other.is_dir()
 
 
-def test_a_file_is_no_checkpoint(tmp_path):
+def test_a_file_is_not_a_checkpoint(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints/step-00000009").touch()
-    assert Checkpoints(tmp_path, 2).newest() is None
+    assert CheckpointFolder(tmp_path, 2).newest() is None
 
 
-def test_a_parameter_that_no_gradient_has_reached_is_resumed_as_one(tmp_path):
+def test_a_parameter_without_a_gradient_is_resumed_without_moments(tmp_path):
     reader = build_reader(recipe().model, 0)
     objective = Objective(reader.model, ctc=True)
     optimizer, fresh = (torch.optim.AdamW(objective.parameters(), fused=True) for _ in range(2))
     for parameter in objective.model.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
-    state = State(position=Position(step=1), groups=(), scaler={})
-    path = Checkpoints(tmp_path, 1).save(state, reader, objective, optimizer)
-    load_state(path, 1, objective, fresh)
+    state = TrainingState(position=Position(step=1), groups=(), scaler={})
+    path = CheckpointFolder(tmp_path, 1).save(state, reader, objective, optimizer)
+    load_optimizer_state(path / "state", 1, objective, fresh)
     old, new = optimizer.state_dict()["state"], fresh.state_dict()["state"]
     assert old.keys() == new.keys()
     assert all(torch.equal(old[place][key], new[place][key]) for place in old for key in old[place])
@@ -266,17 +287,17 @@ def test_a_parameter_that_no_gradient_has_reached_is_resumed_as_one(tmp_path):
         {"more": 1},
     ],
 )
-def test_the_scaler_takes_only_what_a_scaler_says(changed, tmp_path):
+def test_the_scaler_loads_only_the_state_of_such_a_scaler(changed, tmp_path):
     scaler = torch.amp.GradScaler("cpu")
     good = {**scaler.state_dict(), "scale": 512.0, "_growth_tracker": 7}
     for values, taker in (({**good, **changed}, scaler), ({}, scaler), (good, None)):
         with pytest.raises(CheckpointError, match=r"state\.json: scaler is "):
-            load_scaler(tmp_path, State(position=Position(), groups=(), scaler=values), taker)
-    load_scaler(tmp_path, State(position=Position(), groups=(), scaler=good), scaler)
+            load_scaler(tmp_path, TrainingState(position=Position(), groups=(), scaler=values), taker)
+    load_scaler(tmp_path, TrainingState(position=Position(), groups=(), scaler=good), scaler)
     assert scaler.state_dict() == good
 
 
-def test_what_is_not_finite_is_named():
+def test_tensors_that_are_not_finite_are_named():
     tensors = {"a": torch.ones(2), "b": torch.tensor([1.0, float("nan")]), "c": torch.tensor(float("-inf"))}
     assert not_finite(tensors) == ["b", "c"]
 

@@ -26,7 +26,7 @@ def vedcore(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
-def test_train_writes_a_reader_and_tells_how_it_goes(folders):
+def test_train_writes_a_reader_and_reports_progress(folders):
     lines, write, out = folders
     done = vedcore("train", lines, "--recipe", write(4), "--out", out)
     assert done.exit_code == 0, done.output
@@ -35,10 +35,10 @@ def test_train_writes_a_reader_and_tells_how_it_goes(folders):
     assert "vedcore read --model" in done.stdout
     assert Reader.load(out).read([lines / "0.png"])
     again = vedcore("train", lines, "--recipe", write(4), "--out", out)
-    assert (again.exit_code, "holds a run already" in again.stderr) == (2, True)
+    assert (again.exit_code, "already holds a run" in again.stderr) == (2, True)
 
 
-def test_train_check_prints_each_problem_and_leaves(folders):
+def test_train_check_prints_each_problem_and_exits(folders):
     lines, write, out = folders
     assert vedcore("train", lines, "--recipe", write(), "--check").exit_code == 0
     (lines / "2.png").unlink()
@@ -55,10 +55,10 @@ def test_train_check_prints_each_problem_and_leaves(folders):
     found = vedcore("train", lines, "--recipe", write(), "--check")
     assert found.stderr == "train: 1 sample to learn from, 1 problem\n"
     refused = vedcore("train", lines, "--recipe", write(), "--out", out)
-    assert (refused.exit_code, "1 sample cannot be learned from" in refused.stderr) == (2, True)
+    assert (refused.exit_code, "1 sample cannot be used" in refused.stderr) == (2, True)
 
 
-def test_train_skips_what_is_bad_where_it_is_told_to(folders):
+def test_train_skips_bad_samples_with_skip_bad(folders):
     lines, write, out = folders
     (lines / "2.png").unlink()
     done = vedcore("train", lines, "--recipe", write(), "--out", out, "--skip-bad")
@@ -67,7 +67,7 @@ def test_train_skips_what_is_bad_where_it_is_told_to(folders):
     assert "1 sample left out; " in done.stderr
 
 
-def test_train_stops_in_time_and_goes_on(folders):
+def test_train_stops_after_max_minutes_and_resumes(folders):
     lines, write, out = folders
     stopped = vedcore("train", lines, "--recipe", write(30), "--out", out, "--max-minutes", 0.0001)
     assert stopped.exit_code == 0, stopped.output
@@ -77,7 +77,7 @@ def test_train_stops_in_time_and_goes_on(folders):
     assert (done.exit_code, "30 steps" in done.stdout) == (0, True), done.output
 
 
-def test_train_that_is_interrupted_leaves_with_130(folders, monkeypatch):
+def test_an_interrupted_train_exits_with_130(folders, monkeypatch):
     from vedcore import training
     from vedcore.training import Result
 
@@ -85,7 +85,7 @@ def test_train_that_is_interrupted_leaves_with_130(folders, monkeypatch):
     monkeypatch.setattr(training, "train", lambda *a, **k: Result(out, "interrupted", 5, None, 0))
     stopped = vedcore("train", lines, "--recipe", write(), "--out", out)
     assert stopped.exit_code == 130
-    assert "stopped after step 5; go on with: vedcore" in stopped.stderr
+    assert "stopped after step 5; continue with: vedcore" in stopped.stderr
 
 
 def interrupt(number):
@@ -96,7 +96,7 @@ def interrupt(number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_train_that_is_interrupted_before_its_first_step_leaves_at_once_with_130(number, folders, monkeypatch):
+def test_train_interrupted_before_its_first_step_exits_at_once_with_130(number, folders, monkeypatch):
     from vedcore import training
     from vedcore.training import Recipe
 
@@ -104,15 +104,15 @@ def test_train_that_is_interrupted_before_its_first_step_leaves_at_once_with_130
     before = signal.getsignal(number)
     monkeypatch.setattr(training, "train", interrupt(number))
     stopped = vedcore("train", lines, "--recipe", write(), "--out", out)
-    told = f"{out}: interrupted; there is no checkpoint yet, the same command begins anew\n"
-    assert (stopped.exit_code, stopped.stderr) == (130, told)
+    expected = f"{out}: interrupted; there is no checkpoint yet; the same command starts again\n"
+    assert (stopped.exit_code, stopped.stderr) == (130, expected)
     monkeypatch.setattr(Recipe, "from_toml", interrupt(number))
     stopped = vedcore("train", lines, "--recipe", write(), "--out", out)
     assert (stopped.exit_code, stopped.stderr) == (130, "vedcore: interrupted\n")
     assert signal.getsignal(number) is before
 
 
-def test_a_run_that_is_ended_at_once_says_what_is_kept_and_how_to_go_on(folders, monkeypatch):
+def test_a_run_that_ends_at_once_prints_its_last_checkpoint_and_how_to_resume(folders, monkeypatch):
     from vedcore import training
 
     lines, write, out = folders
@@ -120,12 +120,12 @@ def test_a_run_that_is_ended_at_once_says_what_is_kept_and_how_to_go_on(folders,
     monkeypatch.setattr(training, "train", interrupt(signal.SIGINT))
     stopped = vedcore("train", lines, "--recipe", write(3), "--out", out)
     assert stopped.exit_code == 130
-    kept = f"{out}: interrupted; the last checkpoint is {out}/checkpoints/step-00000003; go on with: vedcore "
+    kept = f"{out}: interrupted; the last checkpoint is {out}/checkpoints/step-00000003; continue with: vedcore "
     assert stopped.stderr.startswith(kept)
     assert stopped.stderr.endswith(" --resume\n")
 
 
-def test_a_run_goes_on_when_nobody_hears_of_it(folders, monkeypatch):
+def test_a_run_continues_when_its_terminal_is_closed(folders, monkeypatch):
     from vedcore.cli import train as command
 
     def closed(*_, **__):
@@ -136,7 +136,7 @@ def test_a_run_goes_on_when_nobody_hears_of_it(folders, monkeypatch):
     assert vedcore("train", lines, "--recipe", write(3), "--out", out).exit_code == 0
 
 
-def test_of_several_processes_the_first_tells_how_it_ended(folders, monkeypatch):
+def test_of_several_processes_only_the_first_prints_how_the_run_ended(folders, monkeypatch):
     from vedcore import training
     from vedcore.training import Result
 
@@ -149,12 +149,12 @@ def test_of_several_processes_the_first_tells_how_it_ended(folders, monkeypatch)
             assert (result.exit_code, bool(result.stdout + result.stderr)) == (code, tells)
 
 
-def test_train_without_a_recipe_goes_on_from_a_checkpoint(folders):
+def test_train_without_a_recipe_continues_from_a_checkpoint(folders):
     lines, write, out = folders
     vedcore("train", lines, "--recipe", write(), "--out", out)
     more = out.parent / "more"
     done = vedcore("train", lines, "--model", out, "--out", more, "--max-minutes", 0.0001)
-    assert (done.exit_code, "too few to set a tenth apart" in done.stderr) == (2, True)
+    assert (done.exit_code, "too few to hold out a tenth" in done.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_train_without_a_recipe_goes_on_from_a_checkpoint(folders):
         (["--model", "absent", "--out", "OUT"], "absent: no such folder"),
     ],
 )
-def test_a_request_that_cannot_be_followed_is_one_line_and_exit_code_2(arguments, message, folders):
+def test_an_impossible_request_is_one_line_and_exit_code_2(arguments, message, folders):
     lines, write, out = folders
     named = {"RECIPE": write(), "OUT": out}
     found = vedcore("train", lines, *(named.get(argument, argument) for argument in arguments))
@@ -175,7 +175,7 @@ def test_a_request_that_cannot_be_followed_is_one_line_and_exit_code_2(arguments
     assert found.stderr.count("\n") == 1
 
 
-def test_a_score_with_a_name_that_is_not_utf8_is_printed_and_written_with_escapes(tmp_path):
+def test_a_file_name_that_is_not_utf8_is_escaped_in_every_output(tmp_path):
     folder = tmp_path / os.fsdecode(b"d\xff")
     try:
         folder.mkdir()
@@ -201,7 +201,7 @@ def test_eval_prints_a_score_as_a_table_or_as_json(folders, tmp_path):
     vedcore("train", lines, "--recipe", write(), "--out", out)
     table = vedcore("eval", out, lines)
     assert table.exit_code == 0, table.output
-    for row in ("character error rate", "word error rate", "exact lines", "calibration error", "lines a second"):
+    for row in ("character error rate", "word error rate", "exact lines", "calibration error", "lines per second"):
         assert re.search(rf"^{row} +\d", table.stdout, re.MULTILINE)
     assert "the worst lines" in table.stdout
     vedcore("eval", out, lines, "--format", "json", "--output", tmp_path / "score.json", "--beams", 2)

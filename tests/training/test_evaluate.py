@@ -9,7 +9,7 @@ from tests.training.tiny import TEXTS, Lines, draw, recipe, write_folder
 from vedcore.errors import ConfigError, ImageError, SaveError, TrainingError
 from vedcore.reader import Reading
 from vedcore.training import Fault, Folder, Sample, evaluate
-from vedcore.training.evaluate import Line, Score
+from vedcore.training.evaluation import ReadLine, Score
 from vedcore.training.report import render, write_report
 
 READ = ("one", "twO", "there", "four", "", "six six", "seven", "eigh")
@@ -17,7 +17,7 @@ CONFIDENCES = (1.0, 0.85, 0.31, 0.95, 0.05, 0.35, 0.9, 0.89)
 
 
 class Scripted:
-    """Reads what it is told to."""
+    """Returns the given readings."""
 
     def __init__(self, read=READ, confidences=CONFIDENCES, bad=()):
         self.read, self.confidences, self.bad = read, confidences, bad
@@ -30,7 +30,7 @@ class Scripted:
                 yield Reading(self.read[index], self.confidences[index], (), (), "eos", image)
 
 
-def test_error_rates_are_those_of_all_lines_together():
+def test_error_rates_are_computed_over_all_lines_together():
     score = evaluate(Scripted(), Lines())
     assert score.cer == jiwer.cer(list(TEXTS), list(READ))
     assert score.wer == jiwer.wer(list(TEXTS), list(READ))
@@ -38,7 +38,7 @@ def test_error_rates_are_those_of_all_lines_together():
     assert score.lines_per_second > 0
 
 
-def test_the_worst_lines_have_the_most_errors_for_their_length():
+def test_the_worst_lines_have_the_most_errors_per_character():
     worst = evaluate(Scripted(), Lines(), worst=4).worst
     assert [(line.text, line.read, line.errors) for line in worst] == [
         ("six", "six six", 4),
@@ -50,7 +50,7 @@ def test_the_worst_lines_have_the_most_errors_for_their_length():
     assert evaluate(Scripted(), Lines(), worst=0).worst == ()
 
 
-def test_calibration_is_the_distance_of_confidence_and_exactness():
+def test_the_calibration_error_is_the_distance_of_confidence_and_exactness():
     score = evaluate(Scripted(), Lines())
     bins = {b.low: (b.lines, b.exact, round(b.confidence, 3)) for b in score.bins}
     assert bins == {0.0: (1, 0, 0.05), 0.3: (2, 0, 0.33), 0.8: (2, 0, 0.87), 0.9: (3, 3, 0.95)}
@@ -58,7 +58,7 @@ def test_calibration_is_the_distance_of_confidence_and_exactness():
     assert evaluate(Scripted(TEXTS, (1.0,) * 8), Lines()).calibration_error == 0.0
 
 
-def test_what_cannot_be_compared_is_counted_and_in_no_other_number(tmp_path):
+def test_a_sample_that_cannot_be_compared_is_a_problem_and_in_no_other_number(tmp_path):
     folder = write_folder(tmp_path / "lines")
     with (folder / "labels.jsonl").open("a") as rows:
         rows.write('{"file": "9.png", "text": "nine"}\n')
@@ -74,9 +74,9 @@ def test_a_score_is_json():
     assert data["worst"][0]["text"] == "six"
 
 
-def test_a_report_shows_its_curves_its_worst_lines_and_nothing_unescaped():
+def test_a_report_shows_curves_and_worst_lines_and_escapes_text():
     nasty = '<script>alert("&")</script>'
-    line = Line(nasty, nasty, "<b>", 0.5, "eos", 20)
+    line = ReadLine(nasty, nasty, "<b>", 0.5, "eos", 20)
     score = Score(1, 0, 0.5, 1.0, 0.1, 9.0, worst=(line,))
     log = [{"event": "step", "step": n, "loss": 5.0 / n, "lr": 1e-3} for n in range(1, 1001)]
     log += [{"event": "evaluation", "step": n, "cer": 0.5, "wer": 1.0} for n in (500, 1000)]
@@ -93,14 +93,14 @@ def test_a_report_shows_its_curves_its_worst_lines_and_nothing_unescaped():
     assert all(mark not in page for mark in ("http:", "https:", "nan", 'src="/'))
 
 
-def test_a_report_claims_no_figures_that_it_has_not():
+def test_a_report_without_a_score_refers_to_no_figures():
     log = [{"event": "evaluation", "step": 500, "cer": 0.5, "wer": 1.0}]
     page = render(log, recipe(), (500, 0.5), None, {})
     assert "step 500, character error rate 50.00%" in page
     assert "below" not in page
 
 
-def test_a_report_of_nothing_is_a_page():
+def test_a_report_of_an_empty_log_is_a_page():
     page = render([], recipe(), None, None, {})
     assert "<svg" not in page
     assert page.endswith("</html>\n")
@@ -119,6 +119,6 @@ def test_an_empty_text_is_not_compared():
     assert len(evaluate(Scripted(), Empty()).problems) == 7
 
 
-def test_settings_that_generation_would_not_read_are_an_error():
+def test_an_evaluation_without_beams_is_an_error():
     with pytest.raises(ConfigError, match="must be an int of at least 1"):
         recipe(evaluation={"beams": 0})

@@ -1,6 +1,6 @@
-"""A run that is killed at random moments goes on to the bit, and leaves no torn checkpoint; one that is asked to, leaves.
+"""A run that is killed at random moments continues bit for bit and leaves no incomplete checkpoint.
 
-``VEDCORE_KILLS`` says how many kills; three where it says nothing.
+``VEDCORE_KILLS`` sets the number of kills; the default is three.
 """
 
 import os
@@ -15,7 +15,8 @@ import torch
 
 from tests.training.tiny import recipe, steps_of, write_folder, write_recipe
 from vedcore.reader import Reader
-from vedcore.training.checkpoints import PREFIX, Checkpoints, read_state
+from vedcore.training.checkpoints import CheckpointFolder
+from vedcore.training.state import PREFIX, read_state
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("VEDCORE_KILLS", "3"))
@@ -33,13 +34,13 @@ def size_of_log(folder):
 
 
 def wait_for_steps(process, folder, before):
-    """Until the log in ``folder`` has another size than ``before``."""
+    """Wait until the size of the log in ``folder`` is not ``before``."""
     while process.poll() is None and size_of_log(folder) == before:
         time.sleep(0.005)
 
 
 def kill_while_it_trains(folder, moment):
-    """Let the run get to its steps, and kill it ``moment`` seconds later."""
+    """Wait until the run logs a step, and kill it ``moment`` seconds later."""
     before = size_of_log(folder)
     process = start(folder)
     wait_for_steps(process, folder, before)
@@ -49,7 +50,7 @@ def kill_while_it_trains(folder, moment):
     process.wait()
 
 
-def test_killed_at_random_moments_a_run_goes_on_to_the_bit(tmp_path):
+def test_a_run_killed_at_random_moments_continues_bit_for_bit(tmp_path):
     assert start(tmp_path / "whole").wait() == 0
     draw = random.Random(0)
     for _ in range(KILLS):
@@ -65,7 +66,7 @@ def test_killed_at_random_moments_a_run_goes_on_to_the_bit(tmp_path):
     assert not list((tmp_path / "killed").rglob(".*tmp-*"))
 
 
-def test_ctrl_c_on_the_command_and_its_workers_saves_and_leaves_with_130(tmp_path):
+def test_ctrl_c_on_the_command_and_its_workers_saves_and_exits_with_130(tmp_path):
     lines, out = write_folder(tmp_path / "lines"), tmp_path / "out"
     path = write_recipe(tmp_path / "recipe.toml", recipe(10_000, batch={"size": 4, "workers": 2}))
     process = subprocess.Popen(
@@ -77,12 +78,12 @@ def test_ctrl_c_on_the_command_and_its_workers_saves_and_leaves_with_130(tmp_pat
     )
     wait_for_steps(process, out, 0)
     os.killpg(process.pid, signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=60)
     steps = steps_of(out)
     assert process.returncode == 130
-    assert told.splitlines()[-1] == (
-        f"{out}: stopped after step {len(steps)}; go on with: vedcore train {lines} --recipe {path} --out {out} --resume"
+    assert errors.splitlines()[-1] == (
+        f"{out}: stopped after step {len(steps)}; continue with: vedcore train {lines} --recipe {path} --out {out} --resume"
     )
-    assert "Traceback" not in told
-    assert read_state(Checkpoints(out, 2).newest()).position.step == len(steps)
+    assert "Traceback" not in errors
+    assert read_state(CheckpointFolder(out, 2).newest()).position.step == len(steps)
     assert Reader.load(out).read([lines / "0.png"])

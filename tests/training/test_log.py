@@ -1,23 +1,23 @@
-"""The log of a run: what is written comes back, and what no run wrote is refused by its line."""
+"""The log of a run: records are read back, and a line that no run can have written is refused."""
 
 import json
 
 import pytest
 
 from vedcore.errors import CheckpointError
-from vedcore.training.log import FILE, Log, read_log
+from vedcore.training.log import LOG_FILE, Log, read_log
 
 STEP = {"event": "step", "step": 1, "stage": 0, "loss": 2.5, "lr": 1e-3, "norm": None}
 SKIPPED = {"event": "skipped", "step": 1, "counts": {"bad row": 1}, "problems": ["x"]}
 
 
-def test_what_utf_8_does_not_have_is_escaped_and_comes_back(tmp_path):
+def test_lone_surrogates_are_escaped_and_read_back(tmp_path):
     record = {**SKIPPED, "problems": ["a \\ud800 b", "back\\slash \ud800", "\u00e9 \udfff"]}
     Log(tmp_path, 0).add(record, STEP)
     assert read_log(tmp_path) == [record, STEP]
     Log(tmp_path, 1)
     assert read_log(tmp_path) == [record, STEP]
-    assert "\u00e9".encode() in (tmp_path / FILE).read_bytes()
+    assert "\u00e9".encode() in (tmp_path / LOG_FILE).read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,15 @@ def test_what_utf_8_does_not_have_is_escaped_and_comes_back(tmp_path):
         (json.dumps({**SKIPPED, "problems": [3]}).encode(), r"problems must be a list of strings, got \[3\]"),
     ],
 )
-def test_a_line_that_no_run_wrote_is_refused_with_its_number(line, fault, tmp_path):
-    (tmp_path / FILE).write_bytes(json.dumps(STEP).encode() + b"\n" + line + b"\n")
-    before = (tmp_path / FILE).read_bytes()
+def test_a_line_that_no_run_can_have_written_is_refused_with_its_number(line, fault, tmp_path):
+    (tmp_path / LOG_FILE).write_bytes(json.dumps(STEP).encode() + b"\n" + line + b"\n")
+    before = (tmp_path / LOG_FILE).read_bytes()
     for read in (read_log, lambda run: Log(run, 5)):
         with pytest.raises(CheckpointError, match=rf"log\.jsonl:2: {fault}.*; delete that line") as raised:
             read(tmp_path)
         assert "\n" not in str(raised.value)
+        assert raised.value.file == str(tmp_path / LOG_FILE)
+        field = None if "JSON" in fault else "event" if "event" in fault else fault.split()[0]
+        assert raised.value.field == field
         assert len(str(raised.value)) < 500 + len(str(tmp_path))
-    assert (tmp_path / FILE).read_bytes() == before
+    assert (tmp_path / LOG_FILE).read_bytes() == before

@@ -1,4 +1,4 @@
-"""Several processes are one: two over gloo learn what one learns."""
+"""Two processes connected by gloo learn the same as one."""
 
 import os
 import socket
@@ -12,20 +12,21 @@ from tests.training.tiny import Lines, draw, recipe, steps_of
 from vedcore.errors import ConfigError
 from vedcore.reader import Reader
 from vedcore.training import Sample, train
-from vedcore.training.checkpoints import Checkpoints, read_state
+from vedcore.training.checkpoints import CheckpointFolder
 from vedcore.training.log import read_log
+from vedcore.training.state import read_state
 
 PLAN = {"dropout": 0.0, "batch": {"size": 8, "accumulation": 2, "workers": 0}}
 PROGRAM = "import sys; from tests.training import test_processes as t; getattr(t, sys.argv[1])(sys.argv[2])"
 
 
 def run(folder):
-    """Four steps with unequal labels in the halves of each batch."""
+    """Four steps; the halves of each batch have different numbers of labels."""
     return train(recipe(4, **PLAN), folder, Lines())
 
 
 class TurnsBad(Lines):
-    """Longer than what is looked at before a run, and bad behind that where the index is odd."""
+    """More samples than are checked before a run; those after them are bad at odd indices."""
 
     def __len__(self):
         return 400
@@ -36,13 +37,18 @@ class TurnsBad(Lines):
 
 
 def skip(folder):
-    """Four steps of which some samples are left out."""
+    """Four steps that leave out some samples."""
     plan = recipe(4, dropout=0.0, batch={"size": 16, "workers": 0}, evaluation={"lines": 0})
     return train(plan, folder, TurnsBad(), skip_bad=True)
 
 
+def run_out_of_time(folder):
+    """A run whose processes all run out of time."""
+    assert train(recipe(10_000, max_minutes=1e-9, **PLAN), folder, Lines()).ended == "time"
+
+
 def start_two(name, folder):
-    """The function ``name`` of this module in two processes; their exit codes."""
+    """Run the function ``name`` of this module in two processes; returns their exit codes."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -75,7 +81,7 @@ def test_two_processes_learn_what_one_learns(tmp_path):
     assert Reader.load(tmp_path / "two").model.untrained == []
 
 
-def test_what_two_processes_leave_out_is_what_one_leaves_out(tmp_path):
+def test_two_processes_leave_out_the_samples_that_one_leaves_out(tmp_path):
     skipped = skip(tmp_path / "one").skipped
     assert start_two("skip", tmp_path / "two") == [0, 0]
     one, two = (
@@ -83,10 +89,14 @@ def test_what_two_processes_leave_out_is_what_one_leaves_out(tmp_path):
         for name in ("one", "two")
     )
     assert two == one
-    assert read_state(Checkpoints(tmp_path / "two", 2).newest()).position.skipped == skipped > 0
+    assert read_state(CheckpointFolder(tmp_path / "two", 2).newest()).position.skipped == skipped > 0
 
 
-def test_one_of_several_processes_that_is_alone_is_refused(tmp_path, monkeypatch):
+def test_two_processes_that_run_out_of_time_are_not_interrupted(tmp_path):
+    assert start_two("run_out_of_time", tmp_path / "two") == [0, 0]
+
+
+def test_an_unconnected_process_of_several_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ConfigError, match=r"one of 2 processes .* ACCELERATE_USE_CPU=true"):
         run(tmp_path / "two")

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
+import torch
 from PIL import Image, ImageDraw
 
+from vedcore.reader import Reader
 from vedcore.training import Recipe, Sample, train
 from vedcore.training.log import read_log
+from vedcore.training.result import EventCallback
 
+NO_EVALUATION = {"evaluation": {"lines": 0}}
 TEXTS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 
 
@@ -23,7 +31,7 @@ def draw(text: str) -> Image.Image:
 
 
 class Lines:
-    """Eight lines that are drawn as they are asked for."""
+    """Eight lines, drawn on access."""
 
     def __len__(self) -> int:
         return len(TEXTS)
@@ -32,8 +40,18 @@ class Lines:
         return Sample(draw(TEXTS[index]), TEXTS[index], f"line {index}")
 
 
+class TurnsBad(Lines):
+    """More samples than are checked before a run; those after them are bad."""
+
+    def __len__(self) -> int:
+        return 400
+
+    def __getitem__(self, index: int) -> Sample:
+        return super().__getitem__(index % 8) if index < 200 else Sample(draw("x"), "caf\u00e9", f"line {index}")
+
+
 def recipe(steps: int = 6, *, dropout: float = 0.1, **tables: object) -> Recipe:
-    """Two layers of 16 numbers; ``tables`` are those of a recipe."""
+    """A recipe for a model of two layers with 16 numbers; ``tables`` replace tables of the recipe."""
     model = {
         "tokenizer": "line-reader",
         "image_processor": {"size": {"height": 16, "width": 64}},
@@ -73,12 +91,32 @@ def recipe(steps: int = 6, *, dropout: float = 0.1, **tables: object) -> Recipe:
 
 
 def steps_of(run: Path) -> list[dict[str, object]]:
-    """What the log says of each step."""
+    """The log records of the steps."""
     return [record for record in read_log(run) if record["event"] == "step"]
 
 
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of the checkpoint in ``folder``."""
+    return Reader.load(folder).model.state_dict()
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    """Whether two sets of weights are equal bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def stop_after(step: int, number: int = signal.SIGINT) -> EventCallback:
+    """A callback that sends a signal after the checkpoint of ``step``."""
+
+    def watch(event: str, fields: Mapping[str, Any]) -> None:
+        if event == "checkpoint" and fields["step"] == step:
+            os.kill(os.getpid(), number)
+
+    return watch
+
+
 def write_folder(folder: Path, form: str = "jsonl", texts: tuple[str, ...] = TEXTS) -> Path:
-    """The lines as a folder of images with labels."""
+    """Write the lines as a folder of images with labels."""
     folder.mkdir(parents=True)
     names = [f"{index}.png" for index in range(len(texts))]
     for name, text in zip(names, texts, strict=True):
@@ -96,7 +134,7 @@ def write_folder(folder: Path, form: str = "jsonl", texts: tuple[str, ...] = TEX
 
 
 def write_recipe(path: Path, plan: Recipe) -> Path:
-    """The recipe as a toml file."""
+    """Write the recipe as a toml file."""
     rows = (f"{key} = {_toml(value)}\n" for key, value in plan.to_dict().items() if value is not None)
     path.write_text("".join(rows))
     return path
@@ -109,7 +147,7 @@ def _toml(value: object) -> str:
 
 
 def main(folder: str, steps: str) -> None:
-    """Run, or go on with, so many steps with dropout, augmentation and evaluations in between."""
+    """Start or resume a run of ``steps`` steps with dropout, augmentation and evaluations."""
     plan = recipe(int(steps), evaluation={"data": "train", "lines": 8, "every": 25}, checkpoints={"every": 5})
     train(plan, folder, Lines(), resume=(Path(folder) / "recipe.json").exists())
 

@@ -1,4 +1,4 @@
-"""``vedcore eval``: how well a checkpoint reads labelled images."""
+"""``vedcore eval``: measure how well a checkpoint reads labelled images."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from vedcore.training import Score
 
 
-class Form(StrEnum):
-    """How a score is printed."""
+class OutputFormat(StrEnum):
+    """The output formats of a score."""
 
     table = "table"
     json = "json"
@@ -27,17 +27,22 @@ class Form(StrEnum):
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(help="A folder, a hub id, or a checkpoint that a plugin ships.")],
     data: Annotated[
-        str, typer.Argument(help="A folder of images beside a labels.jsonl, a labels.csv or one .txt an image.")
+        str, typer.Argument(help="A folder of images with a labels.jsonl, a labels.csv, or one .txt file per image.")
     ],
-    beams: Annotated[int, typer.Option("--beams", min=1, help="Beams of the search; 1 is greedy.")] = 1,
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images (or pieces) decoded at once.")] = 16,
-    worst: Annotated[int, typer.Option("--worst", min=0, help="How many of the worst lines are shown.")] = 10,
-    form: Annotated[Form, typer.Option("--format", "-f", help="How the score is printed.")] = Form.table,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to stdout.")] = None,
+    beams: Annotated[int, typer.Option("--beams", min=1, help="The number of beams; 1 is greedy decoding.")] = 1,
+    batch_size: Annotated[
+        int,
+        typer.Option("--batch-size", min=1, help="The number of images, or pieces of them, that are decoded at once."),
+    ] = 16,
+    worst: Annotated[int, typer.Option("--worst", min=0, help="The number of worst lines to show.")] = 10,
+    form: Annotated[
+        OutputFormat, typer.Option("--format", "-f", help="The format of the output.")
+    ] = OutputFormat.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
     no_cut: Annotated[bool, typer.Option("--no-cut", help="Read long lines whole instead of cutting them.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Print error rates, exact lines, calibration of the confidence and lines a second."""
+    """Print error rates, exact lines, calibration of the confidence, and speed."""
     with reported_errors(debug):
         from vedcore.reader import Reader
         from vedcore.training import Folder
@@ -45,14 +50,14 @@ def evaluate(
 
         reader = Reader.load(checkpoint)
         score = score_of(reader, Folder(data), beams=beams, batch_size=batch_size, cut=not no_cut, worst=worst)
-        text = json.dumps(score.to_dict(), indent=2, ensure_ascii=False) if form == Form.json else _table(score)
+        text = json.dumps(score.to_dict(), indent=2, ensure_ascii=False) if form == OutputFormat.json else _table(score)
         if output is None:
             say(text)
         else:
             try:
                 output.write_text(writable(text) + "\n", encoding="utf-8")
             except OSError as cause:
-                raise VedcoreError(f"{output}: not written ({cause})") from cause
+                raise VedcoreError(f"{output}: not written ({cause})", file=output) from cause
         for problem in score.problems:
             say(f"vedcore: {problem}", err=True)
         if score.problems:
@@ -65,7 +70,7 @@ def _table(score: Score) -> str:
         f"word error rate       {score.wer:8.2%}",
         f"exact lines           {score.exact:5} of {score.lines}",
         f"calibration error     {score.calibration_error:8.3f}",
-        f"lines a second        {score.lines_per_second:8.1f}",
+        f"lines per second      {score.lines_per_second:8.1f}",
         "",
         "confidence   lines   mean   exact",
         *(
@@ -74,7 +79,7 @@ def _table(score: Score) -> str:
         ),
     ]
     if score.worst:
-        lines += ["", "the worst lines (errors, confidence, file; the text, and what was read)"]
+        lines += ["", "the worst lines (errors, confidence, file; the label; the reading)"]
     for line in score.worst:
         lines += [f"{line.errors:3}  {line.confidence:.3f}  {line.source}", f"     {line.text}", f"     {line.read}"]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""``vedcore train``: labelled images become a reader."""
+"""``vedcore train``: train a reader on labelled images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vedcore.errors import ConfigError
 if TYPE_CHECKING:
     from vedcore.training.recipe import Recipe
 
-Watch = Callable[[str, Mapping[str, Any]], None]
+EventCallback = Callable[[str, Mapping[str, Any]], None]
 
 
 @app.command()
@@ -28,63 +28,69 @@ def train(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="A folder of images beside a labels.jsonl, a labels.csv or one .txt an image. Not needed where the recipe "
+            help="A folder of images with a labels.jsonl, a labels.csv, or one .txt file per image. Not needed if the recipe "
             "names its data.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder for the trained checkpoint.")] = None,
-    recipe: Annotated[Path | None, typer.Option("--recipe", "-r", help="A recipe (toml).")] = None,
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", "-r", help="A recipe: a toml file with all settings.")
+    ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="The checkpoint to go on from, without a recipe. [default: line-reader]"),
+        typer.Option("--model", "-m", help="The checkpoint to continue from, without a recipe. [default: line-reader]"),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Say what is wrong with the data, and leave.")] = False,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave out what cannot be used, and count it.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="List the problems of the data and exit.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out samples that cannot be used, and count them.")
+    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")] = False,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", help="Stop and save after so many minutes.")
+        float | None, typer.Option("--max-minutes", help="Save and stop after this many minutes.")
     ] = None,
     debug: Debug = False,
 ) -> None:
     """Train a reader on labelled images."""
-    with reported_errors(debug), _as_ctrl_c():
-        # Threads that wait for each other by turning in circles starve the processes that prepare images.
+    with reported_errors(debug), _signals_as_ctrl_c():
+        # Threads that wait actively would take processor time from the workers that prepare images.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        plan, beside = _recipe(recipe, model, max_minutes)
+        plan, beside = _load_recipe(recipe, model, max_minutes)
         if check:
             _check(plan, data, beside)
             return
         if out is None:
-            raise ConfigError("train needs --out, the folder for the trained checkpoint (or --check)")
+            raise ConfigError("train needs --out, the folder for the trained checkpoint (or --check)", field="--out")
         from vedcore.training import train as run
-        from vedcore.training.data import counted
+        from vedcore.training.data.problem import counted
 
-        is_first = os.environ.get("RANK", "0") == "0"  # of several processes, which all come here
-        again = f"go on with: vedcore {shlex.join([*sys.argv[1:], *([] if resume else ['--resume'])])}"
+        is_first = os.environ.get("RANK", "0") == "0"  # each of several processes runs this command
+        continue_with = f"continue with: vedcore {shlex.join([*sys.argv[1:], *([] if resume else ['--resume'])])}"
         try:
             with _progress() as watch:
                 result = run(plan, out, data, beside=beside, resume=resume, skip_bad=skip_bad, watch=watch)
         except KeyboardInterrupt as error:
             if is_first:
-                say(f"{out}: interrupted; {_kept(out, again)}", err=True)
+                say(f"{out}: interrupted; {_describe_saved(out, continue_with)}", err=True)
             raise typer.Exit(130) from error
         if result.skipped and is_first:
-            say(f"{counted(result.skipped, 'sample')} left out; {out / 'report.html'} says which", err=True)
+            say(f"{counted(result.skipped, 'sample')} left out; {out / 'report.html'} lists them", err=True)
         if result.ended == "done" and is_first:
             best = "" if result.best_cer is None else f", the best at {result.best_step} (CER {result.best_cer:.2%})"
             say(f"{out}: {result.step} steps{best}; read with: vedcore read --model {shlex.quote(str(out))} IMAGES")
         elif is_first:
-            say(f"{out}: stopped after step {result.step}; {again}", err=True)
+            say(f"{out}: stopped after step {result.step}; {continue_with}", err=True)
         if result.ended == "interrupted":
             raise typer.Exit(130)
 
 
-def _recipe(path: Path | None, model: str | None, max_minutes: float | None) -> tuple[Recipe, Path]:
-    """The recipe that the options name, and the folder where its relative paths start."""
+def _load_recipe(path: Path | None, model: str | None, max_minutes: float | None) -> tuple[Recipe, Path]:
+    """The recipe of the options, and the folder to which its paths are relative."""
     from vedcore.training.recipe import Recipe
 
     if path is not None and model is not None:
-        raise ConfigError("--model is for a run without a recipe; a recipe says the model itself")
+        raise ConfigError(
+            "--model is for a run without a recipe; set the model in the recipe instead", field="--model", found=model
+        )
     recipe = (
         Recipe.from_dict({"model": {"checkpoint": model or "line-reader"}}) if path is None else Recipe.from_toml(path)
     )
@@ -94,39 +100,40 @@ def _recipe(path: Path | None, model: str | None, max_minutes: float | None) -> 
 
 
 @contextmanager
-def _as_ctrl_c() -> Iterator[None]:
-    """SIGTERM and SIGHUP are Ctrl-C wherever the run does not wait for them itself; under nohup SIGHUP stays ignored."""
+def _signals_as_ctrl_c() -> Iterator[None]:
+    """Treat SIGTERM and SIGHUP like Ctrl-C outside of the training loop; under nohup SIGHUP stays ignored."""
     found = [getattr(signal, name, None) for name in ("SIGTERM", "SIGHUP")]
-    taken = [number for number in found if number is not None and signal.getsignal(number) is signal.SIG_DFL]
-    for number in taken:
+    replaced = [number for number in found if number is not None and signal.getsignal(number) is signal.SIG_DFL]
+    for number in replaced:
         signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        for number in taken:
+        for number in replaced:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _kept(out: Path, again: str) -> str:
-    """What a run that was ended at once leaves."""
-    from vedcore.training.checkpoints import Checkpoints
+def _describe_saved(out: Path, continue_with: str) -> str:
+    """What is saved of a run that stopped at once."""
+    from vedcore.training.checkpoints import CheckpointFolder
 
-    newest = Checkpoints(out, keep=1).newest()
+    newest = CheckpointFolder(out, keep=1).newest()
     if newest is None:
-        return "there is no checkpoint yet, the same command begins anew"
-    return f"the last checkpoint is {newest}; {again}"
+        return "there is no checkpoint yet; the same command starts again"
+    return f"the last checkpoint is {newest}; {continue_with}"
 
 
 def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
     from vedcore.training import check_data, open_data
-    from vedcore.training.data import counted
+    from vedcore.training.data.problem import counted
 
     datasets = open_data(recipe, data, beside)
     found = check_data(recipe, datasets)
     for name, problems in found.items():
         for problem in problems:
             say(str(problem))
-        unlisted = len(getattr(datasets[name], "problems", ()))  # what is no sample of it: a label without an image
+        # Problems of the data set itself have no index: a label without an image, for example.
+        unlisted = len(getattr(datasets[name], "problems", ()))
         good = len(datasets[name]) - (len(problems) - unlisted)
         say(f"{name}: {counted(good, 'sample')} to learn from, {counted(len(problems), 'problem')}", err=True)
     if any(found.values()):
@@ -134,13 +141,13 @@ def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Watch]:
-    """What to call with the events of a run: a bar on stderr where that is a terminal, lines elsewhere."""
+def _progress() -> Iterator[EventCallback]:
+    """A callback for the events of a run: it draws a progress bar on stderr, or prints lines if that is not a terminal."""
 
-    def unless_closed(tell: Watch) -> Watch:
+    def unless_closed(callback: EventCallback) -> EventCallback:
         def watch(event: str, fields: Mapping[str, Any]) -> None:
-            with suppress(OSError):  # of a terminal that is closed: the run has yet to be saved
-                tell(event, fields)
+            with suppress(OSError):  # the terminal is closed, but the run must still be saved
+                callback(event, fields)
 
         return watch
 

@@ -1,20 +1,25 @@
 """Training: labelled images in, a reader out.
 
 train(Recipe.from_toml("recipe.toml"), "out", "folder-of-lines")
+
+``loop`` is the algorithm and the place to start reading. It uses ``recipe`` (the settings), ``datasets`` and ``data`` (samples
+and batches), ``build`` (the model), ``learner`` (one step), ``objective`` (the losses), ``optimizer``, ``schedule``,
+``evaluation``, ``checkpoints`` with ``state`` and ``optimizer_state`` (saving and resuming), ``log`` and ``report``.
 """
 
 from importlib.util import find_spec
 
 from vedcore.errors import TrainingError
 
-if lacking := [name for name in ("accelerate", "jiwer") if find_spec(name) is None]:
-    raise TrainingError(f"training needs {' and '.join(lacking)}: pip install 'vedcore[train]'")
+if missing := [name for name in ("accelerate", "jiwer") if find_spec(name) is None]:
+    raise TrainingError(f"training needs {' and '.join(missing)}: pip install 'vedcore[train]'", found=missing)
 
 from vedcore.training.data import Dataset, Fault, Folder, Problem, Sample
-from vedcore.training.evaluate import Score, evaluate
-from vedcore.training.loop import Result, train
+from vedcore.training.datasets import check_data, open_data
+from vedcore.training.evaluation import Score, evaluate
+from vedcore.training.loop import train
 from vedcore.training.recipe import Recipe
-from vedcore.training.sets import check_data, open_data
+from vedcore.training.result import Result
 
 __all__ = [
     "Dataset",

@@ -1,4 +1,4 @@
-"""From the ``[model]`` table of a recipe to a reader: a model, its processor and its rule for cutting."""
+"""From the ``[model]`` table of a recipe to a reader: a model, its processor and its rule for cutting long lines."""
 
 from __future__ import annotations
 
@@ -8,76 +8,70 @@ from typing import Any
 
 import torch
 
-from vedcore.config import TokenIds, id_tuple
+from vedcore.config import TokenIds
 from vedcore.errors import ConfigError
 from vedcore.model import VisionEncoderDecoderModel
 from vedcore.reader import Processor, Reader, locate
 from vedcore.text import Tokenizer
-from vedcore.training.data import Writer
-from vedcore.training.recipe import Parts
+from vedcore.training.recipe import ModelSettings
 from vedcore.vision import CutRule, ImageProcessor
 
 
-def build_reader(parts: Parts, seed: int) -> Reader:
-    """The reader that ``parts`` describe, its weights in float32; what is random follows from ``seed``.
+def build_reader(settings: ModelSettings, seed: int) -> Reader:
+    """The reader that ``settings`` describe, with float32 weights. Random weights depend only on ``seed``.
 
     Raises ConfigError, CheckpointError, TokenizerError or PluginNotFound.
     """
-    reader = _composed(parts, seed) if parts.checkpoint is None else _continued(parts, seed)
+    reader = _composed(settings, seed) if settings.checkpoint is None else _continued(settings, seed)
     model = reader.model
-    if parts.generation:
-        with _table("model.generation"):
-            model.generation_config = model.generation_config.with_fields(**parts.generation)
+    if settings.generation:
+        with _errors_in("model.generation"):
+            model.generation_config = model.generation_config.with_fields(**settings.generation)
     model.generation_config = model.generation_config.filling(model.decoder.max_positions)
-    if parts.cut:
-        with _table("model.cut"):
-            reader.cut_rule = CutRule(**parts.cut)
+    if settings.cut:
+        with _errors_in("model.cut"):
+            reader.cut_rule = CutRule(**settings.cut)
     if reader.processor.image_processor.output_size is None:
         raise ConfigError(
-            "the image processor gives images of unequal sizes, which make no batch: set its size to height and width"
+            "the image processor returns images of unequal sizes, which cannot form a batch; set its size to a height and a "
+            "width",
+            field="model.image_processor.size",
+            expected="a height and a width",
         )
     return reader
 
 
-def label_writer(reader: Reader) -> Writer:
-    """What puts labels to the tokens that the reader's model learns to write."""
-    ends = id_tuple(reader.model.config.eos_token_id)
-    if not ends:
-        raise ConfigError("the model has no eos_token_id, so it cannot learn to stop; set model.config.eos_token_id")
-    return Writer(reader.processor.tokenizer, ends[0], reader.model.decoder.max_positions)
-
-
-def _continued(parts: Parts, seed: int) -> Reader:
-    reader = Reader.load(str(parts.checkpoint), dtype=torch.float32)
-    if parts.image_processor is not None:
-        reader.processor.image_processor = _image_processor(parts.image_processor)
-    if parts.tokenizer is not None:
-        tokenizer = Tokenizer.from_pretrained(locate(parts.tokenizer))
+def _continued(settings: ModelSettings, seed: int) -> Reader:
+    reader = Reader.load(str(settings.checkpoint), dtype=torch.float32)
+    if settings.image_processor is not None:
+        reader.processor.image_processor = _image_processor(settings.image_processor)
+    if settings.tokenizer is not None:
+        tokenizer = Tokenizer.from_pretrained(locate(settings.tokenizer))
         reader.model.replace_tokenizer(reader.processor.tokenizer, tokenizer, seed=seed)
         reader.processor.tokenizer = tokenizer
     return reader
 
 
-def _composed(parts: Parts, seed: int) -> Reader:
-    tokenizer = Tokenizer.from_pretrained(locate(str(parts.tokenizer)))
-    asked: dict[str, Any] = {"adapter": parts.adapter, "seed": seed, "dtype": torch.float32}
+def _composed(settings: ModelSettings, seed: int) -> Reader:
+    tokenizer = Tokenizer.from_pretrained(locate(str(settings.tokenizer)))
+    arguments: dict[str, Any] = {"adapter": settings.adapter, "seed": seed, "dtype": torch.float32}
     for role in ("encoder", "decoder"):
-        part = getattr(parts, role)
+        part = getattr(settings, role)
         if isinstance(part, str):
-            asked[f"{role}_pretrained_model_name_or_path"] = locate(part)
+            arguments[f"{role}_pretrained_model_name_or_path"] = locate(part)
         else:
-            asked[f"{role}_config"] = part
-    if not isinstance(parts.decoder, str):
-        asked |= _ids_of(tokenizer)
-    model = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(**asked)
+            arguments[f"{role}_config"] = part
+    if not isinstance(settings.decoder, str):
+        arguments |= _ids_of(tokenizer)
+    model = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(**arguments)
     for name, value in _ids_of(tokenizer).items():
         if getattr(model.config, name) is None:
             setattr(model.config, name, value)
-    return Reader(model, Processor(_image_processor(parts.image_processor), tokenizer))
+    return Reader(model, Processor(_image_processor(settings.image_processor), tokenizer))
 
 
 def _ids_of(tokenizer: Tokenizer) -> dict[str, TokenIds]:
-    """The token ids of a model that is to write with ``tokenizer``, by their names in its config."""
+    """The token ids for a model that writes with ``tokenizer``, by their names in the model's config."""
 
     def first(*ids: int | None) -> int | None:
         return next((token for token in ids if token is not None), None)
@@ -92,16 +86,22 @@ def _ids_of(tokenizer: Tokenizer) -> dict[str, TokenIds]:
     }
 
 
-def _image_processor(given: str | dict[str, Any]) -> ImageProcessor:
-    if isinstance(given, str):
-        return ImageProcessor.from_pretrained(locate(given))
-    return ImageProcessor.from_dict(given, "model.image_processor")
+def _image_processor(source: str | dict[str, Any]) -> ImageProcessor:
+    if isinstance(source, str):
+        return ImageProcessor.from_pretrained(locate(source))
+    return ImageProcessor.from_dict(source, "model.image_processor")
 
 
 @contextmanager
-def _table(name: str) -> Iterator[None]:
-    """A table of the recipe becomes an object: its name stands in front of what is wrong with it."""
+def _errors_in(table: str) -> Iterator[None]:
+    """Turn what is wrong with a table of the recipe into a ConfigError that starts with the name of the table."""
     try:
         yield
-    except (ConfigError, TypeError, OverflowError) as cause:  # a name that is no field; an int that is no float
-        raise ConfigError(f"{name}: {cause}") from cause
+    except (ConfigError, TypeError, OverflowError) as cause:  # an unknown name, an int too large for a float
+        field = getattr(cause, "field", None)
+        raise ConfigError(
+            f"{table}: {cause}",
+            field=table if field is None else f"{table}.{field}",
+            expected=getattr(cause, "expected", None),
+            found=getattr(cause, "found", None),
+        ) from cause

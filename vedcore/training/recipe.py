@@ -1,219 +1,180 @@
-"""A recipe: all that a training run depends on beside its data, read strictly from a toml file.
+"""A recipe: every setting of a training run, read strictly from a toml file.
 
-Each table of the file is a class here, and each of its keys a field. An unknown key is an error that names the nearest.
+Each table of the file is a class here, and each key is a field. An unknown key is an error that names the nearest key.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
-import math
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import attrs
 
-from vedcore.config import as_float, as_tuple, field, from_dict, strict
+from vedcore.config import field, from_dict, strict
 from vedcore.errors import ConfigError
-from vedcore.storage.files import parse_json
-from vedcore.training.data import Dataset, Folder, Guarded, named
+from vedcore.training import recipe_fields
+from vedcore.training.data.folder import Folder
+from vedcore.training.data.sample import Dataset
+from vedcore.training.data.validated import ValidatedDataset, errors_named
 from vedcore.vision import Augmentation
 
 TRAIN = "train"
-"""The name of the data set that a stage learns from where the recipe names none: DATA of the command."""
+"""The data set of a stage that names none: the argument DATA of the command."""
 
-# More than any run has; each would take memory, or days, before anything else refused it.
-MOST_IMAGES = 2**16
-MOST_WORKERS = 2**10
-MOST_LINES = 2**20
-MOST_STEPS = 2**40
-MOST_MINUTES = 1e9
-
-
-def _checked(accepts: Callable[[Any], bool], wanted: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
-    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if not accepts(value):
-            raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r}")
-
-    return check
-
-
-def _beta(default: float) -> Any:
-    """A float field from 0 to below 1: how much of a running mean a step keeps."""
-    check = _checked(lambda v: type(v) is float and 0 <= v < 1, "a number of at least 0, below 1")
-    return attrs.field(default=default, converter=as_float, validator=check)
-
-
-def _paces() -> Any:
-    def are_factors(value: Any) -> bool:
-        return isinstance(value, dict) and all(type(v) is float and 0 <= v < math.inf for v in value.values())
-
-    return attrs.field(
-        factory=dict, validator=_checked(are_factors, "finite numbers of at least 0 by part of the model")
-    )
-
-
-def _patterns() -> Any:
-    def are_names(value: Any) -> bool:
-        return isinstance(value, tuple) and all(type(pattern) is str for pattern in value)
-
-    return attrs.field(default=(), converter=as_tuple, validator=_checked(are_names, "a list of names of parameters"))
-
-
-def _writable(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """A table goes into the run's recipe.json: no date, no NaN, no depth that a file of JSON is refused for."""
-    where = f"{type(instance).__name__}.{attribute.name}"
-    if not isinstance(value, dict):
-        raise ConfigError(f"{where} must be a table, got {value!r}")
-    for name, item in value.items():
-        try:
-            parse_json(json.dumps({name: item}).encode(), "it")
-        except (ConfigError, TypeError, ValueError, RecursionError) as cause:
-            raise ConfigError(f"{where}.{name} must be something that JSON can hold ({cause})") from cause
-
-
-def _table() -> Any:
-    return attrs.field(factory=dict, validator=_writable)
-
-
-def _source(what: str) -> Any:
-    """A field that is a name (a folder, a shipped checkpoint, a hub id), a table of fields, or nothing."""
-
-    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None and not isinstance(value, str | dict):
-            raise ConfigError(f"{attribute.name} must be the name of a checkpoint or a table of {what}, got {value!r}")
-        if isinstance(value, dict):
-            _writable(instance, attribute, value)
-
-    return attrs.field(default=None, validator=check)
+# Larger values than any run needs. Without limits a typing error would fill the memory or run for days.
+MAX_IMAGES = 2**16
+MAX_WORKERS = 2**10
+MAX_LINES = 2**20
+MAX_STEPS = 2**40
+MAX_MINUTES = 1e9
 
 
 @strict
-class Parts:
-    """``[model]``: what is trained. Either ``checkpoint``, to go on from it, or all four parts.
+class ModelSettings:
+    """``[model]``: the model to train. Either ``checkpoint``, to continue from it, or the four parts of a new model.
 
-    checkpoint: a folder, the name of a shipped checkpoint, or a hub id. encoder, decoder: the same, whose weights are taken,
-    or a table with the fields of a config.json, for random weights. tokenizer, image_processor: of which checkpoint; the
-    latter also a table. adapter: how encoder and decoder are joined. generation: fields of generation_config.json. cut:
-    the rule by which long lines are cut.
+    checkpoint: a folder, the name of a shipped checkpoint, or a hub id.
+    encoder, decoder: the same, to take its weights, or a table with the fields of a config.json, for random weights.
+    tokenizer: a checkpoint that has one. image_processor: the same, or a table with its fields.
+    adapter: how encoder and decoder are joined. generation: fields of generation_config.json.
+    cut: the rule that cuts long lines into pieces.
     """
 
     checkpoint: str | None = field.text(None)
-    encoder: Any = _source("the fields of its config")
-    decoder: Any = _source("the fields of its config")
+    encoder: Any = recipe_fields.name_or_table("the fields of its config")
+    decoder: Any = recipe_fields.name_or_table("the fields of its config")
     tokenizer: str | None = field.text(None)
-    image_processor: Any = _source("the fields of its config")
+    image_processor: Any = recipe_fields.name_or_table("the fields of its config")
     adapter: str = field.text("linear")
-    generation: dict[str, Any] = _table()
-    cut: dict[str, Any] = _table()
+    generation: dict[str, Any] = recipe_fields.table()
+    cut: dict[str, Any] = recipe_fields.table()
 
     def __attrs_post_init__(self) -> None:
-        given = [n for n in ("encoder", "decoder", "tokenizer", "image_processor") if getattr(self, n) is not None]
-        if self.checkpoint is not None and "encoder" in given + ["encoder"] * ("decoder" in given):
-            raise ConfigError("model has a checkpoint, so it takes no encoder and no decoder; leave one of the two out")
-        if self.checkpoint is None and len(given) < 4:
+        parts = ("encoder", "decoder", "tokenizer", "image_processor")
+        found = [name for name in parts if getattr(self, name) is not None]
+        if self.checkpoint is not None and {"encoder", "decoder"} & set(found):
             raise ConfigError(
-                "model needs a checkpoint to go on from, or encoder, decoder, tokenizer and image_processor; "
-                f"it has {', '.join(given) or 'none of them'}"
+                "model has a checkpoint, which includes encoder and decoder; remove either the checkpoint or the parts",
+                field="checkpoint",
+                found=found,
+            )
+        if self.checkpoint is None and len(found) < len(parts):
+            raise ConfigError(
+                "model needs a checkpoint to continue from, or encoder, decoder, tokenizer and image_processor; "
+                f"it has {', '.join(found) or 'none of them'}",
+                field="checkpoint",
+                expected=parts,
+                found=found,
             )
 
 
 @strict
-class Source:
-    """``[data.NAME]``: a folder of labelled images, or what ``"module:callable"`` returns for ``options``.
+class DataSource:
+    """``[data.NAME]``: a folder of labelled images, or the data set that ``source = "module:callable"`` returns.
 
-    A module is looked for beside the recipe first. It is imported and run: use recipes as you would use scripts.
+    The callable receives ``options``. Its module is looked up next to the recipe first, then imported and run: trust a recipe
+    only as much as a script.
     """
 
     folder: str | None = field.text(None)
     source: str | None = field.text(None)
-    options: dict[str, Any] = _table()
+    options: dict[str, Any] = recipe_fields.table()
 
     def __attrs_post_init__(self) -> None:
         if (self.folder is None) == (self.source is None):
-            raise ConfigError("a data set has either a folder or a source (module:callable)")
+            raise ConfigError("a data set needs either a folder or a source (module:callable)", field="source")
         if self.source is not None and not all(self.source.partition(":")):
-            raise ConfigError(f"source must be module:callable, got {self.source!r}")
+            raise ConfigError(
+                f"source must be module:callable, got {self.source!r}",
+                field="source",
+                expected="module:callable",
+                found=self.source,
+            )
 
     def open(self, beside: Path) -> Dataset:
-        """The data set; ``beside`` is the folder of the recipe, from which relative paths start.
+        """The data set; ``beside`` is the folder of the recipe, to which paths are relative.
 
-        ConfigError for what cannot be read, and for whatever the source raises.
+        Raises ConfigError if it cannot be read, and for everything that the source raises.
         """
         if self.folder is not None:
             return Folder(beside / self.folder)
         module_name, _, name = str(self.source).partition(":")
-        if str(beside) not in sys.path:  # for worker processes too, so it stays
+        if str(beside) not in sys.path:  # it stays there, because worker processes import the module too
             sys.path.insert(0, str(beside))
-        with named(f"source {self.source!r}"):
+        with errors_named(f"source {self.source!r}"):
             try:
                 make = getattr(importlib.import_module(module_name), name)
             except (ImportError, AttributeError) as cause:
-                raise ConfigError(f"{cause}; it must be importable, or lie in {beside}") from cause
+                raise ConfigError(f"{cause}; install it, or put it into {beside}", field="source") from cause
             dataset = make(**self.options)
-        return dataset if isinstance(dataset, Folder) else Guarded(dataset, f"source {self.source!r}")
+        return dataset if isinstance(dataset, Folder) else ValidatedDataset(dataset, f"source {self.source!r}")
 
 
 @strict
 class Stage:
-    """``[[stages]]``: a part of the run, with its own data and its own course of the learning rate.
+    """``[[stages]]``: a part of the run with its own data and learning rate schedule.
 
-    steps or minutes: how long; minutes make a run that no other machine repeats to the bit. lr: the learning rate, reached
-    after ``warmup`` steps; from there it follows ``schedule`` to ``end`` times itself.
+    steps or minutes: the length. A stage of minutes does not give the same weights again.
+    lr: the learning rate that ``warmup`` steps reach; after them it follows ``schedule`` down to ``end * lr``.
     """
 
     data: str = field.text(TRAIN)
-    steps: int | None = field.integer(None, at_most=MOST_STEPS)
-    minutes: float | None = field.number(None, above=0, at_most=MOST_MINUTES)
+    steps: int | None = field.integer(None, at_most=MAX_STEPS)
+    minutes: float | None = field.number(None, above=0, at_most=MAX_MINUTES)
     lr: float = field.number(1e-4, above=0)
-    warmup: int = field.integer(0, at_least=0, at_most=MOST_STEPS)
+    warmup: int = field.integer(0, at_least=0, at_most=MAX_STEPS)
     schedule: str = field.text("cosine", one_of=("constant", "cosine", "linear"))
     end: float = field.rate(0.0)
 
     def __attrs_post_init__(self) -> None:
         if (self.steps is None) == (self.minutes is None):
             found = "neither is set" if self.steps is None else "both are set"
-            raise ConfigError(f"a stage has either steps or minutes, but {found}")
+            raise ConfigError(f"a stage has either steps or minutes, but {found}", field="steps", found=found)
         if self.steps is not None and self.warmup > self.steps:
             raise ConfigError(
-                f"warmup ({self.warmup}) must be at most the steps of its stage ({self.steps}), or its rate is never reached"
+                f"warmup ({self.warmup}) must be at most the steps of its stage ({self.steps})",
+                field="warmup",
+                expected=f"at most {self.steps}",
+                found=self.warmup,
             )
 
 
 @strict
-class Batch:
-    """``[batch]``: size counts the images of one step, over all processes and ``accumulation`` passes. workers: processes
-    that prepare images, 0 for none. What is learned does not depend on their number.
+class BatchSettings:
+    """``[batch]``: size is the number of images per step, over all processes and ``accumulation`` passes. workers: processes
+    that prepare images, 0 for none; their number does not change the results.
     """
 
-    size: int = field.integer(32, at_most=MOST_IMAGES)
-    accumulation: int = field.integer(1, at_most=MOST_IMAGES)
-    workers: int = field.integer(2, at_least=0, at_most=MOST_WORKERS)
+    size: int = field.integer(32, at_most=MAX_IMAGES)
+    accumulation: int = field.integer(1, at_most=MAX_IMAGES)
+    workers: int = field.integer(2, at_least=0, at_most=MAX_WORKERS)
 
 
 @strict
-class Optimizer:
-    """``[optimizer]``: AdamW. clip: the largest norm of the gradient, 0 for any. pace: by part of the model (a pattern of
-    names, or ``new`` for what starts random), by how much its learning rate differs: ``{ "decoder.cross" = 10.0 }``.
+class OptimizerSettings:
+    """``[optimizer]``: AdamW. clip: the largest norm of the gradient, 0 for no limit. pace: factors of the learning rate by
+    part of the model (a pattern of parameter names, or ``new`` for random weights): ``{ "decoder.cross" = 10.0 }``.
     """
 
-    beta1: float = _beta(0.9)
-    beta2: float = _beta(0.999)
+    beta1: float = recipe_fields.beta(0.9)
+    beta2: float = recipe_fields.beta(0.999)
     eps: float = field.number(1e-8, above=0)
     weight_decay: float = field.number(0.01, at_least=0)
     clip: float = field.number(1.0, at_least=0)
-    pace: dict[str, float] = _paces()
+    pace: dict[str, float] = recipe_fields.factors()
 
 
 @strict
-class Loss:
-    """``[loss]``: label_smoothing, and the weight of a CTC loss on the encoder's states beside the decoder's loss.
+class LossSettings:
+    """``[loss]``: label_smoothing, and ``ctc``, the weight of an additional CTC loss on the encoder's states.
 
-    The CTC loss comes through one linear layer, which no checkpoint for reading has.
+    The CTC loss has a linear layer of its own, which the trained checkpoint does not contain.
     """
 
     label_smoothing: float = field.rate(0.0)
@@ -221,87 +182,97 @@ class Loss:
 
 
 @strict
-class Evaluation:
-    """``[evaluation]``: every so many steps, and at the end, ``lines`` lines are read and compared.
+class EvaluationSettings:
+    """``[evaluation]``: reads ``lines`` lines every ``every`` steps and at the end, and compares them with their labels.
 
-    data: the name of a data set. Without it ``lines`` lines, but no more than a tenth, are set apart from the first stage's
-    data. lines = 0: no evaluation. worst: how many of the worst lines are kept.
+    data: the name of a data set. Without it, ``lines`` lines (at most a tenth) are held out from the first stage's data.
+    lines = 0: no evaluation. worst: the number of worst lines in the report.
     """
 
     data: str | None = field.text(None)
     every: int = field.integer(500)
-    lines: int = field.integer(200, at_least=0, at_most=MOST_LINES)
+    lines: int = field.integer(200, at_least=0, at_most=MAX_LINES)
     beams: int = field.integer(1)
-    batch_size: int = field.integer(64, at_most=MOST_IMAGES)
-    worst: int = field.integer(20, at_least=0, at_most=MOST_LINES)
+    batch_size: int = field.integer(64, at_most=MAX_IMAGES)
+    worst: int = field.integer(20, at_least=0, at_most=MAX_LINES)
 
     def __attrs_post_init__(self) -> None:
-        if self.beams * self.batch_size > MOST_IMAGES:
+        if self.beams * self.batch_size > MAX_IMAGES:
             raise ConfigError(
-                f"beams times batch_size of an evaluation must be at most {MOST_IMAGES}, got {self.beams} and "
-                f"{self.batch_size}"
+                f"beams times batch_size of an evaluation must be at most {MAX_IMAGES}, got {self.beams} and "
+                f"{self.batch_size}",
+                field="beams",
+                expected=f"at most {MAX_IMAGES}",
+                found=self.beams * self.batch_size,
             )
 
 
 @strict
-class Checkpoints:
-    """``[checkpoints]``: every so many steps one is written; the last ``keep`` stay, and the one that reads best."""
+class CheckpointSettings:
+    """``[checkpoints]``: one is written every ``every`` steps; the last ``keep`` and the best are kept."""
 
     every: int = field.integer(500)
     keep: int = field.integer(2)
 
 
-def _one_train_stage() -> tuple[Stage, ...]:
+def _default_stages() -> tuple[Stage, ...]:
     return (Stage(steps=2000, warmup=100),)
 
 
 @strict
 class Recipe:
-    """The whole file. All but ``[model]`` has defaults.
+    """The whole file. Every table except ``[model]`` has defaults.
 
-    freeze: patterns of the names of parameters that do not learn. precision: that of the products in a step; weights stay
-    float32. max_minutes: stop and save after so long, wherever the run is. log: steps between two lines of progress.
+    freeze: patterns of the names of parameters that do not learn. precision: of the products in a step; weights stay float32.
+    max_minutes: stop and save after this time. log: steps between two progress messages.
     """
 
-    model: Parts
-    data: dict[str, Source] = attrs.field(factory=dict)
-    stages: tuple[Stage, ...] = attrs.field(factory=_one_train_stage)
-    batch: Batch = attrs.field(factory=Batch)
-    optimizer: Optimizer = attrs.field(factory=Optimizer)
-    loss: Loss = attrs.field(factory=Loss)
+    model: ModelSettings
+    data: dict[str, DataSource] = attrs.field(factory=dict)
+    stages: tuple[Stage, ...] = attrs.field(factory=_default_stages)
+    batch: BatchSettings = attrs.field(factory=BatchSettings)
+    optimizer: OptimizerSettings = attrs.field(factory=OptimizerSettings)
+    loss: LossSettings = attrs.field(factory=LossSettings)
     augmentation: Augmentation = attrs.field(factory=Augmentation)
-    evaluation: Evaluation = attrs.field(factory=Evaluation)
-    checkpoints: Checkpoints = attrs.field(factory=Checkpoints)
+    evaluation: EvaluationSettings = attrs.field(factory=EvaluationSettings)
+    checkpoints: CheckpointSettings = attrs.field(factory=CheckpointSettings)
     seed: int = field.integer(0, at_least=0, at_most=2**63 - 1)
     precision: str = field.text("float32", one_of=("float32", "bfloat16", "float16"))
     gradient_checkpointing: bool = field.flag(False)
-    freeze: tuple[str, ...] = _patterns()
-    max_minutes: float | None = field.number(None, above=0, at_most=MOST_MINUTES)
+    freeze: tuple[str, ...] = recipe_fields.patterns()
+    max_minutes: float | None = field.number(None, above=0, at_most=MAX_MINUTES)
     log: int = field.integer(10)
 
     def __attrs_post_init__(self) -> None:
         if not self.stages:
-            raise ConfigError("stages is empty; a run has at least one")
+            raise ConfigError("stages is empty; a run needs at least one stage", field="stages")
         if self.batch.size % self.batch.accumulation:
             raise ConfigError(
-                f"batch.size ({self.batch.size}) must be a multiple of batch.accumulation ({self.batch.accumulation})"
+                f"batch.size ({self.batch.size}) must be a multiple of batch.accumulation ({self.batch.accumulation})",
+                field="batch.size",
+                expected=f"a multiple of {self.batch.accumulation}",
+                found=self.batch.size,
             )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "recipe") -> Self:
-        """The recipe of the tables of a toml file. ConfigError names each wrong field, with ``where`` in front."""
+        """The recipe in the tables of a toml file. Raises ConfigError that names each wrong field; ``where`` precedes them."""
         return from_dict(cls, data, where)
 
     @classmethod
     def from_toml(cls, path: str | os.PathLike[str]) -> Self:
-        """The recipe in a file. ConfigError: the file, the field, what it must be and what was found."""
+        """The recipe in a file. Raises ConfigError: the file, the field, the expected value and the value found."""
         try:
             data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as cause:  # the last of tables within tables
-            raise ConfigError(f"{path}: not a recipe that can be read ({cause})") from cause
-        return cls.from_dict(data, str(path))
+        except (OSError, ValueError, RecursionError) as cause:  # RecursionError: very deep tables
+            raise ConfigError(f"{path}: not a recipe that can be read ({cause})", file=path) from cause
+        try:
+            return cls.from_dict(data, str(path))
+        except ConfigError as error:
+            error.file = error.file or os.fspath(path)
+            raise
 
     def to_dict(self) -> dict[str, Any]:
-        """The recipe as JSON or toml would hold it."""
+        """The recipe as JSON or toml holds it."""
         data: dict[str, Any] = json.loads(json.dumps(attrs.asdict(self)))  # type: ignore[arg-type]
         return data

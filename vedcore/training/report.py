@@ -1,4 +1,4 @@
-"""The report of a run: one HTML page that needs nothing beside it."""
+"""The report of a run: one HTML page without other files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from vedcore.errors import SaveError
-from vedcore.training.evaluate import Line, Score
+from vedcore.training.chart import curve
+from vedcore.training.evaluation import ReadLine, Score
 from vedcore.training.log import read_log
 from vedcore.training.recipe import Recipe
 from vedcore.vision import as_png
 
-FILE = "report.html"
-POINTS = 400
-"""Points of a curve at most; where there are more steps, each point is the mean of some."""
-
+REPORT_FILE = "report.html"
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse } td, th { padding: .25rem .8rem .25rem 0; text-align: left; vertical-align: top }
@@ -30,43 +28,43 @@ code { white-space: pre-wrap }
 
 
 Best = tuple[int, float] | None
-"""The step of the model in the folder, and its error rate; None if there was no evaluation."""
+"""The step of the published model and its character error rate; None without an evaluation."""
 
 
-def write_report(folder: Path, recipe: Recipe, best: Best, score: Score | None, pictures: Mapping[str, Any]) -> None:
-    """Write report.html to ``folder``, from the log there. pictures: images of the worst lines by their source.
+def write_report(folder: Path, recipe: Recipe, best: Best, score: Score | None, images: Mapping[str, Any]) -> None:
+    """Write report.html to ``folder`` from the log there. images: the images of the worst lines by source.
 
-    Raises SaveError.
+    Raises SaveError if it cannot be written.
     """
-    page = render(read_log(folder), recipe, best, score, pictures)
-    aside = folder / f".{FILE}.tmp-{os.getpid()}"
+    page = render(read_log(folder), recipe, best, score, images)
+    aside = folder / f".{REPORT_FILE}.tmp-{os.getpid()}"
     try:
-        aside.write_text(page, encoding="utf-8", errors="backslashreplace")  # a lone surrogate in a name
-        os.replace(aside, folder / FILE)
+        aside.write_text(page, encoding="utf-8", errors="backslashreplace")  # a name can contain lone surrogates
+        os.replace(aside, folder / REPORT_FILE)
     except OSError as cause:
         aside.unlink(missing_ok=True)
-        raise SaveError(f"{folder / FILE}: not written ({cause})") from cause
+        raise SaveError(f"{folder / REPORT_FILE}: not written ({cause})", file=folder / REPORT_FILE) from cause
 
 
 def render(
-    log: Sequence[Mapping[str, Any]], recipe: Recipe, best: Best, score: Score | None, pictures: Mapping[str, Any]
+    log: Sequence[Mapping[str, Any]], recipe: Recipe, best: Best, score: Score | None, images: Mapping[str, Any]
 ) -> str:
-    """The page."""
+    """The HTML of the report. log: the records of the run."""
     steps = [record for record in log if record["event"] == "step"]
     evaluations = [record for record in log if record["event"] == "evaluation"]
     parts = [_summary(steps, evaluations, best, score, [record for record in log if record["event"] == "skipped"])]
     for title, records, name, scale in (
-        ("Loss of the decoder, a label", steps, "loss", 1.0),
-        ("CTC loss of the encoder, a label", steps, "ctc", 1.0),
+        ("Loss of the decoder per label", steps, "loss", 1.0),
+        ("CTC loss of the encoder per label", steps, "ctc", 1.0),
         ("Learning rate", steps, "lr", 1.0),
         ("Character error rate, %", evaluations, "cer", 100.0),
         ("Word error rate, %", evaluations, "wer", 100.0),
     ):
         points = [(float(record["step"]), scale * float(record[name])) for record in records if name in record]
         if len(points) > 1:
-            parts.append(f"<h2>{title}</h2>{_curve(_thinned(points))}")
+            parts.append(f"<h2>{title}</h2>{curve(points)}")
     if score is not None:
-        parts += [_bins(score), _worst(score.worst, pictures)]
+        parts += [_bins(score), _worst(score.worst, images)]
     settings = escape(json.dumps(recipe.to_dict(), indent=2, ensure_ascii=False))
     parts.append(f"<h2>Recipe</h2><pre>{settings}</pre>")
     return (
@@ -95,7 +93,7 @@ def _summary(
             ("word error rate", f"{score.wer:.2%}"),
             ("exact lines", f"{score.exact} of {score.lines}"),
             ("calibration error", f"{score.calibration_error:.3f}"),
-            ("lines a second", f"{score.lines_per_second:.1f}"),
+            ("lines per second", f"{score.lines_per_second:.1f}"),
         ]
     counts: dict[str, int] = {}
     for record in skipped:
@@ -117,15 +115,15 @@ def _bins(score: Score) -> str:
     return "<h2>Confidence</h2>" + _table(("confidence", "lines", "mean", "share exact"), rows)
 
 
-def _worst(lines: Sequence[Line], pictures: Mapping[str, Any]) -> str:
+def _worst(lines: Sequence[ReadLine], images: Mapping[str, Any]) -> str:
     rows = []
     for line in lines:
-        picture = ""
-        if line.source in pictures:
-            data = b64encode(as_png(pictures[line.source])).decode()
-            picture = f'<img alt="" src="data:image/png;base64,{data}"><br>'
+        image = ""
+        if line.source in images:
+            data = b64encode(as_png(images[line.source])).decode()
+            image = f'<img alt="" src="data:image/png;base64,{data}"><br>'
         cells = (
-            f"{picture}<small>{escape(line.source)}</small>",
+            f"{image}<small>{escape(line.source)}</small>",
             f"<code>{escape(line.text)}</code><br><code>{escape(line.read)}</code>",
             f"{line.errors}",
             f"{line.confidence:.3f}",
@@ -139,35 +137,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     titles = "".join(f"<th>{escape(cell)}</th>" for cell in head)
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f"<table>{f'<tr>{titles}</tr>' if head else ''}{body}</table>"
-
-
-def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    size = -(-len(points) // POINTS)
-    groups = [points[start : start + size] for start in range(0, len(points), size)]
-    return [(group[-1][0], sum(y for _, y in group) / len(group)) for group in groups]
-
-
-def _curve(points: Sequence[tuple[float, float]], width: int = 720, height: int = 200) -> str:
-    """An SVG of (step, value) points, the values from 0 or their least up."""
-    left, bottom, top = 60, 20, 8
-    first, last = points[0][0], points[-1][0]
-    low, high = min(0.0, *(y for _, y in points)), max(y for _, y in points)
-    span = (high - low) or 1.0
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across = (x - first) / ((last - first) or 1.0)
-        return left + across * (width - left - 10), height - bottom - (y - low) / span * (height - bottom - top)
-
-    line = " ".join("{:.1f},{:.1f}".format(*place(x, y)) for x, y in points)
-    marks = []
-    for part in range(5):
-        value = low + span * part / 4
-        _, y = place(first, value)
-        marks.append(f'<line x1="{left}" x2="{width - 10}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        marks.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.3g}</text>')
-    for x, anchor in ((first, "start"), (last, "end")):
-        marks.append(f'<text x="{place(x, low)[0]:.1f}" y="{height - 4}" text-anchor="{anchor}">{x:.0f}</text>')
-    return (
-        f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(marks)}'
-        f'<polyline points="{line}" fill="none" stroke="#1f6feb" stroke-width="1.5"/></svg>'
-    )

@@ -1,4 +1,4 @@
-"""How well a reader reads: error rates of characters and words, whole lines, and whether its confidence can be believed."""
+"""How well a reader reads: character and word error rates, exact lines, and the calibration of its confidence."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ import numpy as np
 
 from vedcore.errors import ImageError, TrainingError
 from vedcore.reader import Reader, Reading
-from vedcore.training.data import Dataset, Fault, Problem
+from vedcore.training.data.problem import Fault, Problem
+from vedcore.training.data.sample import Dataset
 
 BINS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A line that was read. errors: characters to change, insert or delete to make ``text`` of ``read``."""
+class ReadLine:
+    """A line of an evaluation. text: its label. read: the reading.
+
+    errors: the number of characters to substitute, insert or delete to turn ``read`` into ``text``.
+    """
 
     source: str
     text: str
@@ -30,8 +34,8 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
-    """The lines with a confidence from ``low`` to ``high``: how many, how many exact, and their mean confidence."""
+class ConfidenceBin:
+    """The lines with a confidence from ``low`` to ``high``: their number, the number of exact ones, the mean confidence."""
 
     low: float
     high: float
@@ -42,11 +46,15 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """lines, exact: numbers of lines. cer, wer: edits over characters, over words, of all lines together.
+    """The result of an evaluation.
 
-    bins: the lines by confidence. calibration_error: the mean distance between the confidence and the share of exact lines in
-    a bin, weighted by its lines. worst: the lines with the most errors for their length, the worst first. problems: what
-    could not be read or has no label, which is in no other number. lines_per_second: all of the reading, images included.
+    lines, exact: the number of lines, and of lines without an error.
+    cer, wer: edits per character and per word, over all lines together.
+    calibration_error: the mean distance between confidence and share of exact lines in a bin, weighted by its lines.
+    lines_per_second: the speed of reading, including opening the images.
+    bins: the lines by confidence.
+    worst: the lines with the most errors per character, the worst first.
+    problems: samples that could not be read or have no label; no other number includes them.
     """
 
     lines: int
@@ -55,19 +63,23 @@ class Score:
     wer: float
     calibration_error: float
     lines_per_second: float
-    bins: tuple[Bin, ...] = ()
-    worst: tuple[Line, ...] = ()
+    bins: tuple[ConfidenceBin, ...] = ()
+    worst: tuple[ReadLine, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
 
     def to_dict(self) -> dict[str, Any]:
-        """The score as JSON."""
+        """The score as nested dicts and lists, as JSON holds it."""
         return asdict(self)
 
 
 def evaluate(
     reader: Reader, data: Dataset, *, beams: int = 1, batch_size: int = 16, cut: bool = True, worst: int = 20
 ) -> Score:
-    """Read all of ``data`` and compare. Raises TrainingError where nothing of it can be read."""
+    """Read every sample of ``data`` and compare the readings with the labels.
+
+    beams: 1 is greedy decoding. cut: cut long lines into pieces, as ``reader.read`` does. worst: how many of the worst lines
+    the score keeps. Raises TrainingError if no sample can be compared.
+    """
     problems: list[Problem] = list(getattr(data, "problems", ()))
     samples = [data[index] for index in range(len(data))]
     fields = {"num_beams": beams} if beams > 1 else {}
@@ -80,13 +92,14 @@ def evaluate(
         if isinstance(result, ImageError):
             problems.append(Problem(Fault.unreadable_image, sample.source, str(result)))
         elif not sample.text.strip():
-            problems.append(Problem(Fault.empty_label, sample.source, "nothing to compare with"))
+            problems.append(Problem(Fault.empty_label, sample.source, "no text to compare with"))
         else:
             texts.append((sample.source, sample.text))
             readings.append(result)
     if not readings:
         raise TrainingError(
-            f"no line of {len(samples)} can be compared: {'; '.join(map(str, problems[:3])) or 'no data'}"
+            f"no line of {len(samples)} can be compared: {'; '.join(map(str, problems[:3])) or 'the data set is empty'}",
+            found=problems,
         )
     return _score(texts, readings, seconds, problems, worst)
 
@@ -94,10 +107,10 @@ def evaluate(
 def _score(
     texts: Sequence[tuple[str, str]], readings: Sequence[Reading], seconds: float, problems: list[Problem], worst: int
 ) -> Score:
-    wanted, found = [text for _, text in texts], [reading.text for reading in readings]
-    characters = jiwer.process_characters(wanted, found)
+    expected, found = [text for _, text in texts], [reading.text for reading in readings]
+    characters = jiwer.process_characters(expected, found)
     lines = [
-        Line(source, text, reading.text, reading.confidence, reading.stop_reason, _edits(chunks))
+        ReadLine(source, text, reading.text, reading.confidence, reading.stop_reason, _edits(chunks))
         for (source, text), reading, chunks in zip(texts, readings, characters.alignments, strict=True)
     ]
     bins = _bins(lines)
@@ -106,7 +119,7 @@ def _score(
         lines=len(lines),
         exact=sum(_is_exact(line) for line in lines),
         cer=float(characters.cer),
-        wer=float(jiwer.wer(wanted, found)),
+        wer=float(jiwer.wer(expected, found)),
         calibration_error=sum(abs(b.exact - b.lines * b.confidence) for b in bins) / len(lines),
         lines_per_second=len(lines) / seconds,
         bins=bins,
@@ -123,18 +136,18 @@ def _edits(chunks: Sequence[Any]) -> int:
     )
 
 
-def _is_exact(line: Line) -> bool:
+def _is_exact(line: ReadLine) -> bool:
     return line.read == line.text
 
 
-def _bins(lines: Sequence[Line]) -> tuple[Bin, ...]:
-    """The bins that hold lines, the lowest first."""
-    places = np.minimum((np.array([line.confidence for line in lines]) * BINS).astype(int), BINS - 1)
+def _bins(lines: Sequence[ReadLine]) -> tuple[ConfidenceBin, ...]:
+    """The bins that are not empty, the lowest confidence first."""
+    indices = np.minimum((np.array([line.confidence for line in lines]) * BINS).astype(int), BINS - 1)
     bins = []
-    for place in range(BINS):
-        members = [line for line, at in zip(lines, places, strict=True) if at == place]
+    for index in range(BINS):
+        members = [line for line, at in zip(lines, indices, strict=True) if at == index]
         if members:
             mean = sum(line.confidence for line in members) / len(members)
             exact = sum(map(_is_exact, members))
-            bins.append(Bin(place / BINS, (place + 1) / BINS, len(members), exact, mean))
+            bins.append(ConfidenceBin(index / BINS, (index + 1) / BINS, len(members), exact, mean))
     return tuple(bins)
