@@ -8,7 +8,7 @@ EDITABLE = -e .[train] $(addprefix -e ,$(PLUGINS))
 SOURCES = vedcore $(wildcard plugins/*/vedcore_plugin_*)
 TOOLS = pytest pytest-cov pytest-xdist hypothesis transformers ruff mypy build hatchling
 
-.PHONY: demo test check lint types format bench lines wheels clean
+.PHONY: demo test check lint types format bench bench-full lines wheels clean
 
 demo: .venv/.installed
 	.venv/bin/vedcore read examples/images
@@ -31,6 +31,9 @@ format: .venv/.tools
 
 bench: .venv/.tools
 	.venv/bin/python -m tests.bench
+
+bench-full: .venv/.tools
+	.venv/bin/python -m tests.bench full
 
 lines: .venv/.tools
 	.venv/bin/python -m tests.lines

@@ -1,1 +1,1 @@
-"""vedcore against transformers, side by side: ``make bench``."""
+"""vedcore and transformers, measured in one run: ``make bench`` and ``make bench-full``."""

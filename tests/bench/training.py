@@ -1,6 +1,7 @@
-"""A training step beside transformers: forward, backward and the optimiser's step, each timed, on the same batch.
+"""A training step: forward, backward and the optimiser's step, each timed, on the same batch and two threads.
 
-Both start from the same checkpoint, in float32, with the dropout of its config; without it the losses must be equal.
+Both libraries start from the same checkpoint, in float32, with the dropout of its config; without dropout the losses must be
+equal.
 """
 
 from __future__ import annotations
@@ -8,71 +9,84 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("transformers", "vedcore")
-PARTS = ("forward", "backward", "optimiser", "whole")
+from tests.bench import memory
+from tests.bench.checkpoints import LINE_READER, VIT_GPT2
+from tests.bench.models import TRANSFORMERS, VEDCORE, model_class
+from tests.bench.options import Options, Part
+from tests.bench.results import MEMORY, Result
+from tests.bench.timing import milliseconds, rounds_for
+
+LIBRARIES = (TRANSFORMERS, VEDCORE)
+TIMES = ("forward", "backward", "optimiser", "whole")
 
 
 @dataclass(frozen=True)
-class Training:
-    """A checkpoint, the shape of a batch of it, and the ratio that is wanted."""
+class Case:
+    """A checkpoint, the shape of its batch, and the smallest ratio of the whole step that is good enough."""
 
     name: str
     checkpoint: str
     pixels: tuple[int, int, int, int]
     tokens: int
     vocabulary: int
-    repeats: int
-    at_least: float
+    wanted: float
 
 
-TRAININGS = (
-    Training("line reader, batch 64", "line-reader", (64, 3, 32, 256), 16, 99, 7, 1.15),
-    Training("ViT-base + GPT-2, batch 4", "base", (4, 3, 224, 224), 32, 50257, 3, 1.0),
+CASES = (
+    Case("line reader, batch 64", LINE_READER, (64, 3, 32, 256), 16, 99, 1.15),
+    Case("ViT-base + GPT-2, batch 4", VIT_GPT2, (4, 3, 224, 224), 32, 50257, 1.0),
 )
 
 
-def times(training: Training, folder: Path) -> dict[str, dict[str, float]]:
-    """Median milliseconds of each part of a step for both libraries, measured in turn. Leaves if the losses differ."""
+def run(options: Options) -> Iterator[Result]:
+    """Measure the cases one after the other."""
+    for case in CASES:
+        if options.only in case.name:
+            folder = options.checkpoints.folder(case.checkpoint)
+            values = times(case, folder, options.repeats)
+            for library, measured in values.items():
+                measured[MEMORY] = memory.peak(__name__, library, case.name, folder)
+            yield Result("train", case.name, values, {"whole": case.wanted, MEMORY: 1.0})
+
+
+def times(case: Case, folder: Path, repeats: int | None) -> dict[str, dict[str, float]]:
+    """Median milliseconds of each part of a step, measured in turn. Exits with a message if the losses differ."""
     import torch
 
     torch.set_num_threads(2)
-    steps = {library: Step(library, training, folder) for library in LIBRARIES}
+    steps = {library: Step(library, case, folder) for library in LIBRARIES}
     losses = {library: step.loss() for library, step in steps.items()}
-    if abs(losses["transformers"] - losses["vedcore"]) > 1e-4:
-        sys.exit(f"{training.name}: the losses differ: {losses}")
-    for step in steps.values():
-        step.run()
+    if abs(losses[TRANSFORMERS] - losses[VEDCORE]) > 1e-4:
+        sys.exit(f"{case.name}: the losses differ: {losses}")
+    first = milliseconds(lambda: [step.run() for step in steps.values()])
     samples: dict[str, list[list[float]]] = {library: [] for library in LIBRARIES}
-    for _ in range(training.repeats):
+    for _ in range(repeats or rounds_for(first)):
         for library, step in steps.items():
             samples[library].append(step.run())
     return {
-        library: dict(zip(PARTS, map(statistics.median, zip(*taken, strict=True)), strict=True))
-        for library, taken in samples.items()
+        library: dict(zip(TIMES, map(statistics.median, zip(*rows, strict=True)), strict=True))
+        for library, rows in samples.items()
     }
 
 
 class Step:
-    """A model of one library, its optimiser and a batch that is always the same."""
+    """A model of one library in training mode, its optimiser, and a batch that is the same in every step."""
 
-    def __init__(self, library: str, training: Training, folder: Path) -> None:
+    def __init__(self, library: str, case: Case, folder: Path) -> None:
         import torch
 
-        if library == "vedcore":
-            from vedcore import VisionEncoderDecoderModel
-        else:
-            from transformers import VisionEncoderDecoderModel
-        self.model: Any = VisionEncoderDecoderModel.from_pretrained(folder)
+        self.model: Any = model_class(library).from_pretrained(folder).train()
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=1e-5)
         random = torch.Generator().manual_seed(0)
         self.batch = {
-            "pixel_values": torch.randn(*training.pixels, generator=random),
-            "labels": torch.randint(3, training.vocabulary, (training.pixels[0], training.tokens), generator=random),
+            "pixel_values": torch.randn(*case.pixels, generator=random),
+            "labels": torch.randint(3, case.vocabulary, (case.pixels[0], case.tokens), generator=random),
         }
         self.batch["labels"][:, -1] = self.model.config.eos_token_id or self.model.config.decoder.eos_token_id
 
@@ -86,7 +100,7 @@ class Step:
         return loss
 
     def run(self) -> list[float]:
-        """One step: the milliseconds of each part and of the whole."""
+        """Take one step. Returns the milliseconds of each part and of the whole."""
         moments = [time.perf_counter()]
         loss = self.model(**self.batch).loss
         moments.append(time.perf_counter())
@@ -97,3 +111,16 @@ class Step:
         moments.append(time.perf_counter())
         parts = [(after - before) * 1000 for before, after in pairwise(moments)]
         return [*parts, (moments[-1] - moments[0]) * 1000]
+
+
+def run_once(library: str, name: str, folder: Path) -> None:
+    """Load a checkpoint and take two steps, for ``memory``: the optimiser's state exists from the first step on."""
+    import torch
+
+    torch.set_num_threads(2)
+    step = Step(library, next(case for case in CASES if case.name == name), folder)
+    for _ in range(2):
+        step.run()
+
+
+TRAIN = Part("Training step", (*TIMES, MEMORY), run)
