@@ -1,9 +1,10 @@
-"""The gradient that transformers' Trainer takes one step with, of their model and of ours, by accumulation steps.
+"""The gradient of one step of transformers' Trainer, for their model and ours, by the number of accumulation steps.
 
     python -m tests.bench.accumulation
 
-Eight rows of unequal length, once as one batch, once as two halves, once as four quarters. The optimiser is plain SGD at a
-rate of 1, so that what the step moves is the gradient; it is compared with that of ``loss.backward()`` over the whole batch.
+The batch of eight rows of unequal length is taken whole, in two halves and in four quarters. The optimiser is plain SGD with
+a learning rate of 1, so the change of the parameters is the gradient. It is compared with the gradient of ``loss.backward()``
+over the whole batch.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ GPT2 = {
 
 
 class Learner(nn.Module):
-    """A vedcore model as transformers' Trainer takes one: it passes the number of labels of the whole batch."""
+    """A vedcore model for transformers' Trainer, which passes the number of labels of the whole batch to ``forward``."""
 
     accepts_loss_kwargs = True
 
@@ -38,7 +39,7 @@ class Learner(nn.Module):
         self.model = model
 
     def forward(self, pixel_values: Tensor, labels: Tensor, num_items_in_batch: Any = None) -> dict[str, Any]:
-        """Pixels and labels -> the loss."""
+        """Pixels (B, C, H, W) and labels (B, T) -> the loss."""
         output: Any = self.model(pixel_values=pixel_values, labels=labels, num_items_in_batch=num_items_in_batch)
         return {"loss": output.loss}
 
@@ -51,7 +52,7 @@ class InOrder(transformers.Trainer):  # type: ignore[misc]
 
 
 def rows() -> list[dict[str, Tensor]]:
-    """Eight images with 2 to 8 labels, the end token last."""
+    """Eight images with 2 to 8 labels. The last label is the end token."""
     generator = torch.Generator().manual_seed(3)
     pixels = torch.randn(8, 3, 8, 8, generator=generator)
     labels = torch.randint(3, 13, (8, 8), generator=generator)
@@ -62,7 +63,7 @@ def rows() -> list[dict[str, Tensor]]:
 
 
 def step(model: nn.Module, steps: int) -> Tensor:
-    """What one step of the Trainer moves the parameters by."""
+    """The change of all parameters in one step of the Trainer, as one vector, with the sign of the gradient."""
     before = torch.cat([parameter.detach().flatten().clone() for parameter in model.parameters()])
     with tempfile.TemporaryDirectory() as folder:
         arguments = transformers.TrainingArguments(
@@ -77,14 +78,14 @@ def step(model: nn.Module, steps: int) -> Tensor:
 
 
 def whole(model: Any) -> Tensor:
-    """The gradient of the whole batch."""
+    """The gradient of the loss over the whole batch, as one vector."""
     batch = {name: torch.stack([row[name] for row in rows()]) for name in ("pixel_values", "labels")}
     model(**batch).loss.backward()
     return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in model.parameters()])
 
 
 def main() -> None:
-    """Print a table."""
+    """Print the norm of each gradient, and its largest difference, against that of the whole batch."""
     reference = theirs(transformers.ViTConfig(**VIT), transformers.GPT2Config(**GPT2))
     print("library       steps  length by the batch's  furthest value")
     with tempfile.TemporaryDirectory() as folder:
