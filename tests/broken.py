@@ -1,6 +1,6 @@
-"""Backbones with one fault each, beside the toys that have none: what the contract tests must catch.
+"""Backbones with one fault each, which the contract tests must catch, and the toy backbones without a fault.
 
-Each class differs from a working toy (or from GPT-2 or ViT, where the fault is told by a reference) in what its name says.
+Each class differs from a toy in what its name says, or from GPT-2 or ViT where only a reference shows the fault.
 Shapes: B images, R rows, T tokens, S states, D hidden size, V vocabulary size.
 """
 
@@ -36,14 +36,17 @@ from vedcore.nn import (
 )
 from vedcore.part import Part, without_storage
 from vedcore.storage.sections import Section, load_sections
-from vedcore_plugin_gpt2 import GPT2, GPT2Config, GPT2LMHeadModel
-from vedcore_plugin_vit import VIT, ViTConfig, ViTModel
+from vedcore.testing import BackboneSpec
+from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
+from vedcore_plugin_gpt2.testing import SPEC as GPT2_SPEC
+from vedcore_plugin_vit import ViTConfig, ViTModel
 from vedcore_plugin_vit.model import KEYMAP as VIT_KEYMAP
+from vedcore_plugin_vit.testing import SPEC as VIT_SPEC
 
 
 @st.composite
 def config_fields(draw):
-    """The fields of a small toy: this module is the ``testing`` module of its records."""
+    """The fields of a small toy's config.json."""
     return {
         "vocab_size": draw(st.integers(12, 16)),
         "hidden_size": draw(st.sampled_from([8, 12])),
@@ -113,7 +116,7 @@ class ToyEncoder(Part[ToyConfig]):
 
 
 class ToyDecoder(Part[ToyConfig]):
-    """Tokens with positions, blocks with cross-attention, a norm, a head of its own."""
+    """Tokens with positions, blocks with cross-attention, a norm, an untied head."""
 
     config_class = ToyConfig
     keymap = KeyMap(rules=())
@@ -156,28 +159,28 @@ class ToyDecoder(Part[ToyConfig]):
         return x
 
 
-ENCODER = Backbone(
-    name="toy",
-    role="encoder",
-    model=ToyEncoder,
-    protocol=1,
-    testing="tests.broken",
+ENCODER = BackboneSpec(
+    Backbone(name="toy", role="encoder", model=ToyEncoder, protocol=1),
+    config_fields(),
     claims=("global attention", "resize"),
 )
-DECODER = Backbone(name="toy", role="decoder", model=ToyDecoder, protocol=1, testing="tests.broken")
-LIKE_VIT = replace(VIT, testing="vedcore_plugin_vit.testing")
-LIKE_GPT2 = replace(GPT2, testing="vedcore_plugin_gpt2.testing")
+DECODER = BackboneSpec(Backbone(name="toy", role="decoder", model=ToyDecoder, protocol=1), config_fields())
+
+
+def like(spec: BackboneSpec, model: type, **changes: Any) -> BackboneSpec:
+    """``spec`` with another model. changes: fields of the record."""
+    return replace(spec, record=replace(spec.record, model=model, **changes))
 
 
 class TextAlone(GPT2LMHeadModel):
-    """GPT-2 without its cross-attention: a decoder that only an adapter can show an image to, and no fault."""
+    """GPT-2 without cross-attention, which only an adapter can add. It has no fault."""
 
     def __init__(self, config):
         super().__init__(config.replace(add_cross_attention=False))
         self.config = config
 
 
-TEXT_ALONE = replace(LIKE_GPT2, model=TextAlone)
+TEXT_ALONE = like(GPT2_SPEC, TextAlone)
 
 
 @dataclass(frozen=True)
@@ -186,18 +189,24 @@ class Fault:
 
     law: str
     name: str
-    record: Backbone
+    spec: BackboneSpec
 
 
 FAULTS: list[Fault] = []
 
 
-def caught_by(law: str, base: Backbone | None = None, **changes: Any) -> Callable[[type], type]:
-    """The decorated model breaks this law. base: the record that it would have without its fault, read from it if None."""
+def caught_by(
+    law: str, base: BackboneSpec | None = None, *, spec: dict[str, Any] | None = None, **changes: Any
+) -> Callable[[type], type]:
+    """The decorated model breaks this law.
+
+    base: the spec of the backbone without the fault; None for the spec of the toy. spec: changed fields of the spec.
+    changes: changed fields of the record.
+    """
 
     def add(model):
-        record = base or (DECODER if issubclass(model, ToyDecoder) else ENCODER)
-        FAULTS.append(Fault(law, model.__name__, replace(record, model=model, **changes)))
+        toy = DECODER if issubclass(model, ToyDecoder) else ENCODER
+        FAULTS.append(Fault(law, model.__name__, replace(like(base or toy, model, **changes), **(spec or {}))))
         return model
 
     return add
@@ -214,7 +223,7 @@ class AnotherProtocol(ToyEncoder): ...
 class AnotherNameThanItsConfig(ToyDecoder): ...
 
 
-@caught_by("record", testing="tests.nowhere")
+@caught_by("record", spec={"configs": st.nothing()})
 class NoSmallConfigs(ToyEncoder): ...
 
 
@@ -277,7 +286,7 @@ class OtherDefaultConfig(ViTConfig):
     layer_norm_eps: float = field.number(1e-6, above=0.0)
 
 
-@caught_by("config-reference", LIKE_VIT)
+@caught_by("config-reference", VIT_SPEC)
 class AnotherDefaultThanTheReference(ViTModel):
     config_class = OtherDefaultConfig
 
@@ -312,7 +321,7 @@ class AnAliasHidesAName(ToyEncoder):
 
 
 class Scaled(nn.Module):
-    """A factor and a shift that are buffers and saved: what the running statistics of a BatchNorm are."""
+    """A factor and a shift that are saved buffers, like the running statistics of a BatchNorm."""
 
     def __init__(self, width):
         super().__init__()
@@ -347,7 +356,7 @@ class TransposedStates(ToyEncoder):
 
 
 @caught_by("shapes")
-class RowsBehindTokens(ToyDecoder):
+class RowsAfterTokens(ToyDecoder):
     def between(self, x):
         return x.transpose(0, 1)
 
@@ -490,14 +499,14 @@ class IgnoresThePixelMask(ToyEncoder):
         return super().forward(pixel_values, **options)
 
 
-@caught_by("state-mask", claims=())
+@caught_by("state-mask", spec={"claims": ()})
 class MasksPixelsAndNotStates(ToyEncoder):
     def forward(self, pixel_values, /, *, pixel_mask=None, **options):
         output = super().forward(pixel_values, pixel_mask=pixel_mask, **options)
         return replace(output, mask=None if pixel_mask is None else pixel_mask.flatten(1))
 
 
-@caught_by("state-mask", claims=())
+@caught_by("state-mask", spec={"claims": ()})
 class SaysThatAllStatesCount(ToyEncoder):
     def forward(self, pixel_values, /, *, pixel_mask=None, **options):
         output = super().forward(pixel_values, **options)
@@ -611,21 +620,21 @@ class ReadsAWeightPastItsModule(ToyEncoder):
 # parity
 
 
-@caught_by("parity", LIKE_VIT)
+@caught_by("parity", VIT_SPEC)
 class AnotherEps(ViTModel):
     def __init__(self, config):
         super().__init__(config)
         self.norm.eps = 10 * config.layer_norm_eps
 
 
-@caught_by("parity", LIKE_GPT2)
+@caught_by("parity", GPT2_SPEC)
 class AnotherScale(GPT2LMHeadModel):
     def __init__(self, config):
         super().__init__(config)
         self.blocks[0].attention.scale *= 1.1
 
 
-@caught_by("parity", LIKE_GPT2)
+@caught_by("parity", GPT2_SPEC)
 class AnotherActivation(GPT2LMHeadModel):
     def __init__(self, config):
         super().__init__(config)
@@ -649,7 +658,7 @@ class TakesTheSlotsOfTheFirstRow(ToyDecoder):
 
 
 def memory_of_rows(memory, rows):
-    """A memory with ``rows`` rows, the images one after another and from the first again."""
+    """``memory`` repeated to ``rows`` rows, in the order image 0, 1, ..., 0, 1, ..."""
     times = rows // memory.layers[0][0].shape[0]
     mask = None if memory.mask is None else memory.mask.repeat(times, 1)
     return Memory(tuple((k.repeat(times, 1, 1, 1), v.repeat(times, 1, 1, 1)) for k, v in memory.layers), mask)
@@ -743,7 +752,7 @@ class KeepsATensorOutsideItsParameters(ToyDecoder):
 
 
 class Lenient:
-    """Reads a file with surplus or missing tensors."""
+    """Accepts a file with surplus or missing tensors."""
 
     missing_ok: tuple[str, ...] = ()
     hides: Literal["", "surplus"] = ""
@@ -767,7 +776,7 @@ class LoadsAFileWithOneMoreTensor(Lenient, ToyDecoder):
     hides = "surplus"
 
 
-@caught_by("reference-loads", LIKE_VIT)
+@caught_by("reference-loads", VIT_SPEC)
 class WritesNamesOfItsOwn(ViTModel):
     keymap = replace(
         VIT_KEYMAP,
@@ -782,6 +791,6 @@ class SmallerConfig(GPT2Config):
         return {name: value for name, value in super().to_dict().items() if name != "scale_attn_weights"}
 
 
-@caught_by("config-round-trip", LIKE_GPT2)
+@caught_by("config-round-trip", GPT2_SPEC)
 class DropsAFieldOfTheReference(GPT2LMHeadModel):
     config_class = SmallerConfig

@@ -1,11 +1,12 @@
-"""The contract catches planted faults, each by the law that is meant for it and by no other."""
+"""The contract tests catch planted faults, each by the law that is meant for it and by no other."""
 
 import json
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
 
+import vedcore_plugin_vit.testing
 from tests.broken import (
     DECODER,
     ENCODER,
@@ -14,10 +15,12 @@ from tests.broken import (
     LeaksTheFuture,
     MakesAFloat32Tensor,
     ToyConfig,
+    like,
 )
 from vedcore.errors import PluginError
-from vedcore.testing import CHECKS, BackboneContract, check_backbone
+from vedcore.testing import CHECKS, BackboneContract, check_backbone, spec_of
 from vedcore.testing.checks import LEVELS
+from vedcore_plugin_vit import VIT
 
 IDS = [
     "record",
@@ -58,12 +61,12 @@ IDS = [
     "reference-loads",
 ]
 
-LEAK = replace(DECODER, model=LeaksTheFuture)
+LEAK = like(DECODER, LeaksTheFuture)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.name}-{fault.law}")
 def test_a_fault_is_caught_by_its_law_and_by_no_other(fault):
-    report = check_backbone(fault.record)
+    report = check_backbone(fault.spec)
     (failed,) = report.of("failed")
     assert failed.check == fault.law, failed.reason
     check = CHECKS[fault.law]
@@ -73,18 +76,18 @@ def test_a_fault_is_caught_by_its_law_and_by_no_other(fault):
     assert {o.result for o in later} <= {"blocked", "unclaimed"}
 
 
-@pytest.mark.parametrize("record", [ENCODER, DECODER], ids=lambda record: record.role)
-def test_a_backbone_without_a_fault_passes_and_what_it_does_not_claim_is_listed(record):
-    report = check_backbone(record)
+@pytest.mark.parametrize("spec", [ENCODER, DECODER], ids=lambda spec: spec.record.role)
+def test_a_backbone_without_a_fault_passes_and_its_missing_claims_are_listed(spec):
+    report = check_backbone(spec)
     assert report.passed, report.of("failed")
     assert [o.check for o in report.of("unclaimed")] == ["config-reference", "parity", "reference-loads"]
-    bare = check_backbone(replace(record, claims=()))
-    unclaimed = ["pixel-mask", "resize"] if record is ENCODER else []
+    bare = check_backbone(replace(spec, claims=()))
+    unclaimed = ["pixel-mask", "resize"] if spec is ENCODER else []
     assert {o.check for o in bare.of("unclaimed")} == {*unclaimed, "config-reference", "parity", "reference-loads"}
     assert bare.passed
 
 
-def test_a_decoder_born_without_cross_attention_is_compared_with_its_reference_without_an_image():
+def test_a_decoder_without_cross_attention_is_compared_with_its_reference_without_an_image():
     report = check_backbone(TEXT_ALONE)
     assert report.passed, report.of("failed")
     assert not report.of("unclaimed")
@@ -98,7 +101,7 @@ def test_the_first_config_that_a_law_tries_has_the_defaults_and_small_sizes(monk
     assert tried[0] | {"act", "eps", "bias"} in tried
 
 
-def test_the_callers_random_numbers_are_the_callers():
+def test_the_checks_leave_the_callers_random_state_as_it_was():
     torch.manual_seed(5)
     before = torch.random.get_rng_state()
     check_backbone(LEAK)
@@ -128,7 +131,7 @@ def test_a_check_comes_after_earlier_ones_of_its_level():
             assert IDS.index(other) < IDS.index(check.id)
 
 
-def test_a_failure_names_the_law_the_config_the_first_diverging_place_and_the_usual_cause():
+def test_a_failure_names_the_law_the_config_the_first_difference_and_the_usual_cause():
     (failed,) = check_backbone(LEAK).of("failed")
     assert failed.reason.startswith("a later token never changes an earlier logit: LawBroken: logits before the token")
     assert "differs by up to " in failed.reason
@@ -159,18 +162,26 @@ def test_a_report_is_json_and_one_line():
 
 
 @pytest.mark.parametrize(
-    ("name", "reason", "told"),
+    ("name", "reason", "message"),
     [
         ("casuality", "it looks ahead", "excluded, but there is no check 'casuality'"),
         ("causality", " ", "excluded without a reason"),
-        ("pixel-mask", "no pixels", "excluded (no pixels), but the law is not asked of this decoder: remove it"),
-        ("parity", "no reference", "excluded (no reference), but the law is not asked of this decoder: remove it"),
+        (
+            "pixel-mask",
+            "no pixels",
+            "excluded (no pixels), but the law does not apply to this decoder: remove the exclusion",
+        ),
+        (
+            "parity",
+            "no reference",
+            "excluded (no reference), but the law does not apply to this decoder: remove the exclusion",
+        ),
     ],
 )
-def test_an_exclusion_names_a_law_that_is_asked_and_has_a_reason(name, reason, told):
-    report = check_backbone(replace(DECODER, protocol=2), exclude={name: reason})
+def test_an_exclusion_names_a_law_that_applies_and_has_a_reason(name, reason, message):
+    report = check_backbone(like(DECODER, DECODER.record.model, protocol=2), exclude={name: reason})
     excluded, record = report.of("failed")
-    assert (excluded.check, excluded.reason) == (name, told)
+    assert (excluded.check, excluded.reason) == (name, message)
     assert record.check == "record"
     assert len({o.check for o in report.outcomes}) == len(report.outcomes)
 
@@ -178,28 +189,63 @@ def test_an_exclusion_names_a_law_that_is_asked_and_has_a_reason(name, reason, t
 def test_an_excluded_check_that_passes_fails():
     (failed,) = check_backbone(DECODER, exclude={"causality": "it looks ahead"}).of("failed")
     assert failed.check == "causality"
-    assert failed.reason == "excluded (it looks ahead), but the law holds: remove it"
+    assert failed.reason == "excluded (it looks ahead), but the law holds: remove the exclusion"
 
 
-def test_a_law_that_does_not_hold_is_excluded_with_a_reason():
-    report = check_backbone(
-        replace(ENCODER, model=MakesAFloat32Tensor), exclude={"bfloat16": "float32 alone is promised"}
-    )
+def test_a_law_that_does_not_hold_can_be_excluded_with_a_reason():
+    report = check_backbone(like(ENCODER, MakesAFloat32Tensor), exclude={"bfloat16": "only float32 is supported"})
     assert report.passed
-    assert [(o.check, o.reason) for o in report.of("excluded")] == [("bfloat16", "float32 alone is promised")]
+    assert [(o.check, o.reason) for o in report.of("excluded")] == [("bfloat16", "only float32 is supported")]
     assert not report.of("blocked")
 
 
-def test_a_reference_without_transformers_is_told_and_no_law_is_blamed(monkeypatch):
+def test_a_reference_without_transformers_is_an_error_and_not_the_failure_of_a_law(monkeypatch):
     monkeypatch.setattr("vedcore.testing.contract.find_spec", lambda name: None)
-    with pytest.raises(PluginError, match=r"names its reference, GPT2LMHeadModel, and transformers, .*: pip install"):
+    message = r"names a reference, GPT2LMHeadModel, and transformers is not installed: pip install"
+    with pytest.raises(PluginError, match=message) as raised:
         check_backbone(TEXT_ALONE)
+    assert (raised.value.field, raised.value.expected) == ("reference", "transformers")
     assert check_backbone(ENCODER).passed
 
 
 def test_a_contract_without_a_record_is_an_error():
     with pytest.raises(PluginError, match="TestNothing needs a class attribute record"):
         type("TestNothing", (BackboneContract,), {})
+
+
+def test_the_spec_of_a_record_is_found_in_the_testing_module_of_its_package():
+    assert spec_of(VIT) is vedcore_plugin_vit.testing.SPEC
+    assert spec_of(DECODER) is DECODER
+    assert contract(record=VIT).spec is contract(record=spec_of(VIT)).spec
+
+
+def test_a_record_without_a_spec_is_an_error_that_says_what_to_add():
+    with pytest.raises(
+        PluginError, match=r"no BackboneSpec for the encoder 'big-vit'; .*BackboneSpec\(BIG_VIT, "
+    ) as raised:
+        check_backbone(replace(VIT, name="big-vit"))
+    assert raised.value.file == vedcore_plugin_vit.testing.__file__
+    with pytest.raises(PluginError, match=r"tests\.testing cannot be imported; the contract tests of toy need it"):
+        contract(record=ENCODER.record)
+
+
+def test_a_spec_with_an_unknown_claim_is_an_error_and_a_spec_never_changes():
+    with pytest.raises(PluginError, match="claims 'resizes'; the claims are 'global attention', 'resize'") as raised:
+        replace(ENCODER, claims=("resizes",))
+    assert (raised.value.field, raised.value.found) == ("claims", "resizes")
+    with pytest.raises(FrozenInstanceError):
+        ENCODER.reference = "ViTModel"
+
+
+def test_an_encoder_may_say_itself_how_large_its_images_are():
+    shapes = []
+
+    def pixel_shape(config):
+        shapes.append((config.num_channels, *config.image_size))
+        return shapes[-1]
+
+    assert check_backbone(replace(ENCODER, pixel_shape=pixel_shape)).passed
+    assert set(shapes) <= {(3, 8, 12), (3, 12, 12)}
 
 
 def contract(**attributes):
@@ -214,9 +260,9 @@ def outcome_of(made, check):
     return "passed"
 
 
-@pytest.mark.parametrize(("record", "other"), [(ENCODER, "decoder"), (DECODER, "encoder")], ids=lambda x: str(x)[:9])
-def test_a_contract_class_has_one_test_for_each_check_and_one_for_its_exclusions(record, other):
-    made = contract(record=record)
+@pytest.mark.parametrize(("spec", "other"), [(ENCODER, "decoder"), (DECODER, "encoder")], ids=["encoder", "decoder"])
+def test_a_contract_class_has_one_test_for_each_check_and_one_for_its_exclusions(spec, other):
+    made = contract(record=spec)
     tests = {name for name in dir(made) if name.startswith("test_")}
     checks = {check.id for check in CHECKS.values() if check.role != other}
     assert tests == {f"test_{check.replace('-', '_')}" for check in checks} | {"test_exclusions"}
@@ -228,7 +274,7 @@ def test_a_contract_class_passes_fails_and_skips_as_its_report_says():
     assert outcome_of(made, "gradients") == "passed"
     assert outcome_of(made, "causality").startswith("Failed: toy: a later token never changes an earlier logit")
     assert outcome_of(made, "strict-load") == "Skipped: blocked: the level 'shapes' failed"
-    assert outcome_of(made, "parity") == "Skipped: unclaimed: the record does not claim 'reference'"
+    assert outcome_of(made, "parity") == "Skipped: unclaimed: the spec does not claim 'reference'"
 
 
 def test_a_contract_class_refuses_a_wrong_exclusion():

@@ -17,7 +17,7 @@ from tests.parity import assert_same_tokens, assert_within, images, perturb
 from vedcore import Step, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from vedcore.contract.types import causal_mask
 from vedcore.registry import registry
-from vedcore.testing import subject
+from vedcore.testing import spec_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers")
 
@@ -141,8 +141,8 @@ def record_of(name, role):
 @settings(max_examples=max(3, settings.default.max_examples // 10))
 @given(st.data())
 def test_any_two_configs_compose_give_a_loss_and_reload_bitwise(encoder, decoder, data):
-    encoder_fields = data.draw(subject.testing_module(record_of(encoder, "encoder")).config_fields())
-    fields = data.draw(subject.testing_module(record_of(decoder, "decoder")).config_fields())
+    encoder_fields = data.draw(spec_of(record_of(encoder, "encoder")).configs)
+    fields = data.draw(spec_of(record_of(decoder, "decoder")).configs)
     pad = fields["pad_token_id"] or 0
     model = composed(encoder, decoder, encoder_fields, fields, seed=1, pad_token_id=pad)
     assert hasattr(model.bridge, "projection") == (model.encoder.hidden_size != model.decoder.memory_size)

@@ -10,6 +10,7 @@ import torch
 import vedcore.nn
 from tests.test_scaffold import install, run
 from vedcore import Backbone, Step, VisionEncoderDecoderConfig, VisionEncoderDecoderModel
+from vedcore.testing import BackboneSpec
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
 
@@ -83,9 +84,9 @@ def test_the_step_that_the_page_builds_by_hand_is_the_one_of_a_forward_pass():
     assert torch.allclose(found, wanted, atol=1e-5)
 
 
-def test_the_page_names_every_field_of_a_record_and_of_a_step_and_the_bricks_are_there():
+def test_the_page_names_every_field_of_a_record_a_spec_and_a_step_and_the_bricks_are_there():
     page = PAGE.read_text()
-    for kind in (Backbone, Step):
+    for kind in (Backbone, BackboneSpec, Step):
         assert all(f"`{field.name}`" in page for field in fields(kind))
     table = page.split("| brick | what it is for |")[1].split("## 5.")[0]
     named = {name for row in re.findall(r"^\| (`.*?) \|", table, re.M) for name in re.findall(r"`(\w+)`", row)}

@@ -31,25 +31,16 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """An architecture: the model type that config.json names, its role, and its model (a ``vedcore.nn.Part``).
+    """An architecture.
 
-    What follows is read by the contract tests alone. testing: the module with ``config_fields()``, a hypothesis strategy of
-    small configs; None: ``<package>.testing``. reference: the transformers class whose numbers these are; a decoder born
-    without cross-attention is compared without an image. claims: what is
-    promised beyond the contract; "resize" (other image sizes with interpolate_pos_encoding=True) and "global attention"
-    (every state looks at every state, so a masked pixel changes no state that counts). derived: config fields that
-    transformers fills in from others. unread: parameters that are carried for their file's sake and read by nothing here.
+    name: the ``model_type`` in config.json. model: a ``vedcore.Part``. protocol: the version of the contract that the package
+    was written for, as a literal. What the contract tests need to know beside this is a ``vedcore.testing.BackboneSpec``.
     """
 
     name: str
     role: Literal["encoder", "decoder"]
     model: type[Any]
     protocol: int
-    testing: str | None = None
-    reference: str | None = None
-    claims: tuple[str, ...] = ()
-    derived: tuple[str, ...] = ()
-    unread: tuple[str, ...] = ()
 
     @property
     def config(self) -> type[Any]:

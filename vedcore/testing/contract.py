@@ -1,4 +1,4 @@
-"""Running the laws over a backbone: one call, one report; and the same as a pytest class."""
+"""Run the laws over a backbone: one call that returns a report, and the same as a pytest class."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import torch
 from vedcore.contract.hookspecs import Backbone
 from vedcore.errors import PluginError
 from vedcore.testing.checks import CHECKS, LEVELS, Check
-from vedcore.testing.subject import Subject, is_size, testing_module
+from vedcore.testing.spec import BackboneSpec, spec_of
+from vedcore.testing.subject import Subject, is_size
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one check: "passed", "failed", "blocked", "excluded" or "unclaimed", and why."""
+    """The result of one check: "passed", "failed", "blocked", "excluded" or "unclaimed", and the reason."""
 
     check: str
     level: str
@@ -49,27 +50,34 @@ class Report:
 
     def __str__(self) -> str:
         counts = {outcome.result: len(self.of(outcome.result)) for outcome in self.outcomes}
-        told = ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))
+        summary = ", ".join(f"{count} {result}" for result, count in sorted(counts.items()))
         failed = ", ".join(outcome.check for outcome in self.of("failed"))
-        return f"{self.backbone}: {told}" + (f" (failed: {failed})" if failed else "")
+        return f"{self.backbone}: {summary}" + (f" (failed: {failed})" if failed else "")
 
 
-def check_backbone(record: Backbone, *, exclude: Mapping[str, str] | None = None) -> Report:
-    """Hold ``record`` to every law of its role.
+def check_backbone(backbone: Backbone | BackboneSpec, *, exclude: Mapping[str, str] | None = None) -> Report:
+    """Check every law of the backbone's role.
 
-    exclude: check ids, each with the reason why the law does not apply. An id that does not exist, a reason that is empty,
-    a law that is not asked of this record, or one that holds, is a failure: an exclusion that is not needed hides the next
-    fault. PluginError where the record has a reference and transformers is not installed.
+    backbone: a record, whose spec is in the ``testing`` module of its package, or a spec.
+    exclude: ids of checks, each with the reason why the law does not apply. Each of these is a failure, because an exclusion
+    that is not needed hides the next fault: an id that does not exist, an empty reason, a law that does not apply to this
+    backbone anyway, a law that holds.
+
+    Raises PluginError if there is no spec, or if it names a reference and transformers is not installed.
     """
-    if record.reference and find_spec("transformers") is None:
+    spec = spec_of(backbone)
+    record = spec.record
+    if spec.reference and find_spec("transformers") is None:
         raise PluginError(
-            f"{record.name} names its reference, {record.reference}, and transformers, to compare them, is not installed: "
-            "pip install transformers, or leave the reference out"
+            f"the spec of {record.name} names a reference, {spec.reference}, and transformers is not installed: "
+            "pip install transformers, or leave the reference out",
+            field="reference",
+            expected="transformers",
         )
     exclude = dict(exclude or {})
     report = Report(f"{record.role} {record.name}")
     for name, reason in exclude.items():
-        problem = exclusion_problem(record, name, reason)
+        problem = exclusion_problem(spec, name, reason)
         if problem is not None:
             level = CHECKS[name].level if name in CHECKS else LEVELS[0]
             report.outcomes.append(Outcome(name, level, "failed", problem))
@@ -79,7 +87,7 @@ def check_backbone(record: Backbone, *, exclude: Mapping[str, str] | None = None
     for check in checks_of(record):
         if check.id in wrong:
             continue
-        outcome = _outcome(record, check, exclude.get(check.id), broken, closed)
+        outcome = _outcome(spec, check, exclude.get(check.id), broken, closed)
         report.outcomes.append(outcome)
         if outcome.result == "blocked" or (outcome.result == "failed" and check.id not in exclude):
             closed.add(check.id)
@@ -93,42 +101,43 @@ def checks_of(record: Backbone) -> list[Check]:
     return sorted(own, key=lambda check: LEVELS.index(check.level))
 
 
-def exclusion_problem(record: Backbone, name: str, reason: str) -> str | None:
-    """Why ``name`` cannot be excluded with ``reason``, or None; whether its law holds is seen when it is run."""
+def exclusion_problem(spec: BackboneSpec, name: str, reason: str) -> str | None:
+    """Why ``name`` cannot be excluded with ``reason``, or None. Whether its law holds shows only when it runs."""
     if name not in CHECKS:
         return f"excluded, but there is no check {name!r}"
     if not reason.strip():
         return "excluded without a reason"
-    if CHECKS[name] not in checks_of(record) or not _claimed(record, CHECKS[name]):
-        return f"excluded ({reason}), but the law is not asked of this {record.role}: remove it"
+    if CHECKS[name] not in checks_of(spec.record) or not _claimed(spec, CHECKS[name]):
+        return f"excluded ({reason}), but the law does not apply to this {spec.record.role}: remove the exclusion"
     return None
 
 
-def _claimed(record: Backbone, check: Check) -> bool:
-    return (
-        check.claim is None or check.claim in record.claims or (check.claim == "reference" and bool(record.reference))
-    )
+def _claimed(spec: BackboneSpec, check: Check) -> bool:
+    if check.claim == "reference":
+        return bool(spec.reference)
+    return check.claim is None or check.claim in spec.claims
 
 
 def _outcome(
-    record: Backbone, check: Check, excluded: str | None, broken: str | None, closed: Collection[str]
+    spec: BackboneSpec, check: Check, excluded: str | None, broken: str | None, closed: Collection[str]
 ) -> Outcome:
-    if not _claimed(record, check):
-        return Outcome(check.id, check.level, "unclaimed", f"the record does not claim {check.claim!r}")
+    if not _claimed(spec, check):
+        return Outcome(check.id, check.level, "unclaimed", f"the spec does not claim {check.claim!r}")
     if broken is not None and (excluded is not None or LEVELS.index(check.level) > LEVELS.index(broken)):
         return Outcome(check.id, check.level, "blocked", f"the level {broken!r} failed")
     before = [name for name in check.after if name in closed]
     if before:
         return Outcome(check.id, check.level, "blocked", f"it comes after {before[0]!r}, which did not pass")
-    problem = _broken(record, check)
+    problem = _problem(spec, check)
     if excluded is None:
         return Outcome(check.id, check.level, "passed" if problem is None else "failed", problem or "")
     if problem is None:
-        return Outcome(check.id, check.level, "failed", f"excluded ({excluded}), but the law holds: remove it")
+        reason = f"excluded ({excluded}), but the law holds: remove the exclusion"
+        return Outcome(check.id, check.level, "failed", reason)
     return Outcome(check.id, check.level, "excluded", excluded)
 
 
-def _broken(record: Backbone, check: Check) -> str | None:
+def _problem(spec: BackboneSpec, check: Check) -> str | None:
     """Why the law does not hold for some small config, or None."""
     tried: dict[str, Any] = {}
     profile = hypothesis.settings.get_current_profile_name()
@@ -145,44 +154,57 @@ def _broken(record: Backbone, check: Check) -> str | None:
     )
 
     def law(fields: dict[str, Any]) -> None:
-        # The first config has the defaults: what most users run, and what no strategy is sure to draw.
+        # The first config has the defaults: most users run them, and a strategy may never draw them.
         if fields == tried.setdefault("first", fields):
             fields = {name: value for name, value in fields.items() if is_size(value)}
         tried["config"] = fields
         torch.manual_seed(0)
-        check.run(Subject(record, fields))
+        check.run(Subject(spec, fields))
 
     try:
-        given: Any = hypothesis.given(testing_module(record).config_fields())
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):  # the caller's generator is the caller's
+        given: Any = hypothesis.given(spec.configs)
+        # The caller's random numbers stay as they are.
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             settings(given(law))()
-    except Exception as error:  # whatever a stranger's module raises is the law's failure
+    except Exception as error:  # whatever the backbone raises is a failure of the law
         found = " ".join(f"{type(error).__name__}: {error}".split())[:400]
         return f"{check.law}: {found}. Usual cause: {check.cause}. Config: {tried.get('config')}"
     return None
 
 
 class BackboneContract:
-    """The laws as a pytest class: name the ``record``, and what is excluded with its reason."""
+    """The laws as a pytest class.
 
-    record: ClassVar[Backbone]
+    A subclass sets ``record``, a Backbone (or its BackboneSpec), and may set ``exclude``, as for ``check_backbone``.
+    """
+
+    record: ClassVar[Backbone | BackboneSpec]
     exclude: ClassVar[Mapping[str, str]] = {}
+    spec: ClassVar[BackboneSpec]
+    """The spec of ``record``, which is found when the subclass is made."""
     _reports: ClassVar[dict[str, Report]] = {}
 
     def __init_subclass__(cls) -> None:
-        """Make the class's tests: one a check of the record's role, one for its exclusions."""
-        if not isinstance(getattr(cls, "record", None), Backbone):
-            raise PluginError(f"{cls.__name__} needs a class attribute record, the Backbone that it tests")
-        for check in checks_of(cls.record):
+        """Add one test for each check of the role, and one for the exclusions. Raises PluginError without a spec."""
+        record = getattr(cls, "record", None)
+        if not isinstance(record, Backbone | BackboneSpec):
+            raise PluginError(
+                f"{cls.__name__} needs a class attribute record, the Backbone that it tests",
+                field="record",
+                expected="a Backbone",
+                found=record,
+            )
+        cls.spec = spec_of(record)
+        for check in checks_of(cls.spec.record):
             setattr(cls, f"test_{check.id.replace('-', '_')}", _test(check.id))
         cls.test_exclusions = _test_exclusions  # type: ignore[attr-defined]
 
     @classmethod
     def report(cls) -> Report:
-        """The report of this class's record, made once."""
+        """The report of this class's backbone. The checks run once."""
         key = f"{cls.__module__}.{cls.__qualname__}"
         if key not in cls._reports:
-            cls._reports[key] = check_backbone(cls.record, exclude=cls.exclude)
+            cls._reports[key] = check_backbone(cls.spec, exclude=cls.exclude)
         return cls._reports[key]
 
 
@@ -192,7 +214,7 @@ def _test(check: str) -> Any:
 
         outcome = next(o for o in type(self).report().outcomes if o.check == check)
         if outcome.result == "failed":
-            pytest.fail(f"{type(self).record.name}: {outcome.reason}", pytrace=False)
+            pytest.fail(f"{type(self).spec.record.name}: {outcome.reason}", pytrace=False)
         if outcome.result != "passed":
             pytest.skip(f"{outcome.result}: {outcome.reason}")
 
@@ -201,8 +223,8 @@ def _test(check: str) -> Any:
 
 
 def _test_exclusions(self: BackboneContract) -> None:
-    """Every exclusion names a check that is asked of this record, and has a reason."""
-    told = {name: exclusion_problem(type(self).record, name, why) for name, why in type(self).exclude.items()}
-    problems = [f"{name!r}: {problem}" for name, problem in told.items() if problem is not None]
+    """Every exclusion names a check that applies to this backbone, and has a reason."""
+    found = {name: exclusion_problem(type(self).spec, name, why) for name, why in type(self).exclude.items()}
+    problems = [f"{name!r}: {problem}" for name, problem in found.items() if problem is not None]
     if problems:
-        raise PluginError(f"{type(self).__name__}.exclude: {'; '.join(problems)}")
+        raise PluginError(f"{type(self).__name__}.exclude: {'; '.join(problems)}", field="exclude", found=problems)

@@ -1,4 +1,4 @@
-"""A backbone under test: a small random model of it and what to feed it.
+"""A backbone under test: a small random model of it and the inputs for it.
 
 Shapes: B images, R rows, T tokens, S states, D hidden size, V vocabulary size.
 """
@@ -6,7 +6,6 @@ Shapes: B images, R rows, T tokens, S states, D hidden size, V vocabulary size.
 from __future__ import annotations
 
 import copy
-import importlib
 import random
 from collections.abc import Mapping
 from functools import cached_property
@@ -16,74 +15,73 @@ import torch
 from torch import Tensor, nn
 
 from vedcore.config import pair
-from vedcore.contract.hookspecs import Backbone
 from vedcore.contract.types import EncoderOutput, Memory, Step, causal_mask
 from vedcore.generation import SelfCache, new_cache
 from vedcore.model.adapters import LinearAdapter, join
+from vedcore.testing.spec import BackboneSpec
 
 STATES = 5
-"""How many encoder states a decoder under test looks at."""
+"""How many encoder states a decoder under test attends to."""
 
 
 class LawBroken(AssertionError):
-    """A law does not hold; the message says by how much, and where first."""
+    """A law does not hold. The message says what differs, by how much, and where it differs first."""
 
 
 class Subject:
-    """A model of ``record`` with the config ``fields``, its weights moved away from their first values."""
+    """A model of ``spec.record`` with the config ``fields``. Its weights are moved away from their initial values."""
 
-    def __init__(self, record: Backbone, fields: Mapping[str, Any]) -> None:
-        self.record, self._given = record, dict(fields)
+    def __init__(self, spec: BackboneSpec, fields: Mapping[str, Any]) -> None:
+        self.spec, self.record = spec, spec.record
+        self._given = dict(fields)
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """The fields of the config."""
+        """The config's fields. A decoder that can have cross-attention of its own has it."""
         cross = self.is_decoder and hasattr(self.record.config(), "add_cross_attention")
         return self._given | ({"add_cross_attention": True} if cross else {})  # as composing does
 
     @cached_property
     def config(self) -> Any:
-        """The config of these fields."""
+        """The config with these fields."""
         return self.record.config.from_dict(self.fields)
 
     @cached_property
     def model(self) -> Any:
-        """The model, built when a law first asks for it."""
+        """The model, built at its first use."""
         torch.manual_seed(0)
         model = self.record.model(self.config)
         prepare(model)
         return model
 
     @cached_property
-    def born_looking(self) -> bool:
-        """Whether the decoder has cross-attention before an adapter has given it any."""
+    def has_own_cross_attention(self) -> bool:
+        """Whether the decoder has cross-attention before an adapter adds any."""
         return self.record.model(self.config).cross is not None
 
     def with_model(self, model: Any) -> Subject:
         """The same subject with another model."""
-        twin = copy.copy(self)
-        twin.model = model
-        return twin
+        changed = copy.copy(self)
+        changed.model = model
+        return changed
 
     @property
     def is_decoder(self) -> bool:
-        """Whether the record's role is that of a decoder."""
+        """Whether the backbone is a decoder."""
         return self.record.role == "decoder"
 
     def pixels(self, count: int = 2, seed: int = 1) -> Tensor:
-        """(B, C, height, width) that the encoder takes."""
+        """(B, C, height, width): random images of the size in the config."""
         return _normal((count, *self.pixel_shape()), seed)
 
     def pixel_shape(self) -> tuple[int, int, int]:
-        """(C, height, width): the testing module's ``pixel_shape(config)``, or what the usual fields say."""
-        module = testing_module(self.record)
-        if hasattr(module, "pixel_shape"):
-            shape: tuple[int, int, int] = module.pixel_shape(self.config)
-            return shape
+        """(C, height, width): ``spec.pixel_shape(config)``, or the config's ``num_channels`` and ``image_size``."""
+        if self.spec.pixel_shape is not None:
+            return self.spec.pixel_shape(self.config)
         return (self.config.num_channels, *pair(self.config.image_size))
 
     def ids(self, rows: int = 2, seed: int = 1) -> Tensor:
-        """(R, T) ids without padding, of all the tokens that fit, 6 at most."""
+        """(R, T) random ids, none of them the padding id. T is 6, or fewer if the model has fewer positions."""
         limit = self.model.max_positions
         length = 6 if limit is None else min(6, limit)
         pad = getattr(self.config, "pad_token_id", None)
@@ -92,14 +90,14 @@ class Subject:
         return torch.tensor([[draw.choice(allowed) for _ in range(length)] for _ in range(rows)])
 
     def memory(self, images: int = 2, seed: int = 1, mask: Tensor | None = None) -> Memory | None:
-        """What ``images`` random images look like to the decoder; None for one that has no cross-attention yet."""
+        """The memory of ``images`` random images; None for a decoder that has no cross-attention yet."""
         if self.model.cross is None:
             return None
         states = _normal((images, STATES, self.model.memory_size), seed).to(next(self.model.parameters()).dtype)
         return remember(self.model, EncoderOutput(states, mask))
 
     def encode(self, pixels: Tensor, **options: Any) -> EncoderOutput:
-        """The encoder's output."""
+        """The encoder's output for ``pixels``. Raises LawBroken if it is no EncoderOutput."""
         output = self.model(pixels, **options)
         if not isinstance(output, EncoderOutput):
             raise LawBroken(f"the encoder returned a {type(output).__name__}, not an EncoderOutput")
@@ -108,7 +106,7 @@ class Subject:
     def decode(
         self, ids: Tensor, memory: Memory | None, *, start: int = 0, cache: SelfCache | None = None, **options: Any
     ) -> Tensor:
-        """(R, T) ids in slots ``start`` and on -> (R, T, V) logits. options: ``inputs_embeds``, and fields of the step."""
+        """(R, T) ids in the slots from ``start`` on -> (R, T, V) logits. options: ``inputs_embeds`` and fields of the step."""
         extent = start + ids.shape[1]
         slots = torch.arange(start, extent, device=ids.device)[None]
         embeds = options.pop("inputs_embeds", None)
@@ -118,17 +116,17 @@ class Subject:
         return logits
 
     def cache(self, rows: int, capacity: int = 16) -> SelfCache:
-        """An empty cache for the decoder."""
+        """An empty cache for ``rows`` rows of the decoder."""
         return new_cache(self.model, rows, capacity)
 
     def output(self) -> Tensor:
-        """States or logits for the usual input: what two models that are alike agree on."""
+        """The states or logits for the same input each time, to compare two models that should be equal."""
         with torch.no_grad():
             return self.decode(self.ids(), self.memory()) if self.is_decoder else self.encode(self.pixels()).states
 
 
 def prepare(model: Any, seed: int = 0) -> None:
-    """Move every weight, fill in cross-attention where a decoder was born without any, and leave training mode."""
+    """Add noise to every weight, add cross-attention to a decoder that has none, and switch to eval mode."""
     if hasattr(model, "cross"):
         join(LinearAdapter(), model)
     generator = torch.Generator().manual_seed(seed)
@@ -140,24 +138,19 @@ def prepare(model: Any, seed: int = 0) -> None:
 
 
 def remember(model: Any, output: EncoderOutput) -> Memory:
-    """The keys and values of every cross-attention of a decoder."""
+    """The memory of the encoder's ``output``: keys and values for each cross-attention layer of a decoder."""
     return Memory(tuple(layer.remember(output.states) for layer in model.cross), output.mask)
 
 
-def testing_module(record: Backbone) -> Any:
-    """The module with the strategy ``config_fields``."""
-    return importlib.import_module(record.testing or f"{record.model.__module__.split('.')[0]}.testing")
-
-
 def is_size(value: Any) -> bool:
-    """Whether a config's value says how large something is; what does not is left to its default once."""
+    """Whether a config's value is a size. The first config of each law leaves all other fields to their defaults."""
     return isinstance(value, int | list | tuple) and not isinstance(value, bool)
 
 
 def require_close(found: Tensor, wanted: Tensor, what: str, tolerance: float = 1e-5) -> None:
-    """LawBroken unless max |a - b| <= tolerance * max(1, max |b|)."""
+    """Raises LawBroken unless max |found - wanted| <= tolerance * max(1, max |wanted|)."""
     if found.shape != wanted.shape:
-        raise LawBroken(f"{what}: shape {tuple(found.shape)}, want {tuple(wanted.shape)}")
+        raise LawBroken(f"{what}: the shape is {tuple(found.shape)}, expected {tuple(wanted.shape)}")
     if not wanted.numel():
         return
     difference = (found.float() - wanted.float()).abs()
@@ -171,7 +164,7 @@ def require_close(found: Tensor, wanted: Tensor, what: str, tolerance: float = 1
 
 
 class Wrapped(nn.Module):
-    """A linear layer that computes and does not show its weight: what a packed or an int8 product looks like."""
+    """A linear layer without a ``weight`` attribute, as a packed or an int8 layer is."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
@@ -179,7 +172,7 @@ class Wrapped(nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., in) -> (..., out), twice what the linear gives, so that passing it by shows."""
+        """(..., in) -> (..., out): twice the linear's output, so that code which bypasses this layer gives other numbers."""
         return 2 * self.hidden[0](x)  # type: ignore[no-any-return]
 
 

@@ -6,17 +6,10 @@ from vedcore_plugin_convnext.model import ConvNextModel
 
 __all__ = ["CONVNEXT", "ConvNextConfig", "ConvNextModel"]
 
-CONVNEXT = Backbone(
-    name="convnext",
-    role="encoder",
-    model=ConvNextModel,
-    protocol=1,
-    reference="ConvNextModel",
-    claims=("resize",),
-)
+CONVNEXT = Backbone(name="convnext", role="encoder", model=ConvNextModel, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [CONVNEXT]

@@ -6,11 +6,11 @@ from vedcore_plugin_bart.model import BartForCausalLM, MBartForCausalLM
 
 __all__ = ["BART", "MBART", "BartConfig", "BartForCausalLM", "MBartConfig", "MBartForCausalLM"]
 
-BART = Backbone(name="bart", role="decoder", model=BartForCausalLM, protocol=1, reference="BartForCausalLM")
-MBART = Backbone(name="mbart", role="decoder", model=MBartForCausalLM, protocol=1, reference="MBartForCausalLM")
+BART = Backbone(name="bart", role="decoder", model=BartForCausalLM, protocol=1)
+MBART = Backbone(name="mbart", role="decoder", model=MBartForCausalLM, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [BART, MBART]

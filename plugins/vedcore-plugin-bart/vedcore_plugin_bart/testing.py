@@ -1,4 +1,4 @@
-"""Small BART and MBart configs for tests. Needs hypothesis, so nothing else imports it."""
+"""How to test the BART and MBart decoders: small configs and their specs. It needs hypothesis, so only tests import it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from vedcore.testing import BackboneSpec
+from vedcore_plugin_bart import BART, MBART
+
 
 @st.composite
 def config_fields(draw: st.DrawFn) -> dict[str, Any]:
-    """The fields of a small config.json, of either model type, all of them that change the maths."""
+    """The fields of a small config.json of either model type. They include every field that changes the outputs."""
     heads = draw(st.sampled_from([1, 2, 4]))
     return {
         "vocab_size": draw(st.integers(12, 30)),
@@ -26,3 +29,7 @@ def config_fields(draw: st.DrawFn) -> dict[str, Any]:
         "pad_token_id": draw(st.sampled_from([0, 1, 2])),
         "decoder_start_token_id": draw(st.sampled_from([0, 2])),
     }
+
+
+BART_SPEC = BackboneSpec(BART, config_fields(), reference="BartForCausalLM")
+MBART_SPEC = BackboneSpec(MBART, config_fields(), reference="MBartForCausalLM")

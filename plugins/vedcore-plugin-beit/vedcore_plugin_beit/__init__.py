@@ -6,18 +6,10 @@ from vedcore_plugin_beit.model import BeitModel
 
 __all__ = ["BEIT", "BeitConfig", "BeitModel"]
 
-BEIT = Backbone(
-    name="beit",
-    role="encoder",
-    model=BeitModel,
-    protocol=1,
-    reference="BeitModel",
-    claims=("global attention", "resize"),
-    unread=("embeddings.mask_token",),
-)
+BEIT = Backbone(name="beit", role="encoder", model=BeitModel, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [BEIT]

@@ -1,4 +1,4 @@
-"""Small BEiT configs for tests. Needs hypothesis, so nothing else imports it."""
+"""How to test the BEiT encoder: small configs and its spec. It needs hypothesis, so only tests import it."""
 
 from __future__ import annotations
 
@@ -6,26 +6,23 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from vedcore.testing import BackboneSpec, transformer_fields
+from vedcore_plugin_beit import BEIT
+
 
 @st.composite
 def config_fields(draw: st.DrawFn) -> dict[str, Any]:
-    """The fields of a small config.json, all of them that change the maths.
+    """The fields of a small config.json. They include every field that changes the outputs.
 
-    Absolute positions have a square grid or one that transformers takes for square: others it cannot resize.
+    With absolute positions the number of patches is a square number, because transformers cannot resize others.
     """
-    heads = draw(st.sampled_from([1, 2, 4]))
     patch = draw(st.integers(2, 5))
     absolute = draw(st.booleans())
     squares = st.sampled_from([(1, 1), (2, 2), (3, 3), (1, 4), (4, 1)])
     grid = draw(squares if absolute else st.tuples(st.integers(1, 4), st.integers(1, 4)))
     spare = draw(st.tuples(st.integers(0, 1), st.integers(0, 1)))
     return {
-        "hidden_size": heads * draw(st.sampled_from([4, 6, 8])),
-        "num_hidden_layers": draw(st.integers(1, 3)),
-        "num_attention_heads": heads,
-        "intermediate_size": draw(st.integers(5, 40)),
-        "hidden_act": draw(st.sampled_from(["gelu", "gelu_new", "relu", "silu", "quick_gelu"])),
-        "layer_norm_eps": draw(st.sampled_from([1e-12, 1e-5, 1e-2])),
+        **draw(transformer_fields()),
         "image_size": [patch * g + s for g, s in zip(grid, spare, strict=True)],
         "patch_size": patch,
         "num_channels": draw(st.sampled_from([1, 3])),
@@ -37,3 +34,12 @@ def config_fields(draw: st.DrawFn) -> dict[str, Any]:
         "drop_path_rate": draw(st.sampled_from([0.0, 0.1])),
         "use_mean_pooling": draw(st.booleans()),
     }
+
+
+SPEC = BackboneSpec(
+    BEIT,
+    config_fields(),
+    reference="BeitModel",
+    claims=("global attention", "resize"),
+    unread=("embeddings.mask_token",),
+)

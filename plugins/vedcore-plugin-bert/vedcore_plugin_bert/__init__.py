@@ -6,17 +6,10 @@ from vedcore_plugin_bert.model import BertForCausalLM
 
 __all__ = ["BERT", "BertConfig", "BertForCausalLM"]
 
-BERT = Backbone(
-    name="bert",
-    role="decoder",
-    model=BertForCausalLM,
-    protocol=1,
-    reference="BertLMHeadModel",
-    unread=("lm_head.bias",),
-)
+BERT = Backbone(name="bert", role="decoder", model=BertForCausalLM, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [BERT]

@@ -6,18 +6,10 @@ from vedcore_plugin_deit.model import DeiTModel
 
 __all__ = ["DEIT", "DeiTConfig", "DeiTModel"]
 
-DEIT = Backbone(
-    name="deit",
-    role="encoder",
-    model=DeiTModel,
-    protocol=1,
-    reference="DeiTModel",
-    claims=("global attention", "resize"),
-    derived=("pooler_output_size",),
-)
+DEIT = Backbone(name="deit", role="encoder", model=DeiTModel, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [DEIT]

@@ -1,4 +1,4 @@
-"""Small DeiT configs for tests. Needs hypothesis, so nothing else imports it."""
+"""How to test the DeiT encoder: small configs and its spec. It needs hypothesis, so only tests import it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from vedcore.testing import BackboneSpec, image_fields, transformer_fields
+from vedcore_plugin_deit import DEIT
+
 
 @st.composite
 def config_fields(draw: st.DrawFn) -> dict[str, Any]:
-    """The fields of a small config.json, all of them that change the maths."""
-    heads = draw(st.sampled_from([1, 2, 4]))
-    patch = draw(st.tuples(st.integers(2, 5), st.integers(2, 5)))
-    grid = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
-    spare = draw(st.tuples(st.integers(0, 1), st.integers(0, 1)))
-    return {
-        "hidden_size": heads * draw(st.sampled_from([4, 6, 8])),
-        "num_hidden_layers": draw(st.integers(1, 3)),
-        "num_attention_heads": heads,
-        "intermediate_size": draw(st.integers(5, 40)),
-        "hidden_act": draw(st.sampled_from(["gelu", "gelu_new", "relu", "silu", "quick_gelu"])),
-        "layer_norm_eps": draw(st.sampled_from([1e-12, 1e-5, 1e-2])),
-        "image_size": [p * g + s for p, g, s in zip(patch, grid, spare, strict=True)],
-        "patch_size": list(patch),
-        "num_channels": draw(st.sampled_from([1, 3])),
-        "qkv_bias": draw(st.booleans()),
-    }
+    """The fields of a small config.json. They include every field that changes the outputs."""
+    return {**draw(transformer_fields()), **draw(image_fields()), "qkv_bias": draw(st.booleans())}
+
+
+SPEC = BackboneSpec(
+    DEIT,
+    config_fields(),
+    reference="DeiTModel",
+    claims=("global attention", "resize"),
+    derived=("pooler_output_size",),
+)

@@ -11,5 +11,5 @@ DISTILBERT = Backbone(name="distilbert", role="decoder", model=DistilBertForCaus
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [DISTILBERT]

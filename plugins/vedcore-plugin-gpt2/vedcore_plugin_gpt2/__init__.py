@@ -6,10 +6,10 @@ from vedcore_plugin_gpt2.model import GPT2LMHeadModel
 
 __all__ = ["GPT2", "GPT2Config", "GPT2LMHeadModel"]
 
-GPT2 = Backbone(name="gpt2", role="decoder", model=GPT2LMHeadModel, protocol=1, reference="GPT2LMHeadModel")
+GPT2 = Backbone(name="gpt2", role="decoder", model=GPT2LMHeadModel, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [GPT2]

@@ -1,4 +1,4 @@
-"""Small GPT-2 configs for tests. Needs hypothesis, so nothing else imports it."""
+"""How to test the GPT-2 decoder: small configs and its spec. It needs hypothesis, so only tests import it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from vedcore.testing import BackboneSpec
+from vedcore_plugin_gpt2 import GPT2
+
 
 @st.composite
 def config_fields(draw: st.DrawFn) -> dict[str, Any]:
-    """The fields of a small config.json, all of them that change the maths."""
+    """The fields of a small config.json. They include every field that changes the outputs."""
     heads = draw(st.sampled_from([1, 2, 4]))
     return {
         "vocab_size": draw(st.integers(12, 30)),
@@ -27,3 +30,6 @@ def config_fields(draw: st.DrawFn) -> dict[str, Any]:
         "eos_token_id": 2,
         "pad_token_id": draw(st.sampled_from([0, 2])),
     }
+
+
+SPEC = BackboneSpec(GPT2, config_fields(), reference="GPT2LMHeadModel")

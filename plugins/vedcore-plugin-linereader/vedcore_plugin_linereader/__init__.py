@@ -16,5 +16,5 @@ LINE_READER = Checkpoint(
 
 @hookimpl
 def vedcore_plugin() -> list[Checkpoint]:
-    """What this package supplies."""
+    """The checkpoint of this package."""
     return [LINE_READER]

@@ -16,25 +16,11 @@ __all__ = [
     "XLMRobertaForCausalLM",
 ]
 
-ROBERTA = Backbone(
-    name="roberta",
-    role="decoder",
-    model=RobertaForCausalLM,
-    protocol=1,
-    reference="RobertaForCausalLM",
-    unread=("lm_head.bias",),
-)
-XLM_ROBERTA = Backbone(
-    name="xlm-roberta",
-    role="decoder",
-    model=XLMRobertaForCausalLM,
-    protocol=1,
-    reference="XLMRobertaForCausalLM",
-    unread=("lm_head.bias",),
-)
+ROBERTA = Backbone(name="roberta", role="decoder", model=RobertaForCausalLM, protocol=1)
+XLM_ROBERTA = Backbone(name="xlm-roberta", role="decoder", model=XLMRobertaForCausalLM, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [ROBERTA, XLM_ROBERTA]

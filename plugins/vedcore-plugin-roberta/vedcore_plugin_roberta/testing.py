@@ -1,4 +1,4 @@
-"""Small RoBERTa and XLM-RoBERTa configs for tests. Needs hypothesis, so nothing else imports it."""
+"""How to test RoBERTa and XLM-RoBERTa: small configs and their specs. It needs hypothesis, so only tests import it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,26 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from vedcore.testing import BackboneSpec, transformer_fields
+from vedcore_plugin_roberta import ROBERTA, XLM_ROBERTA
+
 
 @st.composite
 def config_fields(draw: st.DrawFn) -> dict[str, Any]:
-    """The fields of a small config.json, all of them that change the maths."""
-    heads = draw(st.sampled_from([1, 2, 4]))
+    """The fields of a small config.json. They include every field that changes the outputs."""
     return {
+        **draw(transformer_fields()),
         "vocab_size": draw(st.integers(12, 30)),
-        "hidden_size": heads * draw(st.sampled_from([4, 6, 8])),
-        "num_hidden_layers": draw(st.integers(1, 3)),
-        "num_attention_heads": heads,
-        "intermediate_size": draw(st.integers(5, 40)),
-        "hidden_act": draw(st.sampled_from(["gelu", "gelu_new", "relu", "silu"])),
         "max_position_embeddings": draw(st.integers(15, 20)),
         "type_vocab_size": draw(st.sampled_from([1, 2])),
-        "layer_norm_eps": draw(st.sampled_from([1e-12, 1e-5, 1e-2])),
         "tie_word_embeddings": draw(st.booleans()),
         "bos_token_id": 0,
         "eos_token_id": 2,
         "pad_token_id": draw(st.sampled_from([1, 0, 2])),
     }
+
+
+ROBERTA_SPEC = BackboneSpec(ROBERTA, config_fields(), reference="RobertaForCausalLM", unread=("lm_head.bias",))
+XLM_ROBERTA_SPEC = BackboneSpec(
+    XLM_ROBERTA, config_fields(), reference="XLMRobertaForCausalLM", unread=("lm_head.bias",)
+)

@@ -6,18 +6,11 @@ from vedcore_plugin_swin.model import DonutSwinModel, SwinModel
 
 __all__ = ["DONUT_SWIN", "SWIN", "DonutSwinConfig", "DonutSwinModel", "SwinConfig", "SwinModel"]
 
-SWIN = Backbone(name="swin", role="encoder", model=SwinModel, protocol=1, reference="SwinModel")
-DONUT_SWIN = Backbone(
-    name="donut-swin",
-    role="encoder",
-    model=DonutSwinModel,
-    protocol=1,
-    testing="vedcore_plugin_swin.donut_testing",
-    reference="DonutSwinModel",
-)
+SWIN = Backbone(name="swin", role="encoder", model=SwinModel, protocol=1)
+DONUT_SWIN = Backbone(name="donut-swin", role="encoder", model=DonutSwinModel, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [SWIN, DONUT_SWIN]

@@ -1,4 +1,4 @@
-"""Small Swin configs for tests. Needs hypothesis, so nothing else imports it."""
+"""How to test the Swin and Donut encoders: small configs and their specs. It needs hypothesis, so only tests import it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from vedcore.testing import BackboneSpec
+from vedcore_plugin_swin import DONUT_SWIN, SWIN
+
 
 @st.composite
 def config_fields(draw: st.DrawFn) -> dict[str, Any]:
-    """The fields of a small Swin's config.json, all of them that change the maths."""
+    """The fields of a small Swin's config.json. They include every field that changes the outputs."""
     absolute = draw(st.booleans())
     fields = draw(donut_config_fields())
-    if absolute:  # positions need an image of whole patches
+    if absolute:  # absolute positions need an image of whole patches
         patch = fields["patch_size"]
         fields["image_size"] = [-(-s // p) * p for s, p in zip(fields["image_size"], patch, strict=True)]
     return {**fields, "use_absolute_embeddings": absolute}
@@ -20,9 +23,9 @@ def config_fields(draw: st.DrawFn) -> dict[str, Any]:
 
 @st.composite
 def donut_config_fields(draw: st.DrawFn) -> dict[str, Any]:
-    """The same for Donut's; without absolute positions, with which transformers cannot run it.
+    """The fields of a small Donut encoder's config.json, without those with which transformers cannot run.
 
-    No grid is smaller than a window, for transformers cannot run that either.
+    These are absolute positions, and a grid that is smaller than a window.
     """
     stages = draw(st.integers(1, 3))
     window = draw(st.integers(1, 4))
@@ -45,3 +48,7 @@ def donut_config_fields(draw: st.DrawFn) -> dict[str, Any]:
         "hidden_act": draw(st.sampled_from(["gelu", "gelu_new", "relu", "silu"])),
         "layer_norm_eps": draw(st.sampled_from([1e-5, 1e-2])),
     }
+
+
+SWIN_SPEC = BackboneSpec(SWIN, config_fields(), reference="SwinModel")
+DONUT_SWIN_SPEC = BackboneSpec(DONUT_SWIN, donut_config_fields(), reference="DonutSwinModel")

@@ -6,10 +6,10 @@ from vedcore_plugin_trocr.model import TrOCRForCausalLM
 
 __all__ = ["TROCR", "TrOCRConfig", "TrOCRForCausalLM"]
 
-TROCR = Backbone(name="trocr", role="decoder", model=TrOCRForCausalLM, protocol=1, reference="TrOCRForCausalLM")
+TROCR = Backbone(name="trocr", role="decoder", model=TrOCRForCausalLM, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [TROCR]

@@ -1,4 +1,4 @@
-"""Small TrOCR configs for tests. Needs hypothesis, so nothing else imports it."""
+"""How to test the TrOCR decoder: small configs and its spec. It needs hypothesis, so only tests import it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from vedcore.testing import BackboneSpec
+from vedcore_plugin_trocr import TROCR
+
 
 @st.composite
 def config_fields(draw: st.DrawFn) -> dict[str, Any]:
-    """The fields of a small config.json, all of them that change the maths but for the encoder's width."""
+    """The fields of a small config.json. All that changes the outputs varies, except the width of the encoder."""
     heads = draw(st.sampled_from([1, 2, 3]))
     return {
         "vocab_size": draw(st.integers(12, 30)),
@@ -28,3 +31,6 @@ def config_fields(draw: st.DrawFn) -> dict[str, Any]:
         "pad_token_id": draw(st.sampled_from([0, 1, 3])),
         "decoder_start_token_id": 2,
     }
+
+
+SPEC = BackboneSpec(TROCR, config_fields(), reference="TrOCRForCausalLM")

@@ -6,18 +6,10 @@ from vedcore_plugin_vit.model import ViTModel
 
 __all__ = ["VIT", "ViTConfig", "ViTModel"]
 
-VIT = Backbone(
-    name="vit",
-    role="encoder",
-    model=ViTModel,
-    protocol=1,
-    reference="ViTModel",
-    claims=("global attention", "resize"),
-    derived=("pooler_output_size",),
-)
+VIT = Backbone(name="vit", role="encoder", model=ViTModel, protocol=1)
 
 
 @hookimpl
 def vedcore_plugin() -> list[Backbone]:
-    """What this package supplies."""
+    """The backbones of this package."""
     return [VIT]

@@ -1,4 +1,4 @@
-"""What a law is, and the list of them all."""
+"""``Check``, the decorator that registers one, and the list of all of them."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ Role = Literal["encoder", "decoder", "both"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One law. id: stable. claim: what the record must promise for the law to apply, if anything.
+    """One law.
 
-    after: checks before it in its level without which it says nothing; where one fails, this one is blocked.
-    examples: how many small configs it is tried on, before the profile of hypothesis is asked.
+    Attributes:
+        id: the stable name, for ``exclude`` and reports.
+        level: the name of the module that holds it.
+        role: the role of the backbones that it applies to.
+        law: the law in one sentence.
+        cause: the usual cause if it does not hold.
+        run: the test itself. It raises LawBroken.
+        claim: the claim that the spec must make for the law to apply; None if it always applies.
+        after: earlier checks of the level without which this one means nothing. If one of them fails, this one is blocked.
+        examples: the number of small configs to try; hypothesis' profile "nightly" tries ten times as many.
     """
 
     id: str
@@ -42,7 +50,7 @@ def check(
     after: tuple[str, ...] = (),
     examples: int = 3,
 ) -> Callable[[Callable[[Subject], None]], Callable[[Subject], None]]:
-    """Make a function a law of the level that its module is; its name is the id."""
+    """Register a function as a law. Its module is the level, its name the id."""
 
     def register(run: Callable[[Subject], None]) -> Callable[[Subject], None]:
         name, level = run.__name__.strip("_").replace("_", "-"), run.__module__.rpartition(".")[2]
@@ -53,6 +61,6 @@ def check(
 
 
 def must(holds: bool, problem: str) -> None:
-    """LawBroken with the problem, unless it holds."""
+    """Raises LawBroken with ``problem`` unless ``holds``."""
     if not holds:
         raise LawBroken(problem)

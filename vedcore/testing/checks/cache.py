@@ -1,4 +1,4 @@
-"""Decoding a step at a time, and what a step must bear: compiling, exporting, no storage."""
+"""Decoding with a cache, step by step; compiling, exporting and the meta device."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from vedcore.testing.checks.base import check, must
 from vedcore.testing.subject import Subject, prepare, remember, require_close
 
 
-@check("decoding with a cache equals decoding without", "positions or a mask that forget the past", role="decoder")
+@check(
+    "decoding with a cache equals decoding without",
+    "positions or a mask that do not count the cached tokens",
+    role="decoder",
+)
 def _cache(subject: Subject) -> None:
     ids, memory = subject.ids(), subject.memory()
     with torch.no_grad():
@@ -24,8 +28,8 @@ def _cache(subject: Subject) -> None:
 
 
 @check(
-    "rows of unequal length share a step",
-    "positions or slots that are taken from the first row",
+    "rows of unequal length can share a step",
+    "positions or slots that are read from the first row only",
     role="decoder",
     after=("cache",),
 )
@@ -37,13 +41,13 @@ def _unequal_rows(subject: Subject) -> None:
         wanted = subject.decode(ids, memory)
         cache = subject.cache(2)
         subject.decode(ids[:, :3], memory, cache=cache)
-        slots = torch.tensor([[2], [3]])  # row 0 is one token behind
+        slots = torch.tensor([[2], [3]])  # row 0 is one token shorter
         step = Step(slots=slots, mask=causal_mask(slots, 4), extent=4, memory=memory, cache=cache)
         found = subject.model.lm_head(subject.model(torch.stack([ids[0, 2:3], ids[1, 3:4]]), step))
     require_close(found, torch.stack([wanted[0, 2:3], wanted[1, 3:4]]), "logits of rows of unequal length")
 
 
-@check("the rows of an image share its memory", "keys that are expected once a row", role="decoder")
+@check("rows share the memory of their image", "code that expects keys for each row", role="decoder")
 def _shared_memory(subject: Subject) -> None:
     ids = subject.ids(4)
     states = torch.randn(2, 4, subject.model.memory_size)
@@ -55,12 +59,12 @@ def _shared_memory(subject: Subject) -> None:
         memory.rows = rows
         named = subject.decode(ids, memory)
         own = subject.decode(ids, remember(subject.model, EncoderOutput(states[rows])))
-    require_close(named, own, "logits of rows that name their image")
+    require_close(named, own, "logits with memory.rows")
 
 
 @check(
-    "torch.compile takes it as one graph",
-    "a value read from a tensor, or Python that depends on one",
+    "torch.compile makes one graph of the model",
+    "Python code that reads a tensor's values",
     examples=1,
 )
 def _compile(subject: Subject) -> None:
@@ -68,12 +72,12 @@ def _compile(subject: Subject) -> None:
     torch._dynamo.reset()
     with torch.no_grad():
         found = torch.compile(program, fullgraph=True, backend="aot_eager")(*arguments)
-    require_close(found, wanted, "the output when compiled")
+    require_close(found, wanted, "the output of the compiled model")
 
 
 @check(
-    "torch.export takes an encode, and a decoding step",
-    "Python that depends on a tensor's values",
+    "torch.export exports the encoder, or a decoding step",
+    "Python code that depends on a tensor's values",
     after=("compile",),
     examples=1,
 )
@@ -81,24 +85,24 @@ def _export(subject: Subject) -> None:
     program, arguments, wanted = _exportable(subject)
     with torch.no_grad():
         exported = torch.export.export(program, arguments)
-        require_close(exported.module()(*arguments), wanted, "the output when exported")
+        require_close(exported.module()(*arguments), wanted, "the output of the exported model")
 
 
 @check(
-    "it runs without storage, and so on any device",
-    "a tensor made in forward without the device of its input",
+    "the model runs on the meta device, so it runs on any device",
+    "a tensor made in forward without the device of the input",
     after=("compile",),
 )
 def _meta(subject: Subject) -> None:
     with torch.device("meta"):
         model = subject.record.model(subject.config)
         prepare(model)
-    twin = subject.with_model(model.to("meta"))
+    on_meta = subject.with_model(model.to("meta"))
     if subject.is_decoder:
         memory = remember(model, EncoderOutput(torch.zeros(2, 3, model.memory_size, device="meta")))
-        out = twin.decode(torch.zeros(2, 4, dtype=torch.long, device="meta"), memory)
+        out = on_meta.decode(torch.zeros(2, 4, dtype=torch.long, device="meta"), memory)
     else:
-        out = twin.encode(torch.zeros(2, *subject.pixel_shape(), device="meta")).states
+        out = on_meta.encode(torch.zeros(2, *subject.pixel_shape(), device="meta")).states
     must(out.is_meta, "the output is not on the meta device")
 
 
@@ -113,7 +117,7 @@ class _Encode(nn.Module):
 
 
 class _DecodeStep(nn.Module):
-    """A token behind two others, its keys and values written into a cache that is an argument."""
+    """The third token after two others, with a cache that is an argument."""
 
     def __init__(self, subject: Subject) -> None:
         super().__init__()

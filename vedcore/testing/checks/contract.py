@@ -1,4 +1,4 @@
-"""What a record, a config and a module must be before they are run."""
+"""What a record, a config and a module must satisfy before they run."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from vedcore.testing.checks.reference import their_config
 from vedcore.testing.subject import LawBroken, Subject
 
 
-@check("the record says what it is", "a record with another protocol, name or kind of model")
+@check("the record matches its model and config", "a record with another protocol, name or kind of model")
 def _record(subject: Subject) -> None:
     record = subject.record
-    must(record.protocol == PROTOCOL, f"protocol is {record.protocol!r}, this vedcore speaks {PROTOCOL}")
-    must(record.role in ("encoder", "decoder"), f"role is {record.role!r}, want 'encoder' or 'decoder'")
-    must(issubclass(record.model, Part), f"{record.model.__name__} is not a vedcore.nn.Part")
+    must(record.protocol == PROTOCOL, f"protocol is {record.protocol!r}, but this vedcore has protocol {PROTOCOL}")
+    must(record.role in ("encoder", "decoder"), f"role is {record.role!r}, expected 'encoder' or 'decoder'")
+    must(issubclass(record.model, Part), f"{record.model.__name__} is not a vedcore.Part")
     must(
         record.config.model_type == record.name,
         f"the record is named {record.name!r}, its config is for {record.config.model_type!r}",
@@ -34,24 +34,24 @@ def _record(subject: Subject) -> None:
 
 
 @check(
-    "a config survives a dict and JSON",
-    "a field that is not written, or is changed on reading",
+    "a config is equal after a round trip through a dict and through JSON",
+    "a field that is not written, or that reading changes",
     after=("record",),
     examples=10,
 )
 def _config_round_trip(subject: Subject) -> None:
     config = subject.config
-    must(config == type(config).from_dict(config.to_dict()), "from_dict(to_dict(config)) is another config")
+    must(config == type(config).from_dict(config.to_dict()), "from_dict(to_dict(config)) differs from the config")
     with tempfile.TemporaryDirectory() as folder:
         write_json(Path(folder) / "config.json", config.to_dict())
         again = type(config).from_dict(parse_json((Path(folder) / "config.json").read_bytes(), "config.json"))
-    must(config == again, "the config read back from JSON is another config")
+    must(config == again, "the config read back from JSON differs from the config")
     lost = [name for name, value in subject.fields.items() if not _alike(config.to_dict().get(name), value)]
-    must(not lost, f"{', '.join(lost)} is not what was given")
+    must(not lost, f"{', '.join(lost)} differs from the value in the config.json")
 
 
 @check(
-    "a config field of a wrong type is refused, never coerced",
+    "a config field with a wrong type is refused, never coerced",
     "a converter on the field, or a field without a check",
     after=("config-round-trip",),
 )
@@ -66,12 +66,12 @@ def _config_types(subject: Subject) -> None:
                 found = getattr(read(), name)
             except VedcoreError:
                 continue
-            raise LawBroken(f"{name} was given {wrong!r}, which is taken as {found!r}")
+            raise LawBroken(f"{name}={wrong!r} was accepted, and became {found!r}")
 
 
 @check(
-    "a config survives transformers' own class",
-    "a field with another default or another name than the published one",
+    "a config is equal after a round trip through transformers' class, and has the same defaults",
+    "a field with a default or a name that differs from the published one",
     claim="reference",
     after=("config-round-trip",),
     examples=10,
@@ -82,17 +82,17 @@ def _config_reference(subject: Subject) -> None:
     again = type(config).from_dict({**theirs, "model_type": subject.record.name})
     first, published = type(config)(), type(config).from_dict(their_config(subject, given=False).to_dict())
     for name in config.to_dict():
-        if name in config.extra or name in (*subject.record.derived, "model_type", "is_decoder", "add_cross_attention"):
+        if name in config.extra or name in (*subject.spec.derived, "model_type", "is_decoder", "add_cross_attention"):
             continue
         ours, back = getattr(config, name), getattr(again, name)
-        must(ours == back, f"{name} is {ours!r}, and {back!r} after transformers' class")
+        must(ours == back, f"{name} is {ours!r}, and {back!r} after the round trip through transformers' class")
         ours, back = getattr(first, name), getattr(published, name)
-        must(ours == back, f"{name} is {ours!r} where nothing is said, and {back!r} in transformers' class")
+        must(ours == back, f"the default of {name} is {ours!r}, and {back!r} in transformers' class")
 
 
 @check(
-    "it is built, and built without storage",
-    "a value read, or a device named, in __init__",
+    "the model can be built, also on the meta device",
+    "__init__ reads a tensor's value or names a device",
     after=("config-round-trip",),
 )
 def _build(subject: Subject) -> None:
@@ -100,12 +100,12 @@ def _build(subject: Subject) -> None:
     with torch.device("meta"):
         model = subject.record.model(subject.config)
     stored = [name for name, parameter in model.named_parameters() if not parameter.is_meta]
-    must(not stored, f"{', '.join(stored[:4])} is on a device of its own")
+    must(not stored, f"{', '.join(stored[:4])} is not on the meta device")
 
 
 @check(
     "the model has the attributes of its protocol",
-    "an attribute is missing or does not fit another",
+    "an attribute that is missing or contradicts another",
     after=("build",),
 )
 def _attributes(subject: Subject) -> None:
@@ -119,29 +119,30 @@ def _attributes(subject: Subject) -> None:
     must(len(model.cross) == layers, f"{len(model.cross)} cross-attention layers for {layers} layers")
     for name in ("hidden_size", "memory_size"):
         ours, seams = getattr(model, name), getattr(model.seam, name)
-        must(ours == seams, f"{name} is {ours}, its seam says {seams}")
+        must(ours == seams, f"{name} is {ours}, but {seams} in the seam")
     must(model.max_positions is None or model.max_positions > 0, f"max_positions is {model.max_positions}")
 
 
 @check(
-    "names are reversible",
-    "two tensors with one name on disk, or a rule that hides another",
+    "each tensor has its own name on disk, which is read as the same tensor",
+    "two tensors with one name on disk, or a rule that shadows another",
     after=("attributes",),
     examples=10,
 )
 def _names(subject: Subject) -> None:
     keymap = subject.model.keymap
-    inserted = subject.is_decoder and not subject.born_looking
+    inserted = subject.is_decoder and not subject.has_own_cross_attention
     seen: dict[tuple[str, int], str] = {}
     first: dict[int, str] = {}
     for name, tensor in subject.model.state_dict(keep_vars=True).items():
         if inserted and name.startswith("cross."):
-            continue  # made by an adapter, which names them
+            continue  # an adapter made them, and it names them
         place = keymap.to_theirs(name)
-        twin = seen.setdefault((place.name, place.index), name)
+        other = seen.setdefault((place.name, place.index), name)
         tied = first.setdefault(id(tensor), name)
-        must(twin == name or tied != name, f"{name} and {twin} are both {place.name} on disk")
-        must(keymap.canonical(place.name) == place.name, f"{name} is written as {place.name}, which is read as other")
+        must(other == name or tied != name, f"{name} and {other} are both {place.name} on disk")
+        canonical = keymap.canonical(place.name)
+        must(canonical == place.name, f"{name} is written as {place.name}, which is read as {canonical}")
 
 
 def _alike(written: Any, given: Any) -> bool:
@@ -149,7 +150,7 @@ def _alike(written: Any, given: Any) -> bool:
 
 
 def _wrong(value: Any) -> list[Any]:
-    """Values of other types, from which a lenient reader makes ``value``."""
+    """Values of other types that a lenient reader would convert to ``value``."""
     if isinstance(value, bool | float | str | list | tuple):
         return [[value] if isinstance(value, str) else str(value)]
     return [str(value), value + 0.5] if isinstance(value, int) else []

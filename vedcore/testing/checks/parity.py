@@ -1,4 +1,4 @@
-"""The numbers of transformers."""
+"""The outputs of transformers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from vedcore.testing.subject import Subject, remember, require_close
 
 
 @check(
-    "the numbers are transformers'",
-    "another scale, norm, activation, order or position than the reference",
+    "the outputs are those of transformers",
+    "a scale, norm, activation, order or position that differs from the reference",
     claim="reference",
     examples=20,
 )
@@ -22,15 +22,15 @@ def _parity(subject: Subject) -> None:
     theirs = their_model(subject)
     with tempfile.TemporaryDirectory() as folder:
         theirs.save_pretrained(folder)
-        twin = subject.with_model(subject.record.model.from_pretrained(folder))
+        loaded = subject.with_model(subject.record.model.from_pretrained(folder))
     with torch.no_grad():
         if subject.is_decoder:
             ids, states = subject.ids(), torch.randn(2, 4, subject.model.memory_size)
-            memory = remember(twin.model, EncoderOutput(states)) if subject.born_looking else None
-            image = {"encoder_hidden_states": states} if subject.born_looking else {}
+            memory = remember(loaded.model, EncoderOutput(states)) if subject.has_own_cross_attention else None
+            image = {"encoder_hidden_states": states} if subject.has_own_cross_attention else {}
             wanted = reference(lambda: theirs(input_ids=ids, **image).logits)
-            found = twin.decode(ids, memory)
+            found = loaded.decode(ids, memory)
         else:
             wanted = reference(lambda: theirs(subject.pixels()).last_hidden_state)
-            found = twin.encode(subject.pixels()).states
-    require_close(found, wanted, "the output beside transformers'")
+            found = loaded.encode(subject.pixels()).states
+    require_close(found, wanted, "the output compared with transformers'")

@@ -1,4 +1,4 @@
-"""The same architecture in transformers, for the laws that compare."""
+"""The same architecture in transformers, for the laws that compare with it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vedcore.testing.subject import Subject
 
 
 def reference(run: Callable[[], Tensor]) -> Tensor:
-    """What the reference computes; a config on which it fails itself says nothing about us."""
+    """The output of ``run``. A config on which transformers itself fails is skipped, because it proves nothing."""
     try:
         return run()
     except Exception:
@@ -21,7 +21,7 @@ def reference(run: Callable[[], Tensor]) -> Tensor:
 
 
 def their_config(subject: Subject, *, given: bool = True) -> Any:
-    """The subject's config in their class; without ``given`` fields, their defaults."""
+    """The subject's config as transformers' class; with ``given=False`` transformers' defaults."""
     import transformers
 
     fields = {name: value for name, value in subject.config.to_dict().items() if name != "model_type" and given}
@@ -31,14 +31,14 @@ def their_config(subject: Subject, *, given: bool = True) -> Any:
 
 
 def their_model(subject: Subject) -> Any:
-    """Their class of the subject's model, with random weights."""
+    """The reference model of the subject, with random weights."""
     import transformers
 
     torch.manual_seed(1)
     config = their_config(subject)
     if subject.is_decoder:
-        config.add_cross_attention = subject.born_looking
-    model = getattr(transformers, subject.record.reference or "")(config).eval()
+        config.add_cross_attention = subject.has_own_cross_attention
+    model = getattr(transformers, subject.spec.reference or "")(config).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in model.parameters():

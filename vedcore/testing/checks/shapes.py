@@ -1,4 +1,4 @@
-"""What goes in and comes out: shapes, masks, gradients, and that nothing is kept."""
+"""Inputs and outputs: shapes, masks, gradients, and no state on the module."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vedcore.testing.checks.base import check, must
 from vedcore.testing.subject import LawBroken, Subject, Wrapped, remember, require_close
 
 
-@check("outputs have the shapes of the protocol and are finite", "a transposed axis, or a token too many")
+@check("outputs have the shapes of the protocol and are finite", "a transposed axis, or one token too many")
 def _shapes(subject: Subject) -> None:
     model = subject.model
     with torch.no_grad():
@@ -40,7 +40,7 @@ def _shapes(subject: Subject) -> None:
 
 @check(
     "the last of max_positions tokens has a position",
-    "max_positions is more than the table of positions has rows for tokens",
+    "max_positions is larger than the number of rows that the position table has for tokens",
     role="decoder",
     after=("shapes",),
 )
@@ -52,8 +52,8 @@ def _last_position(subject: Subject) -> None:
 
 
 @check(
-    "a forward pass leaves the module as it was",
-    "a cache, a mask or a counter kept on the module",
+    "a forward pass does not change the module",
+    "a cache, a mask or a counter stored on the module",
     after=("shapes",),
 )
 def _stateless(subject: Subject) -> None:
@@ -66,16 +66,16 @@ def _stateless(subject: Subject) -> None:
 
 @check(
     "in eval mode the same input gives the same output",
-    "dropout that ignores eval mode",
+    "dropout that is active in eval mode",
     after=("stateless",),
 )
 def _deterministic(subject: Subject) -> None:
-    must(torch.equal(subject.output(), subject.output()), "two calls differ")
+    must(torch.equal(subject.output(), subject.output()), "two calls give different outputs")
 
 
 @check(
-    "a trace sees the hidden states, and changes nothing",
-    "a trace that is never called, or a step that is handed on without its trace",
+    "a trace receives the hidden states and does not change the output",
+    "a trace that is never called, or a step that is passed on without its trace",
     after=("deterministic",),
 )
 def _trace(subject: Subject) -> None:
@@ -86,16 +86,21 @@ def _trace(subject: Subject) -> None:
         else:
             found = subject.encode(subject.pixels(), trace=recorder).states
     seen = recorder.all("hidden") or ()
-    least = subject.model.seam.num_layers + 1 if subject.is_decoder else 2  # what enters the first, what leaves each
-    must(len(seen) >= least, f"the trace saw {len(seen)} hidden states, want {least} at least")
+    least = (
+        subject.model.seam.num_layers + 1 if subject.is_decoder else 2
+    )  # the input of the first layer, the output of each
+    must(len(seen) >= least, f"the trace received {len(seen)} hidden states, expected at least {least}")
     shapes = [tuple(states.shape) for states in seen]
-    must(all(len(shape) == 3 and shape[0] == 2 for shape in shapes), f"the trace saw hidden states of shapes {shapes}")
+    must(
+        all(len(shape) == 3 and shape[0] == 2 for shape in shapes),
+        f"the trace received hidden states of shapes {shapes}",
+    )
     require_close(found, subject.output(), "the output with a trace")
 
 
 @check(
-    "a row does not depend on its neighbours",
-    "a mean or a norm over the batch, or state shared by rows",
+    "a row does not depend on the other rows",
+    "a mean or a norm over the batch, or state that rows share",
     after=("deterministic",),
 )
 def _batch_independence(subject: Subject) -> None:
@@ -127,11 +132,11 @@ def _causality(subject: Subject) -> None:
     )
     with torch.no_grad():
         before, after = (subject.decode(x, subject.memory()) for x in (ids, changed))
-    require_close(after[:, :-1], before[:, :-1], "logits before the token that was changed", 1e-6)
+    require_close(after[:, :-1], before[:, :-1], "logits before the changed token", 1e-6)
 
 
 @check(
-    "the image reaches the logits",
+    "the logits depend on the image",
     "cross-attention that is skipped, or a memory that is not read",
     role="decoder",
     after=("deterministic",),
@@ -139,11 +144,11 @@ def _causality(subject: Subject) -> None:
 def _looks_at_the_image(subject: Subject) -> None:
     with torch.no_grad():
         one, other = (subject.decode(subject.ids(), subject.memory(seed=seed)) for seed in (1, 2))
-    must(not torch.equal(one, other), "logits are the same for two images")
+    must(not torch.equal(one, other), "the logits are the same for two images")
 
 
 @check(
-    "a masked state of the image changes nothing",
+    "a masked state of the image does not change the logits",
     "cross-attention that does not read memory.mask",
     role="decoder",
     after=(
@@ -160,13 +165,13 @@ def _memory_mask(subject: Subject) -> None:
             subject.decode(subject.ids(), remember(subject.model, EncoderOutput(s, mask))) for s in (states, other)
         )
         whole = subject.decode(subject.ids(), remember(subject.model, EncoderOutput(states)))
-    require_close(two, one, "logits with other masked states", 1e-6)
-    must(not torch.equal(whole[0], one[0]), "the mask makes no difference")
+    require_close(two, one, "logits after a change of the masked states", 1e-6)
+    must(not torch.equal(whole[0], one[0]), "the mask has no effect")
 
 
 @check(
-    "a padded token changes nothing for the tokens behind it",
-    "self-attention that does not read step.mask, or positions that are not step.positions where a step has them",
+    "a padding token does not change the tokens after it",
+    "self-attention that does not read step.mask, or positions that ignore step.positions",
     role="decoder",
     after=("causality", "last-position"),
 )
@@ -180,7 +185,7 @@ def _token_mask(subject: Subject) -> None:
         keys = (slots >= padded).expand(tokens.shape)
         step = Step(
             slots=slots,
-            positions=(slots - padded).clamp(min=0),  # a token stands where it would without the padding
+            positions=(slots - padded).clamp(min=0),  # the positions that the tokens have without the padding
             mask=causal_mask(slots, tokens.shape[1], keys),
             extent=tokens.shape[1],
             memory=subject.memory(),
@@ -188,7 +193,7 @@ def _token_mask(subject: Subject) -> None:
         return subject.model.lm_head(subject.model(tokens, step))[:, padded:]  # type: ignore[no-any-return]
 
     with torch.no_grad():
-        require_close(logits(ids, 1), logits(ids[:, 1:], 0), "logits behind a padded token")
+        require_close(logits(ids, 1), logits(ids[:, 1:], 0), "logits after a padding token")
 
 
 @check(
@@ -198,20 +203,20 @@ def _token_mask(subject: Subject) -> None:
     after=("batch-independence",),
 )
 def _state_mask(subject: Subject) -> None:
-    masks, _, places = _mostly_masked(subject)
+    masks, _, count = _mostly_masked(subject)
     with torch.no_grad():
         output = subject.encode(subject.pixels(), pixel_mask=masks)
     if output.mask is None:
-        raise LawBroken("the encoder was given a pixel_mask and returned no mask")
+        raise LawBroken("the encoder received a pixel_mask and returned no mask")
     shape, wanted = tuple(output.mask.shape), tuple(output.states.shape[:2])
-    must(shape == wanted, f"the mask has shape {shape}, want {wanted}")
-    must(output.mask.dtype == torch.bool, f"the mask is {output.mask.dtype}, want torch.bool")
+    must(shape == wanted, f"the mask has shape {shape}, expected {wanted}")
+    must(output.mask.dtype == torch.bool, f"the mask is {output.mask.dtype}, expected torch.bool")
     must(bool(output.mask[1].all()), "a state is masked in an image without masked pixels")
-    must(places == 1 or not bool(output.mask[0].all()), "no state is masked in an image that is mostly masked")
+    must(count == 1 or not bool(output.mask[0].all()), "no state is masked in an image that is mostly masked")
 
 
 @check(
-    "a masked pixel changes no state that counts",
+    "a masked pixel does not change an unmasked state",
     "a mask that does not reach self-attention",
     role="encoder",
     claim="global attention",
@@ -221,13 +226,16 @@ def _pixel_mask(subject: Subject) -> None:
     masks, other, _ = _mostly_masked(subject)
     with torch.no_grad():
         one, two = (subject.encode(x, pixel_mask=masks) for x in (subject.pixels(), other))
-    require_close(two.states[one.mask], one.states[one.mask], "states that count, with other masked pixels", 1e-6)
+    require_close(
+        two.states[one.mask], one.states[one.mask], "unmasked states after a change of the masked pixels", 1e-6
+    )
 
 
 def _mostly_masked(subject: Subject) -> tuple[Tensor, Tensor, int]:
-    """A pixel_mask for two images, the usual pixels with others where it masks them, and how many places there are.
+    """-> a pixel_mask (2, height, width), the usual pixels with other values where it masks them, the size of the grid.
 
-    Of the first image the first pixels alone count, so one patch across or down; what lies behind it for sure is changed.
+    Of the first image only the first column of pixels counts, or only the first row if the grid has one column. The pixels
+    change only where they are surely outside the first patch.
     """
     pixels, masks = subject.pixels(), torch.ones(2, *subject.pixel_shape()[1:], dtype=torch.bool)
     other, new = pixels.clone(), subject.pixels(seed=2)
@@ -243,7 +251,7 @@ def _mostly_masked(subject: Subject) -> tuple[Tensor, Tensor, int]:
 
 
 @check(
-    "another image size works when asked for, and where not it works too or is refused",
+    "another image size works with interpolate_pos_encoding=True; without, it works or is refused",
     "positions that are not resized, or an image size that is not checked",
     role="encoder",
     claim="resize",
@@ -255,19 +263,20 @@ def _resize(subject: Subject) -> None:
     larger = torch.randn(1, channels, 2 * height, 2 * width)
     with torch.no_grad():
         grid = subject.encode(subject.pixels()).grid
-        for asked in (True, False):
+        for interpolate in (True, False):
             try:
-                states = subject.encode(larger, interpolate_pos_encoding=asked).states
+                states = subject.encode(larger, interpolate_pos_encoding=interpolate).states
             except VedcoreError:
-                # A table that is not of a square grid says not how to resize it.
-                must(not asked or grid is None or grid[0] != grid[1], "a larger image is refused though asked for")
+                # The sides of a grid do not follow from its table of positions, unless it is square.
+                refusable = not interpolate or grid is None or grid[0] != grid[1]
+                must(refusable, "a larger image is refused despite interpolate_pos_encoding=True")
             else:
                 must(bool(states.isfinite().all()), "states of a larger image are not finite")
 
 
 @check(
-    "a wrong shape is an error of ours",
-    "torch's own error reaches the user",
+    "a wrong shape raises a VedcoreError",
+    "a shape that is not checked, so torch raises its own error",
     role="encoder",
     after=("deterministic",),
 )
@@ -280,12 +289,12 @@ def _shape_errors(subject: Subject) -> None:
             continue
         except Exception as error:
             raise LawBroken(f"pixels of shape {shape} raise {type(error).__name__}, not a VedcoreError") from error
-        raise LawBroken(f"pixels of shape {shape} are taken")
+        raise LawBroken(f"pixels of shape {shape} are accepted")
 
 
 @check(
-    "embeddings in place of ids give the same",
-    "embeddings that are scaled, or looked up or brought to hidden_size elsewhere",
+    "inputs_embeds give the same logits as their ids",
+    "embeddings that are scaled or projected outside token_embedding",
     role="decoder",
     after=("deterministic",),
 )
@@ -294,41 +303,43 @@ def _inputs_embeds(subject: Subject) -> None:
     with torch.no_grad():
         embeds = subject.model.token_embedding(ids)
         shape, wanted = tuple(embeds.shape), (*ids.shape, subject.model.hidden_size)
-        must(shape == wanted, f"token_embedding gives shape {shape}, want {wanted}")
+        must(shape == wanted, f"token_embedding gives shape {shape}, expected {wanted}")
         found = subject.decode(ids, subject.memory(), inputs_embeds=embeds)
-        require_close(found, subject.decode(ids, subject.memory()), "logits from embeddings")
+        require_close(found, subject.decode(ids, subject.memory()), "logits from inputs_embeds")
 
 
 @check(
     "bfloat16 works and is near float32",
-    "a tensor made in float32 in forward",
+    "a float32 tensor made in forward",
     after=("deterministic",),
 )
 def _bfloat16(subject: Subject) -> None:
     wanted = subject.output()
-    twin = subject.with_model(copy.deepcopy(subject.model).to(torch.bfloat16))
+    rounded = subject.with_model(copy.deepcopy(subject.model).to(torch.bfloat16))
     with torch.no_grad():
-        decoder = subject.is_decoder
-        found = twin.decode(twin.ids(), twin.memory()) if decoder else twin.encode(twin.pixels().bfloat16()).states
+        if subject.is_decoder:
+            found = rounded.decode(rounded.ids(), rounded.memory())
+        else:
+            found = rounded.encode(rounded.pixels().bfloat16()).states
     must(found.dtype == torch.bfloat16, f"the output is {found.dtype}")
     require_close(found, wanted, "the output in bfloat16", 0.2)
 
 
 @check(
-    "gradients reach every parameter",
+    "every parameter has a gradient",
     "a parameter that is not used, or a detached tensor",
     after=("deterministic", "looks-at-the-image"),
 )
 def _gradients(subject: Subject) -> None:
     model = copy.deepcopy(subject.model)
-    twin = subject.with_model(model)
+    trained = subject.with_model(model)
     if subject.is_decoder:
-        twin.decode(twin.ids(4), twin.memory(4)).square().sum().backward()  # type: ignore[no-untyped-call]
+        trained.decode(trained.ids(4), trained.memory(4)).square().sum().backward()  # type: ignore[no-untyped-call]
     else:
-        twin.encode(twin.pixels(4)).states.pow(3).sum().backward()  # type: ignore[no-untyped-call]
+        trained.encode(trained.pixels(4)).states.pow(3).sum().backward()  # type: ignore[no-untyped-call]
     parts = tuple(f"{path}." for path in model.keymap.optional)
-    exempt = (*parts, *subject.record.unread)
-    # A bias of all keys adds the same to every score of a query: softmax does not see it.
+    exempt = (*parts, *subject.spec.unread)
+    # The keys' bias adds the same number to all scores of a query, so softmax cancels it and its gradient may be absent.
     unread = [
         name
         for name, parameter in model.named_parameters()
@@ -336,20 +347,23 @@ def _gradients(subject: Subject) -> None:
     ]
     must(not unread, f"no gradient for {', '.join(unread[:4])}")
     read = [name for name, p in model.named_parameters() if p.grad is not None and parts and name.startswith(parts)]
-    must(not read, f"{', '.join(read[:4])} is read, but the keymap says that a file may lack it")
+    must(
+        not read,
+        f"{', '.join(read[:4])} is used, but the keymap calls it optional, so a file may lack it",
+    )
 
 
-@check("it pickles", "a lambda or an open file kept on the module", after=("deterministic",))
+@check("the model and its config can be pickled", "a lambda or an open file on the module", after=("deterministic",))
 def _pickles(subject: Subject) -> None:
     wanted = subject.output()
-    twin = subject.with_model(pickle.loads(pickle.dumps(subject.model)))
-    must(torch.equal(twin.output(), wanted), "the model that was pickled computes something else")
-    must(pickle.loads(pickle.dumps(subject.config)) == subject.config, "the config that was pickled is another")
+    unpickled = subject.with_model(pickle.loads(pickle.dumps(subject.model)))
+    must(torch.equal(unpickled.output(), wanted), "the unpickled model computes other numbers")
+    must(pickle.loads(pickle.dumps(subject.config)) == subject.config, "the unpickled config differs")
 
 
 @check(
-    "a linear layer may be swapped for another product",
-    "a linear's .weight is read past the module",
+    "a linear layer can be replaced by another module",
+    "code that reads a linear layer's .weight instead of calling the layer",
     after=("deterministic",),
 )
 def _swapped_linear(subject: Subject) -> None:
@@ -366,12 +380,12 @@ def _swapped_linear(subject: Subject) -> None:
         with torch.no_grad():
             for parameter in scaled.get_submodule(name).parameters():
                 parameter.mul_(2)
-    twin, wanted = subject.with_model(model), subject.with_model(scaled)
-    require_close(twin.output(), wanted.output(), "the output with swapped linears")
+    found, wanted = subject.with_model(model), subject.with_model(scaled)
+    require_close(found.output(), wanted.output(), "the output with replaced linear layers")
 
 
 def _state(model: nn.Module) -> dict[str, Any]:
-    """What hangs on the modules: the names of all attributes, and what tells their values apart."""
+    """All attributes of all modules, by name: a mark for each that changes when the attribute changes."""
     return {
         f"{path}.{name}".lstrip("."): mark
         for path, module in model.named_modules()
@@ -385,7 +399,7 @@ def _state(model: nn.Module) -> dict[str, Any]:
 
 
 def _mark(value: Any) -> Any:
-    """Plain values themselves, collections item by item, and which object anything else is."""
+    """A plain value itself, the marks of a collection's items, the identity of any other object."""
     if isinstance(value, bool | int | float | str | type(None)):
         return value
     if isinstance(value, dict):
