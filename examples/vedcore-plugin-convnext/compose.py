@@ -1,4 +1,4 @@
-"""A small ConvNeXt and a small GPT-2, joined, trained to tell a red image from a blue one, and asked to write."""
+"""Join a small ConvNeXt and a small GPT-2, train them to tell a red image from a blue one, and generate text."""
 
 import torch
 from PIL import Image
@@ -9,7 +9,7 @@ from vedcore_plugin_gpt2 import GPT2Config
 
 START, END, PAD = 1, 2, 0
 
-processor = ImageProcessor(  # a little more than the model sees, then the middle of it: as ConvNeXt was evaluated
+processor = ImageProcessor(  # resize to a little more than the model takes, then crop, as in the evaluation of ConvNeXt
     size={"shortest_edge": 36},
     do_center_crop=True,
     crop_size={"height": 32, "width": 32},

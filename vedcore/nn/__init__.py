@@ -1,9 +1,17 @@
 """The bricks that backbones are built from. Public: a plugin imports ``vedcore``, ``vedcore.config`` and ``vedcore.nn``.
 
-No brick has a flag that picks an architecture; what two backbones share is here, what one has alone stays in its plugin.
+A brick has at least two users, and no flag that selects an architecture. What only one backbone needs stays in its plugin.
 """
 
 from vedcore.nn.attention import CrossAttention, SelfAttention, attend, attention_probabilities, split_heads
+from vedcore.nn.bert import (
+    BertFields,
+    BertHead,
+    bert_block,
+    bert_cross_attention,
+    bert_seam,
+    bert_text_embeddings,
+)
 from vedcore.nn.blocks import (
     Blocks,
     PostNormBlock,
@@ -12,15 +20,23 @@ from vedcore.nn.blocks import (
     PreNormCrossAttention,
 )
 from vedcore.nn.drop import DropPath, drop
-from vedcore.nn.fairseq import LayerDrop, ScaledEmbedding
+from vedcore.nn.fairseq import LayerDrop, ScaledEmbedding, drop_layers
 from vedcore.nn.init import initialize
-from vedcore.nn.key_tables import FAIRSEQ_BLOCKS, TENSORFLOW_NORMS, VIT_BLOCK_ALIASES, VIT_BLOCKS, bert_blocks
+from vedcore.nn.key_tables import (
+    FAIRSEQ_BLOCKS,
+    TENSORFLOW_NORMS,
+    VIT_BLOCK_ALIASES,
+    VIT_BLOCKS,
+    bert_blocks,
+    bert_embeddings,
+)
 from vedcore.nn.lean import Twin, lean
 from vedcore.nn.linear import Linear
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
 from vedcore.nn.patches import ClassPooler, PatchEmbeddings, Patches, patch_grid, patch_mask
 from vedcore.nn.positions import OffsetPositions, positions_from_ids, resize_positions
 from vedcore.nn.text import TextEmbeddings, TransformHead
+from vedcore.nn.vit import ViTFields, vit_block, vit_pooler
 
 __all__ = [
     "ACTIVATIONS",
@@ -29,6 +45,8 @@ __all__ = [
     "TENSORFLOW_NORMS",
     "VIT_BLOCKS",
     "VIT_BLOCK_ALIASES",
+    "BertFields",
+    "BertHead",
     "Blocks",
     "ClassPooler",
     "CrossAttention",
@@ -47,11 +65,18 @@ __all__ = [
     "TextEmbeddings",
     "TransformHead",
     "Twin",
+    "ViTFields",
     "activation",
     "attend",
     "attention_probabilities",
+    "bert_block",
     "bert_blocks",
+    "bert_cross_attention",
+    "bert_embeddings",
+    "bert_seam",
+    "bert_text_embeddings",
     "drop",
+    "drop_layers",
     "initialize",
     "lean",
     "patch_grid",
@@ -59,4 +84,6 @@ __all__ = [
     "positions_from_ids",
     "resize_positions",
     "split_heads",
+    "vit_block",
+    "vit_pooler",
 ]

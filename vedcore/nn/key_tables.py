@@ -1,6 +1,6 @@
-"""Names on disk that several architectures share: the key tables of their blocks, to be put into a KeyMap.
+"""Rules of a KeyMap that several architectures share: the names on disk of their blocks and embeddings.
 
-Ours are the names of ``PreNormBlock``, ``PostNormBlock`` and their cross-attention, in ``blocks`` and ``cross``.
+In memory the blocks are a list ``blocks`` of ``PreNormBlock`` or ``PostNormBlock``, the cross-attention is a list ``cross``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ VIT_BLOCKS = (
     Rule(f"{_VIT}.intermediate.dense", "blocks.{i}.mlp.up"),
     Rule(f"{_VIT}.output.dense", "blocks.{i}.mlp.down"),
 )
-"""ViT, DeiT, BEiT."""
+"""The blocks of ViT, DeiT and BEiT."""
 
 VIT_BLOCK_ALIASES = (
     ("layers.{i}.attention.q_proj", f"{_VIT}.attention.attention.query"),
@@ -28,21 +28,31 @@ VIT_BLOCK_ALIASES = (
     ("layers.{i}.mlp.fc2", f"{_VIT}.output.dense"),
     ("layers.{i}", _VIT),
 )
-"""Theirs in transformers 5, in memory: state dicts that were not written by ``save_pretrained``."""
+"""Their names in memory in transformers 5, for state dicts that ``save_pretrained`` did not write."""
 
 
-def bert_blocks(layer: str, blocks: str = "blocks") -> tuple[Rule, ...]:
-    """BERT, RoBERTa: ``layer`` is the name of a layer on disk, ``blocks`` ours of the list."""
+def bert_embeddings(embeddings: str) -> tuple[Rule, ...]:
+    """The embeddings of BERT and RoBERTa. embeddings: their name on disk."""
     return (
-        Rule(f"{layer}.attention.output.dense", f"{blocks}.{{i}}.attention.out"),
-        Rule(f"{layer}.attention.output.LayerNorm", f"{blocks}.{{i}}.attention_norm"),
-        Rule(f"{layer}.attention.self", f"{blocks}.{{i}}.attention"),
+        Rule(f"{embeddings}.word_embeddings", "embeddings.tokens"),
+        Rule(f"{embeddings}.position_embeddings", "embeddings.positions"),
+        Rule(f"{embeddings}.token_type_embeddings", "embeddings.types"),
+        Rule(f"{embeddings}.LayerNorm", "embeddings.norm"),
+    )
+
+
+def bert_blocks(layer: str) -> tuple[Rule, ...]:
+    """The blocks of BERT and RoBERTa. layer: the name of one on disk, with ``{i}`` for its number."""
+    return (
+        Rule(f"{layer}.attention.output.dense", "blocks.{i}.attention.out"),
+        Rule(f"{layer}.attention.output.LayerNorm", "blocks.{i}.attention_norm"),
+        Rule(f"{layer}.attention.self", "blocks.{i}.attention"),
         Rule(f"{layer}.crossattention.output.dense", "cross.{i}.attention.out"),
         Rule(f"{layer}.crossattention.output.LayerNorm", "cross.{i}.norm"),
         Rule(f"{layer}.crossattention.self", "cross.{i}.attention"),
-        Rule(f"{layer}.intermediate.dense", f"{blocks}.{{i}}.mlp.up"),
-        Rule(f"{layer}.output.dense", f"{blocks}.{{i}}.mlp.down"),
-        Rule(f"{layer}.output.LayerNorm", f"{blocks}.{{i}}.mlp_norm"),
+        Rule(f"{layer}.intermediate.dense", "blocks.{i}.mlp.up"),
+        Rule(f"{layer}.output.dense", "blocks.{i}.mlp.down"),
+        Rule(f"{layer}.output.LayerNorm", "blocks.{i}.mlp_norm"),
     )
 
 
@@ -50,7 +60,7 @@ TENSORFLOW_NORMS = (
     ("{path}.LayerNorm.gamma", "{path}.LayerNorm.weight"),
     ("{path}.LayerNorm.beta", "{path}.LayerNorm.bias"),
 )
-"""Aliases: files of the BERT family that were converted from TensorFlow."""
+"""Aliases for files of the BERT family that were converted from TensorFlow."""
 
 _FAIRSEQ = "model.decoder.layers.{i}"
 
@@ -69,4 +79,4 @@ FAIRSEQ_BLOCKS = (
     Rule(f"{_FAIRSEQ}.fc2", "blocks.{i}.mlp.down"),
     Rule(f"{_FAIRSEQ}.final_layer_norm", "blocks.{i}.mlp_norm"),
 )
-"""BART, MBart, TrOCR."""
+"""The blocks of BART, MBart and TrOCR."""

@@ -1,4 +1,4 @@
-"""The ends of a BERT-like decoder: its embeddings and its head. Shapes: R rows, T tokens, D hidden size, V vocabulary size."""
+"""The ends of a BERT-like decoder: embeddings and head. Shapes: R rows, T tokens, D hidden size, V vocabulary size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vedcore.nn.mlp import activation
 
 
 class TextEmbeddings(nn.Module):
-    """Tokens plus positions plus token types, normed: BERT, RoBERTa, DistilBERT."""
+    """The sum of token, position and token type embeddings, then a norm: BERT, RoBERTa, DistilBERT."""
 
     def __init__(
         self,
@@ -23,9 +23,9 @@ class TextEmbeddings(nn.Module):
         token_types: int = 0,
         pad: int | None = None,
     ) -> None:
-        """token_types: rows of their table; 0 for an architecture without. pad: the token whose vector starts at zero.
+        """token_types: the number of token types; 0 if there are none. pad: the token whose vector starts at zero.
 
-        ConfigError if the vocabulary lacks ``pad``.
+        Raises ConfigError if ``pad`` is not in the vocabulary.
         """
         super().__init__()
         check_pad(pad, vocab_size)
@@ -52,9 +52,14 @@ class TextEmbeddings(nn.Module):
 
 
 def check_pad(pad: int | None, vocab_size: int) -> None:
-    """ConfigError unless the vocabulary has the token of padding, if there is one."""
+    """Raises ConfigError if there is a padding token and it is not in the vocabulary."""
     if pad is not None and pad >= vocab_size:
-        raise ConfigError(f"pad_token_id ({pad}) must be below vocab_size ({vocab_size})")
+        raise ConfigError(
+            f"pad_token_id ({pad}) must be below vocab_size ({vocab_size})",
+            field="pad_token_id",
+            expected=f"below {vocab_size}",
+            found=pad,
+        )
 
 
 class TransformHead(nn.Module):

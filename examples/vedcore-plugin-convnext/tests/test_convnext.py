@@ -13,14 +13,12 @@ from vedcore_plugin_convnext.testing import config_fields
 
 class TestConvNext(BackboneContract):
     record = CONVNEXT
-    exclude: ClassVar = {
-        "parity": "ConvNextModel returns a map (B, D, h, w) that its norm has not seen; compared below"
-    }
+    exclude: ClassVar = {"parity": "ConvNextModel returns a map (B, D, h, w) before its norm; compared below"}
 
 
 @hypothesis.settings(max_examples=20, deadline=None, derandomize=True, database=None)
 @hypothesis.given(config_fields())
-def test_states_are_the_reference_s_map_row_by_row_normed(tmp_path_factory, fields):
+def test_states_are_the_normed_map_of_the_reference_row_by_row(tmp_path_factory, fields):
     torch.manual_seed(0)
     theirs = transformers.ConvNextModel(transformers.ConvNextConfig(**fields)).eval()
     with torch.no_grad():
@@ -39,7 +37,7 @@ def test_states_are_the_reference_s_map_row_by_row_normed(tmp_path_factory, fiel
     assert (output.states - wanted).abs().max() <= 1e-5 * max(1.0, float(wanted.abs().max()))
 
 
-def test_a_state_counts_if_any_pixel_below_it_does():
+def test_a_state_is_masked_if_all_its_pixels_are():
     model = ConvNextModel(ConvNextConfig(num_stages=2, hidden_sizes=(4, 8), depths=(1, 1), patch_size=2))
     mask = torch.zeros(1, 9, 12, dtype=torch.bool)
     mask[0, 0, :5] = True
@@ -48,7 +46,7 @@ def test_a_state_counts_if_any_pixel_below_it_does():
     assert output.mask.tolist() == [[True, True, False, False, False, False]]
 
 
-def test_what_does_not_fit_is_told():
+def test_wrong_sizes_are_refused():
     with pytest.raises(ConfigError, match="one entry for each of num_stages"):
         ConvNextModel(ConvNextConfig(hidden_sizes=(4, 8)))
     model = ConvNextModel(ConvNextConfig(num_stages=2, hidden_sizes=(4, 8), depths=(1, 1)))

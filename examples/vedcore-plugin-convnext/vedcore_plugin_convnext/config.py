@@ -24,5 +24,5 @@ class ConvNextConfig(Config):
 
     @property
     def hidden_size(self) -> int:
-        """The width of the states: that of the last stage."""
+        """The width of the states, which is that of the last stage."""
         return self.hidden_sizes[-1]

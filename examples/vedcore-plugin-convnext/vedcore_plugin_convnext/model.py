@@ -1,4 +1,4 @@
-"""ConvNeXt: patches, then stages of convolutions, each on a map half as high and half as wide as the one before.
+"""ConvNeXt: patches, then stages of convolutions. Each stage halves the height and width of the feature map.
 
 Shapes: B images, C channels, h x w a map, S = h w of the last map, D width. Between convolutions a map is (B, h, w, D).
 """
@@ -16,7 +16,7 @@ from vedcore.nn import MLP, DropPath, Patches, initialize, patch_mask
 from vedcore_plugin_convnext.config import ConvNextConfig
 
 NORM_EPS = 1e-6
-"""Of every norm but the last, which ``layer_norm_eps`` is for."""
+"""The eps of every norm except the last, which has ``layer_norm_eps``."""
 
 _STAGE = "encoder.stages.{s}"
 
@@ -24,8 +24,8 @@ KEYMAP = KeyMap(
     rules=(  # (on disk, here)
         Rule("embeddings.patch_embeddings", "patches.projection"),
         Rule("embeddings.layernorm", "patches_norm"),
-        Rule(f"{_STAGE}.downsampling_layer.0", "stages.{s}.shrink.norm"),
-        Rule(f"{_STAGE}.downsampling_layer.1", "stages.{s}.shrink.convolution"),
+        Rule(f"{_STAGE}.downsampling_layer.0", "stages.{s}.downsample.norm"),
+        Rule(f"{_STAGE}.downsampling_layer.1", "stages.{s}.downsample.convolution"),
         Rule(f"{_STAGE}.layers.{{b}}.dwconv", "stages.{s}.blocks.{b}.convolution"),
         Rule(f"{_STAGE}.layers.{{b}}.layernorm", "stages.{s}.blocks.{b}.norm"),
         Rule(f"{_STAGE}.layers.{{b}}.pwconv1", "stages.{s}.blocks.{b}.mlp.up"),
@@ -39,12 +39,12 @@ KEYMAP = KeyMap(
 
 
 def convolve(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """(B, h, w, D) -> (B, h', w', D'): a convolution wants the channels first, norms and linears want them last."""
+    """(B, h, w, D) -> (B, h', w', D'). Convolutions take the channels first, norms and linear layers take them last."""
     return convolution(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
-    """x + scale mlp(norm(convolution(x))): each channel looks around, then each place mixes its channels."""
+    """x + scale mlp(norm(convolution(x))). The convolution mixes positions in each channel, the MLP mixes channels."""
 
     def __init__(self, config: ConvNextConfig, width: int, drop_path: float) -> None:
         super().__init__()
@@ -63,8 +63,8 @@ class Block(nn.Module):
         return x + self.drop_path(branch)  # type: ignore[no-any-return]
 
 
-class Shrink(nn.Module):
-    """Four neighbours become one place of the next stage's width; an odd last row or column is left out."""
+class Downsample(nn.Module):
+    """Merges 2 x 2 positions to one of the next stage's width. An odd last row or column is dropped."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()
@@ -77,23 +77,23 @@ class Shrink(nn.Module):
 
 
 class Stage(nn.Module):
-    """A shrink, in all stages but the first, and blocks."""
+    """Blocks, after a downsampling in all stages except the first."""
 
     def __init__(self, config: ConvNextConfig, index: int) -> None:
         super().__init__()
         width, depth = config.hidden_sizes[index], config.depths[index]
         before, last = sum(config.depths[:index]), sum(config.depths) - 1
         rates = [config.drop_path_rate * i / max(last, 1) for i in range(before, before + depth)]
-        self.shrink = Shrink(config.hidden_sizes[index - 1], width) if index else nn.Identity()
+        self.downsample = Downsample(config.hidden_sizes[index - 1], width) if index else nn.Identity()
         self.blocks = nn.Sequential(*(Block(config, width, rate) for rate in rates))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, h, w, D) -> (B, h // 2, w // 2, the next D); the first stage keeps the shape."""
-        return self.blocks(self.shrink(x))  # type: ignore[no-any-return]
+        return self.blocks(self.downsample(x))  # type: ignore[no-any-return]
 
 
 class ConvNextModel(Part[ConvNextConfig]):
-    """A ConvNeXt encoder: images of any size to one state for each place of the last map, row by row."""
+    """A ConvNeXt encoder. It turns an image of any size into one state for each position of the last map, row by row."""
 
     config_class: ClassVar = ConvNextConfig
     keymap: ClassVar = KEYMAP
@@ -103,7 +103,10 @@ class ConvNextModel(Part[ConvNextConfig]):
         if not len(config.hidden_sizes) == len(config.depths) == config.num_stages:
             raise ConfigError(
                 f"hidden_sizes {config.hidden_sizes} and depths {config.depths} must have one entry for each of "
-                f"num_stages ({config.num_stages})"
+                f"num_stages ({config.num_stages})",
+                field="num_stages",
+                expected=config.num_stages,
+                found=(len(config.hidden_sizes), len(config.depths)),
             )
         self.hidden_size = config.hidden_size
         self.patches = Patches(config.num_channels, config.hidden_sizes[0], pair(config.patch_size))
@@ -121,17 +124,24 @@ class ConvNextModel(Part[ConvNextConfig]):
         interpolate_pos_encoding: bool = False,
         trace: Trace | None = None,
     ) -> EncoderOutput:
-        """(B, C, height, width) -> states (B, S, D). There are no positions, so any size will do and none is resized.
+        """(B, C, height, width) -> states (B, S, D), and their mask (B, S) if there is a ``pixel_mask``.
 
-        ``pixel_mask`` says which states count, and the output carries it; convolutions do not look at it, so that what
-        is masked still touches its neighbours. InputError for an image too small for one place of the last map.
+        There are no position embeddings, so every image size works. Convolutions ignore the mask, so masked pixels influence
+        the states near them.
+
+        Raises InputError if an image is too small for one position of the last map.
         """
         x, grid = self.patches(pixel_values)
         factor = 2 ** (len(self.stages) - 1)
         if min(grid) < factor:
             height, width = pixel_values.shape[-2:]
             least = " x ".join(str(side * factor) for side in self.patches.patch_size)
-            raise InputError(f"an image of {height} x {width} pixels is too small: this encoder needs {least}")
+            raise InputError(
+                f"an image of {height} x {width} pixels is too small: this encoder needs {least}",
+                tensor="pixel_values",
+                expected=f"at least {least}",
+                found=(height, width),
+            )
         x = self.patches_norm(x).unflatten(1, grid)
         for index, stage in enumerate(self.stages):
             if trace is not None:

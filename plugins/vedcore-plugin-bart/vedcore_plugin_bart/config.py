@@ -1,7 +1,7 @@
 """The configs of a BART and of an MBart decoder, field by field as in the config.json files of transformers.
 
-The fields of the encoder that stands beside it in a seq2seq file (``encoder_layers``, ...) are kept in ``extra``; so are
-``num_hidden_layers`` and ``num_attention_heads``, which speak of that encoder too.
+The fields of the text encoder in a seq2seq file (``encoder_layers``, ...) are kept in ``extra``. So are ``num_hidden_layers``
+and ``num_attention_heads``, because they describe that encoder too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from vedcore.nn import ACTIVATIONS
 
 @settings
 class DecoderConfig(Config):
-    """What a BART and an MBart decoder have in common."""
+    """The fields that BART and MBart share."""
 
     vocab_size: int = field.integer(50265)
     d_model: int = field.width(1024)
@@ -34,12 +34,12 @@ class DecoderConfig(Config):
 
     @property
     def hidden_size(self) -> int:
-        """``d_model``, by the name that other architectures use."""
+        """``d_model``, under the name that other architectures use."""
         return self.d_model
 
     @property
     def embedding_scale(self) -> float:
-        """What token vectors are multiplied by."""
+        """The factor of the token embeddings."""
         return self.d_model**0.5 if self.scale_embedding else 1.0
 
 
@@ -52,6 +52,6 @@ class BartConfig(DecoderConfig):
 
 @model_config("mbart")
 class MBartConfig(DecoderConfig):
-    """Sizes of an MBart decoder. The defaults are MBart-large, but for the vocabulary."""
+    """Sizes of an MBart decoder. The defaults are MBart-large, except the vocabulary size."""
 
     decoder_start_token_id: int | None = field.token_ids(None)

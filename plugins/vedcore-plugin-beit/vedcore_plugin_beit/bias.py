@@ -1,6 +1,6 @@
-"""The relative position bias: what attention adds to a score for the offset between two patches.
+"""The relative position bias: a learned number for the offset between two patches, added to an attention score.
 
-Shapes: S = 1 + h w, states of a grid (h, w) of patches behind the class token; H heads.
+Shapes: S = 1 + h w, the class token and then a grid (h, w) of patches; H heads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _CLASS_TOKEN = 3  # rows at the end of each table: class token to patch, patch t
 
 
 def offsets(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """-> (S, S): the table's row for any two states of a grid. Offsets go row by row, from (1 - h, 1 - w)."""
+    """-> (S, S): for each pair of states of a grid, their row in the table. Offsets go row by row, from (1 - h, 1 - w)."""
     (height, width), (rows, columns) = grid, (torch.arange(side, device=device) for side in grid)
     down = rows[:, None] - rows + height - 1  # (h, h)
     across = columns[:, None] - columns + width - 1  # (w, w)
@@ -31,8 +31,8 @@ class RelativeBias(nn.Module):
     def __init__(self, grid: tuple[int, int], num_heads: int) -> None:
         super().__init__()
         down, across = (2 * side - 1 for side in grid)
-        # transformers resizes the table as if its rows were columns, even for the grid that it was made for. That is no
-        # mistake to mend here: the weights of a grid that is not square were trained that way.
+        # transformers resizes the table as if its rows were columns, even for the grid that it was made for. We must do the
+        # same, because the weights of a grid that is not square were trained that way.
         self.read_as = (across, down)
         self.table = nn.Parameter(torch.zeros(down * across + _CLASS_TOKEN, num_heads))
 
@@ -44,5 +44,5 @@ class RelativeBias(nn.Module):
             patches = table[:, :-_CLASS_TOKEN].reshape(1, -1, *self.read_as)
             patches = F.interpolate(patches, size=wanted, mode="bilinear")
             table = torch.cat([patches[0].flatten(1), table[:, -_CLASS_TOKEN:]], dim=1)
-        # The numbers of one head side by side: several times faster than to pick rows of H and turn them round.
+        # With the numbers of one head side by side this is several times faster than a lookup of rows and a transposition.
         return table.contiguous().index_select(1, index.flatten()).view(1, -1, *index.shape)

@@ -10,7 +10,7 @@ from vedcore.nn import ACTIVATIONS
 class BeitConfig(Config):
     """Sizes of a BEiT encoder. The defaults are BEiT-Base/16 at 224 pixels, without positions of any kind.
 
-    The relative biases may both be set: they add up. ``layer_scale_init_value`` of 0 or less: no layer scale.
+    Both relative biases may be used: they are added. With a ``layer_scale_init_value`` of 0 or less there is no layer scale.
     """
 
     hidden_size: int = field.width(768)
@@ -34,5 +34,5 @@ class BeitConfig(Config):
     use_mean_pooling: bool = field.flag(True)
 
     def drop_path(self, layer: int) -> float:
-        """How often training leaves a branch of block ``layer`` out: never in the first, ``drop_path_rate`` in the last."""
+        """The rate of stochastic depth in block ``layer``: 0 in the first, ``drop_path_rate`` in the last."""
         return self.drop_path_rate * layer / max(self.num_hidden_layers - 1, 1)

@@ -1,4 +1,4 @@
-"""BEiT: patches and a class token, positions as a bias of the attention, scaled blocks with the norm first.
+"""BEiT: patches and a class token, positions as a bias of the attention scores, scaled blocks with the norm first.
 
 Shapes: B images, C channels, S = 1 + patches, D hidden size, H heads.
 """
@@ -51,7 +51,7 @@ KEYMAP = KeyMap(
         *VIT_BLOCK_ALIASES,
         ("shared_position_bias", f"encoder.{_BIAS}"),
     ),
-    dropped=(  # heads for visual tokens, labels and segments; buffers that follow from the sizes
+    dropped=(  # heads for visual tokens, classes and segments; buffers that are computed from the sizes
         "lm_head",
         "classifier",
         "decode_head",
@@ -67,7 +67,7 @@ KEYMAP = KeyMap(
 
 
 class BeitModel(Part[BeitConfig]):
-    """A BEiT encoder: images of any size to one state a patch, and one for the class token in front."""
+    """A BEiT encoder. It turns an image of any size into one state for the class token and one for each patch."""
 
     config_class: ClassVar = BeitConfig
     keymap: ClassVar = KEYMAP
@@ -87,9 +87,9 @@ class BeitModel(Part[BeitConfig]):
         initialize(self, config.initializer_range)
 
     def sections(self) -> list[Any]:
-        """The part as it stands in a checkpoint of its own.
+        """The sections of a checkpoint of this model alone.
 
-        Files of ``BeitForMaskedImageModeling`` (``*-pt22k``) have a ``layernorm`` that belongs to the head.
+        The ``layernorm`` in files of ``BeitForMaskedImageModeling`` (``*-pt22k``) belongs to the head, so it is dropped.
         """
         foreign = ("layernorm",) if self.config.use_mean_pooling else ()
         keymap = replace(KEYMAP, dropped=KEYMAP.dropped + foreign)
@@ -106,37 +106,42 @@ class BeitModel(Part[BeitConfig]):
     ) -> EncoderOutput:
         """(B, C, height, width) -> states (B, S, D).
 
-        Positions are resized for images of another size whether ``interpolate_pos_encoding`` says so or not.
+        Positions are resized for images of another size, whatever ``interpolate_pos_encoding`` is.
         """
         x, grid = self.embeddings(pixel_values)
         mask = patch_mask(pixel_mask, pixel_values, pair(self.config.patch_size), extra=1)
         index = offsets(grid, x.device)
         shared = None if self.shared_bias is None else self.shared_bias(grid, index)
-        look = None if mask is None else mask[:, None, None, :]
-        x = self.blocks(x, GridStep(mask=look, trace=trace, grid=grid, index=index, shared_bias=shared))
+        attention_mask = None if mask is None else mask[:, None, None, :]
+        x = self.blocks(x, GridStep(mask=attention_mask, trace=trace, grid=grid, index=index, shared_bias=shared))
         return EncoderOutput(self.norm(x), mask, grid, extra=1)
 
 
 class Embeddings(nn.Module):
-    """Patches behind the class token, and a learned position for each where the config says so."""
+    """The class token and then the patches, with learned positions if the config has them."""
 
     def __init__(self, config: BeitConfig) -> None:
         super().__init__()
         self.grid = patch_grid(pair(config.image_size), pair(config.patch_size))
         self.patches = Patches(config.num_channels, config.hidden_size, pair(config.patch_size))
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size))
-        # Carried so that checkpoints keep it: nothing is masked here.
+        # Nothing is masked here. The token is loaded so that a saved checkpoint still has it.
         self.mask_token = nn.Parameter(torch.zeros(1, 1, config.hidden_size)) if config.use_mask_token else None
-        places = 1 + self.grid[0] * self.grid[1]
+        count = 1 + self.grid[0] * self.grid[1]
         absolute = config.use_absolute_position_embeddings
-        self.positions = nn.Parameter(torch.zeros(1, places, config.hidden_size)) if absolute else None
+        self.positions = nn.Parameter(torch.zeros(1, count, config.hidden_size)) if absolute else None
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """(B, C, height, width) -> (B, S, D) and the grid (h, w). Raises InputError."""
         sides, patch = tuple(pixel_values.shape[-2:]), self.patches.patch_size
         if any(side < least for side, least in zip(sides, patch, strict=False)):
-            raise InputError(f"expected images of at least one patch, {patch} pixels (height, width), got {sides}")
+            raise InputError(
+                f"expected images of at least one patch, {patch} pixels (height, width), got {sides}",
+                tensor="pixel_values",
+                expected=patch,
+                found=sides,
+            )
         x, grid = self.patches(pixel_values)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1)
         if self.positions is not None:
@@ -145,10 +150,10 @@ class Embeddings(nn.Module):
 
 
 def resized(positions: Tensor, trained: tuple[int, int], grid: tuple[int, int], *, square: bool) -> Tensor:
-    """(1, 1 + N, D) for the ``trained`` grid -> (1, 1 + h w, D) for ``grid``, of an image that is ``square`` or not.
+    """(1, 1 + N, D) for the ``trained`` grid -> (1, 1 + h w, D) for ``grid``. square: whether the image is.
 
-    The rule of transformers: where N is a square number the table is one of a square grid, even if it never was. Where
-    transformers would fail, N being none, the trained grid keeps its positions, and another raises InputError.
+    As in transformers, if N is a square number the table counts as that of a square grid, even if it is not. If N is not a
+    square number, transformers fails. Here the trained grid keeps its positions, and another grid raises InputError.
     """
     count = positions.shape[1] - 1
     if square and grid[0] * grid[1] == count:
@@ -157,13 +162,18 @@ def resized(positions: Tensor, trained: tuple[int, int], grid: tuple[int, int], 
         return resize_positions(positions, grid, extra=1)
     if grid != trained:
         wanted, found = (f"{h} x {w}" for h, w in (trained, grid))
-        raise InputError(f"expected images of {wanted} patches (down x across), got {found}; resize them")
+        raise InputError(
+            f"expected images of {wanted} patches (down x across), got {found}; resize them",
+            tensor="pixel_values",
+            expected=trained,
+            found=grid,
+        )
     return positions
 
 
 @dataclass(slots=True, kw_only=True)
 class GridStep(Step):
-    """A step over a grid of patches: what a block makes its bias from, and the bias that all blocks share."""
+    """A step over a grid of patches, with the input of each block's own bias and the bias that all blocks share."""
 
     grid: tuple[int, int]
     index: Tensor
@@ -171,7 +181,7 @@ class GridStep(Step):
 
 
 class Block(nn.Module):
-    """x + scale f(norm(x)), twice; the first f is attention with a bias for the places of its states."""
+    """x + scale f(norm(x)), twice. The first f is attention with a position bias, the second an MLP."""
 
     def __init__(self, config: BeitConfig, layer: int) -> None:
         super().__init__()
@@ -200,7 +210,7 @@ class Block(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """A learned factor for each channel of a branch (Touvron et al., arXiv:2103.17239)."""
+    """A learned factor for each channel (Touvron et al., arXiv:2103.17239)."""
 
     def __init__(self, width: int, start: float) -> None:
         super().__init__()
@@ -212,7 +222,7 @@ class LayerScale(nn.Module):
 
 
 class MeanPooler(nn.Module):
-    """The head of all patches. Carried so that checkpoints keep it; a decoder never reads it."""
+    """The mean of all patches, then a norm. Decoders do not use it. It is loaded so that a saved checkpoint still has it."""
 
     def __init__(self, width: int, norm_eps: float) -> None:
         super().__init__()
@@ -224,5 +234,5 @@ class MeanPooler(nn.Module):
 
 
 def relative_bias(config: BeitConfig) -> RelativeBias:
-    """A bias for the grid that the config's ``image_size`` makes."""
+    """The bias for the grid of an image of ``image_size``."""
     return RelativeBias(patch_grid(pair(config.image_size), pair(config.patch_size)), config.num_attention_heads)

@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from vedcore import EncoderOutput, KeyMap, Part, Rule, Step, Trace
 from vedcore.config import pair
 from vedcore.nn import (
-    MLP,
     VIT_BLOCK_ALIASES,
     VIT_BLOCKS,
     Blocks,
     ClassPooler,
     PatchEmbeddings,
-    PreNormBlock,
-    SelfAttention,
     initialize,
     patch_mask,
+    vit_block,
+    vit_pooler,
 )
 from vedcore_plugin_deit.config import DeiTConfig
 
@@ -36,7 +35,7 @@ KEYMAP = KeyMap(
         Rule("layernorm", "norm"),
     ),
     aliases=VIT_BLOCK_ALIASES,
-    dropped=(  # the heads for labels (one, or one a leading token) and for masked images
+    dropped=(  # the heads for classes (one, or one for each leading token) and for masked images
         "classifier",
         "cls_classifier",
         "distillation_classifier",
@@ -49,7 +48,7 @@ KEYMAP = KeyMap(
 
 
 class DeiTModel(Part[DeiTConfig]):
-    """A DeiT encoder: images to one state a patch, those of the class and the distillation token in front."""
+    """A DeiT encoder. It turns an image into the states of the class token, the distillation token and each patch."""
 
     config_class: ClassVar = DeiTConfig
     keymap: ClassVar = KEYMAP
@@ -67,10 +66,9 @@ class DeiTModel(Part[DeiTConfig]):
             leading=2,
             dropout=config.hidden_dropout_prob,
         )
-        self.blocks = Blocks(block(config) for _ in range(config.num_hidden_layers))
+        self.blocks = Blocks(vit_block(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        pooled = config.pooler_output_size or config.hidden_size
-        self.pooler: ClassPooler | None = ClassPooler(config.hidden_size, pooled, config.pooler_act)
+        self.pooler: ClassPooler | None = vit_pooler(config)
         initialize(self, config.initializer_range)
         for table in (self.cls_token, self.distillation_token, self.embeddings.positions):
             nn.init.zeros_(table)
@@ -84,7 +82,10 @@ class DeiTModel(Part[DeiTConfig]):
         interpolate_pos_encoding: bool = False,
         trace: Trace | None = None,
     ) -> EncoderOutput:
-        """(B, C, height, width) -> states (B, S, D). InputError for another size than the trained one, unless asked."""
+        """(B, C, height, width) -> states (B, S, D).
+
+        Raises InputError for an image size other than the trained one, unless ``interpolate_pos_encoding`` is set.
+        """
         x, grid = self.embeddings(
             pixel_values,
             self.cls_token,
@@ -95,15 +96,3 @@ class DeiTModel(Part[DeiTConfig]):
         step = Step(mask=None if mask is None else mask[:, None, None, :], trace=trace)
         x = self.blocks(x, step)
         return EncoderOutput(self.norm(x), mask, grid, extra=2)
-
-
-def block(config: DeiTConfig) -> PreNormBlock:
-    """One block of the encoder."""
-    attention = SelfAttention(
-        config.hidden_size,
-        config.num_attention_heads,
-        bias=config.qkv_bias,
-        attention_dropout=config.attention_probs_dropout_prob,
-    )
-    mlp = MLP(config.hidden_size, config.intermediate_size, config.hidden_act)
-    return PreNormBlock(attention, mlp, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)

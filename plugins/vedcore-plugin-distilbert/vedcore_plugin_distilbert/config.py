@@ -28,5 +28,5 @@ class DistilBertConfig(Config):
 
     @property
     def hidden_size(self) -> int:
-        """``dim``, by the name that other architectures use."""
+        """``dim``, under the name that other architectures use."""
         return self.dim

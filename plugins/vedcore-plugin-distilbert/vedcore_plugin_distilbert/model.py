@@ -1,6 +1,6 @@
-"""DistilBERT as a decoder: a BERT without token types, causal, and born without a view of images.
+"""DistilBERT as a decoder: a causal BERT without token types and without cross-attention.
 
-Its cross-attention comes from an adapter, which fills ``cross``. Shapes: R rows, T tokens, D hidden size, V vocabulary size.
+An adapter adds the cross-attention: it fills ``cross``. Shapes: R rows, T tokens, D hidden size, V vocabulary size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vedcore.nn import MLP, Blocks, PostNormBlock, SelfAttention, TextEmbeddings
 from vedcore_plugin_distilbert.config import DistilBertConfig
 
 NORM_EPS = 1e-12
-"""No config names it; it is the same in every DistilBERT."""
+"""The same in every DistilBERT. It is not in the config."""
 
 _LAYER = "distilbert.transformer.layer.{i}"
 
@@ -37,7 +37,7 @@ KEYMAP = KeyMap(
         Rule("vocab_projector", "lm_head.decoder"),
     ),
     aliases=(
-        ("embeddings", "distilbert.embeddings"),  # a file that holds the model without its head
+        ("embeddings", "distilbert.embeddings"),  # a file of the model without its head
         ("transformer", "distilbert.transformer"),
         ("{path}.LayerNorm.gamma", "{path}.LayerNorm.weight"),  # files converted from TensorFlow
         ("{path}.LayerNorm.beta", "{path}.LayerNorm.bias"),
@@ -52,7 +52,7 @@ KEYMAP = KeyMap(
 
 
 class DistilBertForCausalLM(Part[DistilBertConfig]):
-    """A DistilBERT that reads from left to right."""
+    """A causal DistilBERT."""
 
     config_class: ClassVar = DistilBertConfig
     keymap: ClassVar = KEYMAP
@@ -85,7 +85,7 @@ class DistilBertForCausalLM(Part[DistilBertConfig]):
         self.cross: nn.ModuleList | None = None
         self.lm_head = TransformHead(config.dim, config.vocab_size, config.activation, norm_eps=NORM_EPS)
         initialize(self, config.initializer_range)
-        if config.sinusoidal_pos_embds:  # where they start from; they are trained and saved like any other
+        if config.sinusoidal_pos_embds:  # only the initial values: they are trained and saved like learned ones
             with torch.no_grad():
                 self.embeddings.positions.weight.copy_(sinusoids(config.max_position_embeddings, config.dim))
         if config.tie_word_embeddings:
@@ -93,27 +93,27 @@ class DistilBertForCausalLM(Part[DistilBertConfig]):
 
     @property
     def token_embedding(self) -> nn.Embedding:
-        """Ids to vectors."""
+        """(R, T) ids -> (R, T, D)."""
         return self.embeddings.tokens
 
     def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
         """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
         if step.token_types is not None:
-            raise InputError("DistilBERT has no token types: leave token_type_ids out")
+            raise InputError("DistilBERT has no token types: leave token_type_ids out", tensor="token_type_ids")
         positions = step.slots if step.positions is None else step.positions
         x = self.embeddings(input_ids, positions, inputs_embeds=inputs_embeds)
         return self.blocks(x, step, self.cross)  # type: ignore[no-any-return]
 
 
 def block(config: DistilBertConfig) -> PostNormBlock:
-    """One block of the decoder; of its two branches only the MLP ends in a dropout."""
+    """One block of the decoder. Dropout follows the MLP, but not the attention."""
     attention = SelfAttention(config.dim, config.n_heads, attention_dropout=config.attention_dropout)
     mlp = MLP(config.dim, config.hidden_dim, config.activation, dropout=config.dropout)
     return PostNormBlock(attention, mlp, norm_eps=NORM_EPS)
 
 
 def sinusoids(count: int, width: int) -> Tensor:
-    """(count, width): sines in the even columns, cosines in the odd, slower from pair to pair (Vaswani et al., 2017, 3.5)."""
+    """-> (count, width): sines in even columns, cosines in odd ones, with falling frequencies (Vaswani et al., 2017, 3.5)."""
     columns = torch.arange(width)
     angles = torch.arange(count)[:, None] / 10000 ** (2 * (columns // 2) / width)
     return torch.where(columns % 2 == 0, angles.sin(), angles.cos())

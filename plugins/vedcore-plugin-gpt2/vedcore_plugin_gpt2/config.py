@@ -32,15 +32,15 @@ class GPT2Config(Config):
 
     @property
     def hidden_size(self) -> int:
-        """``n_embd``, by the name that other architectures use."""
+        """``n_embd``, under the name that other architectures use."""
         return self.n_embd
 
     @property
     def mlp_width(self) -> int:
-        """``n_inner``, four times ``n_embd`` where it is unset."""
+        """``n_inner``, or four times ``n_embd`` if that is unset."""
         return self.n_inner or 4 * self.n_embd
 
     def attention_scale(self, layer: int) -> float:
-        """What the scores of block ``layer`` are multiplied by, in self- and cross-attention alike."""
+        """The factor of the attention scores in block ``layer``, in self-attention and cross-attention."""
         scale = (self.n_embd / self.n_head) ** -0.5 if self.scale_attn_weights else 1.0
         return scale / (layer + 1) if self.scale_attn_by_inverse_layer_idx else scale

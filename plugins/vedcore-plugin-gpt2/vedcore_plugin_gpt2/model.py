@@ -25,7 +25,7 @@ from vedcore_plugin_gpt2.config import GPT2Config
 _LAYER = "transformer.h.{i}"
 
 KEYMAP = KeyMap(
-    rules=(  # (on disk, here); GPT-2 keeps its matrices as [in, out], the query, key and value side by side
+    rules=(  # (on disk, here); on disk matrices are [in, out], and query, key and value are side by side
         Rule("transformer.wte", "token_embedding"),
         Rule("transformer.wpe", "positions"),
         Rule(f"{_LAYER}.ln_1", "blocks.{i}.attention_norm"),
@@ -51,13 +51,13 @@ KEYMAP = KeyMap(
         Rule(f"{_LAYER}.mlp.c_proj", "blocks.{i}.mlp.down", transposed=True),
         Rule("transformer.ln_f", "norm"),
     ),
-    aliases=(  # the files of openai-community/gpt2 hold the transformer alone
+    aliases=(  # the files of openai-community/gpt2 contain only the transformer
         ("wte", "transformer.wte"),
         ("wpe", "transformer.wpe"),
         ("h", "transformer.h"),
         ("ln_f", "transformer.ln_f"),
     ),
-    dropped=(  # masks that were saved as buffers
+    dropped=(  # masks saved as buffers
         f"{_LAYER}.attn.bias",
         f"{_LAYER}.attn.masked_bias",
         f"{_LAYER}.crossattention.bias",
@@ -67,7 +67,7 @@ KEYMAP = KeyMap(
 
 
 class GPT2LMHeadModel(Part[GPT2Config]):
-    """A GPT-2 decoder, with cross-attention where ``add_cross_attention`` says so."""
+    """A GPT-2 decoder, with cross-attention if the config has ``add_cross_attention``."""
 
     config_class: ClassVar = GPT2Config
     keymap: ClassVar = KEYMAP
@@ -97,7 +97,7 @@ class GPT2LMHeadModel(Part[GPT2Config]):
         self.norm = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.lm_head = Linear(config.n_embd, config.vocab_size, bias=False)
         initialize(self, config.initializer_range)
-        # The projections into the residual stream start smaller, by the root of their number (Radford et al., 2.3).
+        # Initial values of projections into the residual stream are divided by the root of their number (Radford et al., 2.3).
         for name, weight in self.named_parameters():
             if name.endswith(("attention.out.weight", "mlp.down.weight")):
                 nn.init.normal_(weight, std=config.initializer_range / (2 * config.n_layer) ** 0.5)
@@ -109,7 +109,7 @@ class GPT2LMHeadModel(Part[GPT2Config]):
         x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
         x = x + self.positions(step.slots if step.positions is None else step.positions)
         if step.token_types is not None:
-            x = x + self.token_embedding(step.token_types)  # GPT-2 looks token types up among the tokens
+            x = x + self.token_embedding(step.token_types)  # GPT-2 uses the token embedding for token types too
         x = self.blocks(self.dropout(x), step, self.cross)
         return self.norm(x)  # type: ignore[no-any-return]
 
@@ -127,7 +127,7 @@ def block(config: GPT2Config, layer: int) -> PreNormBlock:
 
 
 def cross_attention(config: GPT2Config, layer: int) -> PreNormCrossAttention:
-    """What looks at the image in block ``layer``."""
+    """The cross-attention of block ``layer``."""
     attention = CrossAttention(
         config.n_embd,
         config.n_head,

@@ -267,7 +267,7 @@ def test_padded_tokens_are_not_looked_at():
 def test_one_row_of_token_types_is_enough():
     reference, model = both(ROBERTA, {**SMALL, "type_vocab_size": 1})
     ids = tokens(model)
-    assert model.trunk.embeddings.types.weight.shape == (1, 16)
+    assert model.embeddings.types.weight.shape == (1, 16)
     with torch.no_grad():
         assert_within(logits(model, ids), reference(ids).logits)
 
@@ -429,7 +429,7 @@ def test_the_position_of_padding_is_not_trained():
     slots = torch.arange(5)[None]
     model(ids, Step(slots=slots, mask=causal_mask(slots, 5), extent=5)).square().sum().backward()
     reference.roberta(ids).last_hidden_state.square().sum().backward()
-    mine = model.trunk.embeddings.positions.weight.grad
+    mine = model.embeddings.positions.weight.grad
     assert not mine[1].any()
     assert_within(mine, reference.roberta.embeddings.position_embeddings.weight.grad)
     assert_within(model.token_embedding.weight.grad, reference.get_input_embeddings().weight.grad)

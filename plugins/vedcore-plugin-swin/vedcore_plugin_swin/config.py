@@ -1,7 +1,7 @@
-"""The configs of a Swin and of Donut's, field by field as in the config.json files of transformers.
+"""The configs of Swin and of Donut's encoder, field by field as in the config.json files of transformers.
 
-``hidden_size`` and ``num_layers`` stand in published files too, but follow from the fields here: what a file says of them
-is kept in ``extra`` and has no effect.
+Published files also have ``hidden_size`` and ``num_layers``, but these follow from the fields here: they are kept in ``extra``
+and have no effect.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from vedcore.nn import ACTIVATIONS
 
 @settings
 class SwinSizes(Config):
-    """The fields that both architectures have. The defaults are Swin-Tiny at 224 pixels."""
+    """The fields that both architectures share. The defaults are Swin-Tiny at 224 pixels."""
 
     image_size: Size = field.size(224)
     patch_size: Size = field.size(4)
@@ -33,7 +33,7 @@ class SwinSizes(Config):
 
     @property
     def hidden_size(self) -> int:
-        """The width of the states: ``embed_dim``, doubled from each stage to the next."""
+        """The width of the states. ``embed_dim`` is that of the first stage, and each stage doubles it."""
         return self.width(len(self.depths) - 1)
 
     def width(self, stage: int) -> int:
@@ -46,7 +46,7 @@ class SwinConfig(SwinSizes):
     """Sizes of a Swin encoder."""
 
     encoder_stride: int = field.integer(32)
-    """Of the head for masked images; no effect here."""
+    """Only the head for masked images uses it; it has no effect here."""
 
 
 @model_config("donut-swin")

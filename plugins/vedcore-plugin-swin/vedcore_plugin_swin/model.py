@@ -1,4 +1,4 @@
-"""Swin, and the Swin of Donut and Nougat: one tower, with a norm on top or without.
+"""Swin, and the Swin of Donut and Nougat: one tower, with a norm after it or without.
 
 Shapes: B images, C channels, S = states of the last grid, D hidden size.
 """
@@ -32,12 +32,12 @@ _TOWER = (  # (on disk, here)
 _DROPPED = (
     "classifier",
     "embeddings.mask_token",
-    f"{_BLOCK}.attention.self.relative_position_index",  # a buffer that follows from window_size
+    f"{_BLOCK}.attention.self.relative_position_index",  # a buffer that is computed from window_size
 )
 
 SWIN_KEYMAP = KeyMap(
     rules=(*_TOWER, Rule("layernorm", "norm")),
-    aliases=(  # transformers 5 in memory: state dicts that were not written by save_pretrained
+    aliases=(  # names in memory in transformers 5, for state dicts that save_pretrained did not write
         (f"{_BLOCK}.attention.q_proj", f"{_BLOCK}.attention.self.query"),
         (f"{_BLOCK}.attention.k_proj", f"{_BLOCK}.attention.self.key"),
         (f"{_BLOCK}.attention.v_proj", f"{_BLOCK}.attention.self.value"),
@@ -46,14 +46,14 @@ SWIN_KEYMAP = KeyMap(
         (f"{_BLOCK}.mlp.fc1", f"{_BLOCK}.intermediate.dense"),
         (f"{_BLOCK}.mlp.fc2", f"{_BLOCK}.output.dense"),
     ),
-    dropped=(*_DROPPED, "decoder"),  # the last is the head for masked images
+    dropped=(*_DROPPED, "decoder"),  # decoder is the head for masked images
     prefixes=("swin.",),
 )
 DONUT_SWIN_KEYMAP = KeyMap(rules=_TOWER, dropped=_DROPPED, prefixes=("donut.",))
 
 
 class SwinModel(Part[SwinConfig]):
-    """A Swin encoder: images of any size to one state for each place of the last grid."""
+    """A Swin encoder. It turns an image of any size into one state for each cell of the last grid."""
 
     config_class: ClassVar = SwinConfig
     keymap: ClassVar = SWIN_KEYMAP
@@ -74,10 +74,12 @@ class SwinModel(Part[SwinConfig]):
         interpolate_pos_encoding: bool = False,
         trace: Trace | None = None,
     ) -> EncoderOutput:
-        """(B, C, height, width) -> states (B, S, D). Any size, but with absolute positions only the trained grid unless asked.
+        """(B, C, height, width) -> states (B, S, D), and their mask (B, S) if there is a ``pixel_mask``.
 
-        ``pixel_mask`` says which states count, and the output carries it; the attention inside windows does not look at
-        it, as in training, so that what is masked still touches its neighbours.
+        As in training, the attention inside windows ignores the mask, so masked pixels influence the states near them.
+
+        Raises InputError if there are absolute positions and the grid is not the trained one, unless
+        ``interpolate_pos_encoding`` is set.
         """
         output = self.tower(
             pixel_values, pixel_mask=pixel_mask, interpolate_pos_encoding=interpolate_pos_encoding, trace=trace
@@ -86,7 +88,7 @@ class SwinModel(Part[SwinConfig]):
 
 
 class DonutSwinModel(Part[DonutSwinConfig]):
-    """The encoder of Donut and Nougat: a Swin without a norm on top."""
+    """The encoder of Donut and Nougat: a Swin without a norm after the tower."""
 
     config_class: ClassVar = DonutSwinConfig
     keymap: ClassVar = DONUT_SWIN_KEYMAP
@@ -94,7 +96,7 @@ class DonutSwinModel(Part[DonutSwinConfig]):
     def __init__(self, config: DonutSwinConfig) -> None:
         super().__init__(config)
         self.hidden_size = config.hidden_size
-        # A file with absolute positions has a row for a class token in front, though there is none.
+        # The table of absolute positions in a file starts with a row for a class token, though there is none.
         self.tower = Tower(config, leading_positions=1, out_dropout=config.attention_probs_dropout_prob)
         initialize(self, config.initializer_range)
 
@@ -107,7 +109,7 @@ class DonutSwinModel(Part[DonutSwinConfig]):
         interpolate_pos_encoding: bool = False,
         trace: Trace | None = None,
     ) -> EncoderOutput:
-        """(B, C, height, width) -> states (B, S, D), with sizes and ``pixel_mask`` as in ``SwinModel``."""
+        """(B, C, height, width) -> states (B, S, D). Sizes and ``pixel_mask`` are as in ``SwinModel``."""
         output: EncoderOutput = self.tower(
             pixel_values, pixel_mask=pixel_mask, interpolate_pos_encoding=interpolate_pos_encoding, trace=trace
         )

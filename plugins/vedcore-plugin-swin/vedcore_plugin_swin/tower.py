@@ -19,17 +19,23 @@ from vedcore_plugin_swin.windows import WindowBias, Windows
 
 
 class Tower(nn.Module):
-    """Images to the states of the last stage, which no norm has seen."""
+    """Images to the states of the last stage, before a last norm."""
 
     def __init__(self, config: SwinSizes, *, leading_positions: int, out_dropout: float) -> None:
-        """leading_positions: rows of the table of positions that belong to no patch. out_dropout: behind an attention."""
+        """leading_positions: the first rows of the position table, which belong to no patch. out_dropout: after attention.
+
+        Raises ConfigError if ``num_heads`` and ``depths`` have different lengths.
+        """
         super().__init__()
         if len(config.num_heads) != len(config.depths):
             raise ConfigError(
-                f"num_heads {config.num_heads} and depths {config.depths} must have one entry a stage each"
+                f"num_heads {config.num_heads} and depths {config.depths} must have one entry for each stage",
+                field="num_heads",
+                expected=f"{len(config.depths)} entries",
+                found=config.num_heads,
             )
         self.patches = Patches(config.num_channels, config.embed_dim, pair(config.patch_size))
-        self.norm = nn.LayerNorm(config.embed_dim)  # layer_norm_eps is not for this one
+        self.norm = nn.LayerNorm(config.embed_dim)  # layer_norm_eps does not apply to this norm
         self.positions = GridPositions(config, leading_positions) if config.use_absolute_embeddings else None
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
         self.stages = nn.ModuleList(Stage(config, i, out_dropout) for i in range(len(config.depths)))
@@ -39,7 +45,12 @@ class Tower(nn.Module):
     ) -> EncoderOutput:
         """(B, C, height, width) -> states (B, h w, D) of the last grid. Raises InputError."""
         if pixel_values.dim() != 4 or 0 in pixel_values.shape:
-            raise InputError(f"expected pixel_values (batch, channels, height, width), got {tuple(pixel_values.shape)}")
+            raise InputError(
+                f"expected pixel_values (batch, channels, height, width), got {tuple(pixel_values.shape)}",
+                tensor="pixel_values",
+                expected="(batch, channels, height, width)",
+                found=tuple(pixel_values.shape),
+            )
         mask = self.token_mask(pixel_mask, pixel_values)
         (height, width), (down, across) = pixel_values.shape[2:], self.patches.patch_size
         x, grid = self.patches(F.pad(pixel_values, (0, -width % across, 0, -height % down)))
@@ -56,19 +67,27 @@ class Tower(nn.Module):
         return EncoderOutput(x.flatten(1, 2), mask, (x.shape[1], x.shape[2]))
 
     def token_mask(self, pixel_mask: Tensor | None, pixel_values: Tensor) -> Tensor | None:
-        """(B, height, width) -> (B, h w) of the last grid: a state counts if any of the pixels below it does."""
+        """(B, height, width) -> (B, h w) of the last grid. A state is masked if all pixels of its cell are.
+
+        Raises InputError if the mask has another size than the images.
+        """
         if pixel_mask is None:
             return None
         batch, _, height, width = pixel_values.shape
         if pixel_mask.shape != (batch, height, width):
-            raise InputError(f"expected pixel_mask of shape {(batch, height, width)}, got {tuple(pixel_mask.shape)}")
+            raise InputError(
+                f"expected pixel_mask of shape {(batch, height, width)}, got {tuple(pixel_mask.shape)}",
+                tensor="pixel_mask",
+                expected=(batch, height, width),
+                found=tuple(pixel_mask.shape),
+            )
         down, across = (side * 2 ** (len(self.stages) - 1) for side in self.patches.patch_size)
         pixel_mask = F.pad(pixel_mask.float(), (0, -width % across, 0, -height % down))
         return patch_mask(pixel_mask, pixel_mask[:, None], (down, across))
 
 
 class GridPositions(nn.Module):
-    """A learned vector for each patch of the grid that the config's ``image_size`` makes."""
+    """A learned vector for each patch of an image of ``image_size``."""
 
     def __init__(self, config: SwinSizes, leading: int) -> None:
         super().__init__()
@@ -76,23 +95,34 @@ class GridPositions(nn.Module):
         self.table = nn.Parameter(torch.zeros(1, leading + self.grid[0] * self.grid[1], config.embed_dim))
 
     def forward(self, grid: tuple[int, int], *, interpolate: bool) -> Tensor:
-        """-> (1, h, w, D). Raises InputError for another grid, unless the table is square and may be interpolated."""
+        """-> (1, h, w, D) for ``grid``.
+
+        Raises InputError for a grid other than the trained one, unless ``interpolate`` is set and the trained one is square.
+        """
         positions: Tensor = self.table
         if grid != self.grid:
             found, trained = (f"{h} x {w}" for h, w in (grid, self.grid))
             if not interpolate:
                 raise InputError(
                     f"expected images of {trained} patches (down x across), got {found}; resize them, or pass "
-                    "interpolate_pos_encoding=True"
+                    "interpolate_pos_encoding=True",
+                    tensor="pixel_values",
+                    expected=self.grid,
+                    found=grid,
                 )
             if self.grid[0] != self.grid[1]:
-                raise InputError(f"only the positions of a square grid can be resized to {found}, these are {trained}")
+                raise InputError(
+                    f"only the positions of a square grid can be resized to {found}, these are {trained}",
+                    tensor="pixel_values",
+                    expected=self.grid,
+                    found=grid,
+                )
             positions = resize_positions(positions, grid, extra=self.leading)
         return positions[:, self.leading :].view(1, *grid, -1)
 
 
 class Stage(nn.Module):
-    """Blocks whose windows are shifted every other time, then the merge to the grid of the next stage."""
+    """Blocks whose windows are shifted in every second block, then the merge to the grid of the next stage."""
 
     def __init__(self, config: SwinSizes, index: int, out_dropout: float) -> None:
         super().__init__()
@@ -113,7 +143,7 @@ class Stage(nn.Module):
 
 
 def last_attention(trace: Trace, stage: int, depth: int) -> Trace:
-    """A trace for the blocks of ``stage``: all that is seen is the attention of the last one, as the stage's."""
+    """A trace for the blocks of ``stage``. It passes on only the attention of the last block, as that of the stage."""
 
     def seen(kind: str, layer: int, tensor: Tensor) -> None:
         if kind == "self" and layer == depth - 1:
@@ -123,7 +153,7 @@ def last_attention(trace: Trace, stage: int, depth: int) -> Trace:
 
 
 class WindowBlock(nn.Module):
-    """x + f(norm(x)), twice; the first f is attention inside windows. Only that one is left out by stochastic depth."""
+    """x + f(norm(x)), twice. The first f is attention inside windows, and stochastic depth applies only to it."""
 
     def __init__(self, config: SwinSizes, stage: int, *, shift: int, drop_path: float, out_dropout: float) -> None:
         super().__init__()
@@ -149,7 +179,7 @@ class WindowBlock(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Four neighbours become one state of twice the width; zeros fill an odd grid up."""
+    """Merges 2 x 2 states to one of twice the width. Zeros pad an odd grid."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
 """Windows of a grid, shifted or not, and the position bias inside them.
 
-Shapes: B images, h x w the grid, W windows an image, T = side * side places in a window, D hidden size, H heads.
+Shapes: B images, h x w the grid, W windows in an image, T = side * side states in a window, D hidden size, H heads.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 
 class Windows(NamedTuple):
-    """A grid (h, w) that is cut into windows of ``side`` x ``side``, after it was rolled up and left by ``shift``.
+    """A grid (h, w) that is rolled up and left by ``shift`` and then cut into windows of ``side`` x ``side``.
 
-    Zeros right and below fill the last windows up. They are attended like any other place: checkpoints are trained so.
+    Zeros pad the last windows at the right and at the bottom. As in training, attention does not mask them.
     """
 
     grid: tuple[int, int]
@@ -24,12 +24,12 @@ class Windows(NamedTuple):
 
     @classmethod
     def over(cls, grid: tuple[int, int], side: int, shift: int) -> Windows:
-        """The windows of ``grid``; where it is not larger than a window, the window shrinks to it and is not shifted."""
+        """The windows of ``grid``. If it is not larger than a window, the window shrinks to it and is not shifted."""
         return cls(grid, min(grid), 0) if min(grid) <= side else cls(grid, side, shift)
 
     @property
     def counts(self) -> tuple[int, int]:
-        """The windows down and across."""
+        """The number of windows down and across."""
         return -(-self.grid[0] // self.side), -(-self.grid[1] // self.side)
 
     def split(self, x: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class Windows(NamedTuple):
         return x[:, :height, :width]
 
     def strangers(self, device: torch.device) -> Tensor:
-        """(W, T, T), True for two places that only the roll has brought into one window."""
+        """-> (W, T, T), True for two states that are in one window only because of the roll."""
         down, across = self.counts
         rows, columns = (self._regions(count * self.side, device) for count in (down, across))
         regions = (rows[:, None] * 3 + columns).view(down, self.side, across, self.side).transpose(1, 2)
@@ -59,15 +59,15 @@ class Windows(NamedTuple):
         return regions[:, :, None] != regions[:, None, :]
 
     def _regions(self, length: int, device: torch.device) -> Tensor:
-        """(length,): along one axis of the rolled grid, what lies in whole windows, before the seam, and behind it."""
+        """-> (length,): along one axis of the rolled grid, 1 in the last window, 2 in its part that was rolled in, else 0."""
         places = torch.arange(length, device=device)
         return (places >= length - self.side).long() + (places >= length - self.shift)
 
 
 class WindowBias(nn.Module):
-    """What is added to the scores inside a window: a learned number a head and offset (Liu et al., section 3.2)."""
+    """A learned number for each head and offset, added to the scores inside a window (Liu et al., section 3.2)."""
 
-    STRANGERS = -100.0  # added to the scores of places that are not neighbours: not minus infinity, as it was trained
+    STRANGERS = -100.0  # added to the scores of ``strangers``; not minus infinity, as in training
 
     def __init__(self, window_size: int, num_heads: int) -> None:
         super().__init__()
@@ -75,9 +75,9 @@ class WindowBias(nn.Module):
         self.table = nn.Parameter(torch.zeros((2 * window_size - 1) ** 2, num_heads))
 
     def forward(self, windows: Windows, batch: int) -> Tensor:
-        """-> (1, H, T, T), or (B W, H, T, T) where the windows are shifted.
+        """-> (1, H, T, T), or (B W, H, T, T) if the windows are shifted.
 
-        In a window that had to shrink, an offset keeps the number that it has in a whole one.
+        In a window that shrank, an offset has the same number as in a whole one.
         """
         places = torch.arange(windows.side, device=self.table.device)
         offsets = places[:, None] - places + self.window_size - 1

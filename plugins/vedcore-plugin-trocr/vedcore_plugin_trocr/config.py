@@ -11,10 +11,10 @@ from vedcore.nn import ACTIVATIONS
 
 @model_config("trocr")
 class TrOCRConfig(Config):
-    """Sizes of a TrOCR decoder. The defaults are those of the large handwritten one, but for the encoder's width.
+    """Sizes of a TrOCR decoder. The defaults are trocr-large-handwritten, except the width of the encoder.
 
-    cross_attention_hidden_size: the width of the states that are looked at; None means d_model.
-    use_learned_position_embeddings: false for sinusoids, which a file does not hold.
+    cross_attention_hidden_size: the width of the encoder's states; None means d_model.
+    use_learned_position_embeddings: false for sinusoids, which are not in the file.
     """
 
     vocab_size: int = field.integer(50265)
@@ -41,7 +41,7 @@ class TrOCRConfig(Config):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
-        """The config that ``data`` describes; early drafts called cross_attention_hidden_size encoder_hidden_size."""
+        """As ``Config.from_dict``. It also reads encoder_hidden_size, the old name of cross_attention_hidden_size."""
         fields = dict(data)
         width = fields.pop("encoder_hidden_size", None)
         if fields.get("cross_attention_hidden_size") is None and width is not None:
@@ -50,7 +50,7 @@ class TrOCRConfig(Config):
 
     @property
     def hidden_size(self) -> int:
-        """``d_model``, by the name that other architectures use."""
+        """``d_model``, under the name that other architectures use."""
         return self.d_model
 
     @property
@@ -60,5 +60,5 @@ class TrOCRConfig(Config):
 
     @property
     def embedding_scale(self) -> float:
-        """What token vectors are multiplied by."""
+        """The factor of the token embeddings."""
         return self.d_model**0.5 if self.scale_embedding else 1.0

@@ -1,4 +1,4 @@
-"""TrOCR's decoder: a BART whose positions may be sinusoidal and which reads states of the encoder's own width.
+"""TrOCR's decoder: a BART whose positions may be sinusoidal, and whose encoder may have another width.
 
 Shapes: R rows, T tokens, D hidden size, V vocabulary size.
 """
@@ -15,12 +15,12 @@ from vedcore.nn import (
     MLP,
     Blocks,
     CrossAttention,
-    LayerDrop,
     Linear,
     PostNormBlock,
     PostNormCrossAttention,
     ScaledEmbedding,
     SelfAttention,
+    drop_layers,
     initialize,
 )
 from vedcore_plugin_trocr.config import TrOCRConfig
@@ -36,8 +36,8 @@ KEYMAP = KeyMap(
         *FAIRSEQ_BLOCKS,
         Rule("output_projection", "lm_head"),
     ),
-    aliases=(("decoder", "model.decoder"),),  # a decoder saved without its head
-    dropped=(  # what sinusoidal positions left behind: a marker of their type, or their whole table
+    aliases=(("decoder", "model.decoder"),),  # a file of the decoder without its head
+    dropped=(  # left by sinusoidal positions: a tensor that marks their dtype, or their whole table
         "model.decoder.embed_positions._float_tensor",
         "model.decoder.embed_positions.weights",
     ),
@@ -79,21 +79,19 @@ class TrOCRForCausalLM(Part[TrOCRConfig]):
         initialize(self, config.init_std)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.token_embedding.weight
-        if config.decoder_layerdrop:
-            for layer in self.blocks:
-                layer.register_forward_hook(LayerDrop(config.decoder_layerdrop))
+        drop_layers(self.blocks, config.decoder_layerdrop)
 
     def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
         """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
         x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        # The sinusoids keep their type when weights are loaded in another.
+        # The sinusoids keep their dtype when the weights are loaded in another.
         x = x + self.positions(input_ids, step).to(x.dtype)
         x = self.dropout(self.embedding_norm(x))
         return self.blocks(x, step, self.cross)  # type: ignore[no-any-return]
 
 
 def positions(config: TrOCRConfig) -> LearnedPositions | SinusoidalPositions:
-    """The positions of the tokens."""
+    """The position embedding that the config selects."""
     if config.use_learned_position_embeddings:
         return LearnedPositions(config.max_position_embeddings, config.d_model)
     return SinusoidalPositions(config.max_position_embeddings, config.d_model, config.pad_token_id)
@@ -114,7 +112,7 @@ def block(config: TrOCRConfig) -> PostNormBlock:
 
 
 def cross_attention(config: TrOCRConfig) -> PostNormCrossAttention:
-    """What looks at the image in one block."""
+    """The cross-attention of one block."""
     attention = CrossAttention(
         config.d_model,
         config.decoder_attention_heads,

@@ -13,27 +13,32 @@ from vedcore.nn import OffsetPositions, positions_from_ids
 
 
 class LearnedPositions(nn.Module):
-    """A learned vector a slot, whatever token stands in it."""
+    """A learned vector for each slot, also for slots with padding."""
 
     def __init__(self, max_positions: int, hidden_size: int) -> None:
         super().__init__()
         self.table = OffsetPositions(max_positions, hidden_size)
 
     def forward(self, input_ids: Tensor | None, step: Step) -> Tensor:
-        """(R, T) ids, or None where embeddings were given -> (R or 1, T, D)."""
+        """(R, T) ids, or None with inputs_embeds -> (R or 1, T, D)."""
         return self.table(step.slots if step.positions is None else step.positions)  # type: ignore[no-any-return]
 
 
 class SinusoidalPositions(nn.Module):
-    """Sines, then cosines, of geometric frequencies; padding is not counted and has the zero vector.
+    """Sines, then cosines, of geometric frequencies. Padding is not counted, and its vector is zero.
 
-    tensor2tensor's layout: the two halves side by side, where Vaswani et al., section 3.5, has them interleaved.
+    The layout is that of tensor2tensor: sines and cosines are the two halves of a vector. In Vaswani et al., section 3.5,
+    they are interleaved.
     """
 
     def __init__(self, max_positions: int, hidden_size: int, pad: int | None) -> None:
-        """ConfigError without a padding token: positions are counted from it."""
+        """Raises ConfigError without a padding token, because positions start after it."""
         if pad is None:
-            raise ConfigError("sinusoidal positions (use_learned_position_embeddings false) need a pad_token_id")
+            raise ConfigError(
+                "sinusoidal positions (use_learned_position_embeddings false) need a pad_token_id",
+                field="pad_token_id",
+                expected="a token id",
+            )
         super().__init__()
         self.pad = pad
         table = sinusoids(max_positions + pad + 1, hidden_size)
@@ -41,7 +46,7 @@ class SinusoidalPositions(nn.Module):
         self.register_buffer("table", table, persistent=False)
 
     def forward(self, input_ids: Tensor | None, step: Step) -> Tensor:
-        """(R, T) ids, or None where embeddings were given, which are no padding -> (R or 1, T, D)."""
+        """(R, T) ids, or None with inputs_embeds, which contain no padding -> (R or 1, T, D)."""
         if step.positions is None and input_ids is not None:
             rows = positions_from_ids(input_ids, cast(Tensor, step.slots), self.pad)
         else:
@@ -50,7 +55,7 @@ class SinusoidalPositions(nn.Module):
 
 
 def sinusoids(count: int, width: int) -> Tensor:
-    """(count, width): row n is sin(n w) and cos(n w) for width // 2 frequencies w from 1 to 1/10000, odd widths padded."""
+    """-> (count, width): in row n sin(n w), then cos(n w), for width // 2 frequencies w from 1 to 1/10000, then a 0 if odd."""
     half = width // 2
     frequencies = torch.exp(torch.arange(half, device="cpu").float() * -(math.log(10000) / max(half - 1, 1)))
     angles = torch.arange(count, device="cpu").float()[:, None] * frequencies

@@ -13,16 +13,15 @@ from torch import Tensor, nn
 from vedcore import EncoderOutput, KeyMap, Part, Rule, Step, Trace
 from vedcore.config import pair
 from vedcore.nn import (
-    MLP,
     VIT_BLOCK_ALIASES,
     VIT_BLOCKS,
     Blocks,
     ClassPooler,
     PatchEmbeddings,
-    PreNormBlock,
-    SelfAttention,
     initialize,
     patch_mask,
+    vit_block,
+    vit_pooler,
 )
 from vedcore_plugin_vit.config import ViTConfig
 
@@ -42,7 +41,7 @@ KEYMAP = KeyMap(
 
 
 class ViTModel(Part[ViTConfig]):
-    """A ViT encoder: images to one state a patch, and one for the class token in front."""
+    """A ViT encoder. It turns an image into one state for the class token and one for each patch."""
 
     config_class: ClassVar = ViTConfig
     keymap: ClassVar = KEYMAP
@@ -59,10 +58,9 @@ class ViTModel(Part[ViTConfig]):
             leading=1,
             dropout=config.hidden_dropout_prob,
         )
-        self.blocks = Blocks(block(config) for _ in range(config.num_hidden_layers))
+        self.blocks = Blocks(vit_block(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        pooled = config.pooler_output_size or config.hidden_size
-        self.pooler: ClassPooler | None = ClassPooler(config.hidden_size, pooled, config.pooler_act)
+        self.pooler: ClassPooler | None = vit_pooler(config)
         initialize(self, config.initializer_range)
         for table in (self.cls_token, self.embeddings.positions):
             nn.init.trunc_normal_(table, std=config.initializer_range)
@@ -76,21 +74,12 @@ class ViTModel(Part[ViTConfig]):
         interpolate_pos_encoding: bool = False,
         trace: Trace | None = None,
     ) -> EncoderOutput:
-        """(B, C, height, width) -> states (B, S, D). InputError for another size than the trained one, unless asked."""
+        """(B, C, height, width) -> states (B, S, D).
+
+        Raises InputError for an image size other than the trained one, unless ``interpolate_pos_encoding`` is set.
+        """
         x, grid = self.embeddings(pixel_values, self.cls_token, interpolate_pos_encoding=interpolate_pos_encoding)
         mask = patch_mask(pixel_mask, pixel_values, pair(self.config.patch_size), extra=1)
         step = Step(mask=None if mask is None else mask[:, None, None, :], trace=trace)
         x = self.blocks(x, step)
         return EncoderOutput(self.norm(x), mask, grid, extra=1)
-
-
-def block(config: ViTConfig) -> PreNormBlock:
-    """One block of the encoder."""
-    attention = SelfAttention(
-        config.hidden_size,
-        config.num_attention_heads,
-        bias=config.qkv_bias,
-        attention_dropout=config.attention_probs_dropout_prob,
-    )
-    mlp = MLP(config.hidden_size, config.intermediate_size, config.hidden_act)
-    return PreNormBlock(attention, mlp, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)

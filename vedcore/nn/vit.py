@@ -1,0 +1,47 @@
+"""What ViT and DeiT share: config fields, and the modules that are built from them."""
+
+from __future__ import annotations
+
+from vedcore.config import Config, Size, field, settings
+from vedcore.nn.attention import SelfAttention
+from vedcore.nn.blocks import PreNormBlock
+from vedcore.nn.mlp import ACTIVATIONS, MLP
+from vedcore.nn.patches import ClassPooler
+
+
+@settings
+class ViTFields(Config):
+    """The config fields that ViT and DeiT share, by their names in config.json. The defaults are Base/16 at 224 pixels."""
+
+    hidden_size: int = field.width(768)
+    num_hidden_layers: int = field.layers(12)
+    num_attention_heads: int = field.heads(12)
+    intermediate_size: int = field.integer(3072)
+    hidden_act: str = field.text("gelu", one_of=ACTIVATIONS)
+    hidden_dropout_prob: float = field.rate(0.0)
+    attention_probs_dropout_prob: float = field.rate(0.0)
+    initializer_range: float = field.number(0.02, above=0.0)
+    layer_norm_eps: float = field.number(1e-12, above=0.0)
+    image_size: Size = field.size(224)
+    patch_size: Size = field.size(16)
+    num_channels: int = field.integer(3)
+    qkv_bias: bool = field.flag(True)
+    pooler_output_size: int | None = field.integer(None)
+    pooler_act: str = field.text("tanh", one_of=ACTIVATIONS)
+
+
+def vit_block(config: ViTFields) -> PreNormBlock:
+    """One block."""
+    attention = SelfAttention(
+        config.hidden_size,
+        config.num_attention_heads,
+        bias=config.qkv_bias,
+        attention_dropout=config.attention_probs_dropout_prob,
+    )
+    mlp = MLP(config.hidden_size, config.intermediate_size, config.hidden_act)
+    return PreNormBlock(attention, mlp, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)
+
+
+def vit_pooler(config: ViTFields) -> ClassPooler:
+    """The pooler, as wide as ``pooler_output_size``, or ``hidden_size`` if that is unset."""
+    return ClassPooler(config.hidden_size, config.pooler_output_size or config.hidden_size, config.pooler_act)
