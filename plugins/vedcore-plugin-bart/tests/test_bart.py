@@ -35,7 +35,7 @@ LENGTH, STATES = 6, 5
 
 @dataclass(frozen=True)
 class Kind:
-    """The classes of one model type: ours, and theirs."""
+    """The classes of one model type: ours and those of transformers."""
 
     config: Any
     model: Any
@@ -77,7 +77,7 @@ def theirs(model_class, config_class, fields, seed=0):
 
 
 def loaded(kind, fields, seed=0, **options):
-    """A random decoder of theirs, and ours loaded from what it saves."""
+    """A random transformers decoder, and ours loaded from its files."""
     reference = theirs(KINDS[kind].their_model, KINDS[kind].their_config, fields, seed)
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(folder)
@@ -93,7 +93,7 @@ def fresh(kind, fields, seed=0):
 
 
 def rewritten(folder: Path, change) -> None:
-    """Put another file in the place of model.safetensors: ``change`` makes its tensors from the old ones."""
+    """Replace model.safetensors by a file with the tensors that ``change`` makes of the old ones."""
     tensors = {name: tensor.clone() for name, tensor in change(load_file(folder / "model.safetensors")).items()}
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
@@ -121,7 +121,7 @@ def fields_of(config):
 
 
 @given(kinds, config_fields(), st.booleans(), st.integers(0, 99))
-def test_states_attentions_and_logits_equal_theirs(kind, fields, masked, seed):
+def test_states_attentions_and_logits_equal_those_of_transformers(kind, fields, masked, seed):
     reference, model = loaded(kind, fields, seed)
     ids, states = inputs(model)
     mask = torch.tensor([[True] * STATES, [True, True, False, True, False]]) if masked else None
@@ -155,7 +155,7 @@ def test_a_decoder_without_memory_equals_theirs_without_encoder_states(kind, fie
 
 
 @given(kinds, config_fields(), st.integers(0, 99))
-def test_what_we_save_they_load_whole(kind, fields, seed):
+def test_transformers_loads_all_that_we_save(kind, fields, seed):
     names, model = KINDS[kind], fresh(kind, fields, seed)
     ids, states = inputs(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +168,7 @@ def test_what_we_save_they_load_whole(kind, fields, seed):
 
 
 @given(kinds, config_fields())
-def test_files_have_the_names_that_theirs_have(kind, fields):
+def test_files_have_the_names_of_transformers(kind, fields):
     reference, model = loaded(kind, fields)
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(Path(folder) / "theirs")
@@ -179,7 +179,7 @@ def test_files_have_the_names_that_theirs_have(kind, fields):
 
 
 @given(kinds, config_fields())
-def test_a_config_survives_dict_json_and_their_class(kind, fields):
+def test_a_config_round_trips_through_dict_json_and_transformers(kind, fields):
     names = KINDS[kind]
     config = names.config.from_dict({**fields, "dropout": 0.25, "decoder_layerdrop": 0.5, "encoder_layers": 7})
     assert names.config.from_dict(config.to_dict()) == config
@@ -190,7 +190,7 @@ def test_a_config_survives_dict_json_and_their_class(kind, fields):
 
 
 @both_kinds
-def test_defaults_are_theirs(kind):
+def test_the_defaults_are_those_of_transformers(kind):
     names = KINDS[kind]
     assert fields_of(names.config.from_dict(names.their_config().to_dict())) == names.config().to_dict()
 
@@ -198,7 +198,7 @@ def test_defaults_are_theirs(kind):
 @both_kinds
 @pytest.mark.parametrize("bare", [False, True])
 @pytest.mark.parametrize("held", ["shared", "embed_tokens", "all"])
-def test_seq2seq_files_give_their_decoder(tmp_path, kind, bare, held):
+def test_the_decoder_of_a_seq2seq_file_loads(tmp_path, kind, bare, held):
     names = KINDS[kind]
     reference = theirs(names.their_bare if bare else names.their_seq2seq, names.their_config, SMALL)
     reference.save_pretrained(tmp_path)
@@ -244,7 +244,7 @@ def test_heads_for_other_tasks_are_left_out(tmp_path, kind):
 
 
 @both_kinds
-def test_a_file_that_holds_the_tied_table_as_head_only_loads(tmp_path, kind):
+def test_a_file_with_the_tied_table_only_as_head_loads(tmp_path, kind):
     reference, model = loaded(kind, SMALL)
     reference.save_pretrained(tmp_path)
 
@@ -259,7 +259,7 @@ def test_a_file_that_holds_the_tied_table_as_head_only_loads(tmp_path, kind):
 
 
 @both_kinds
-def test_an_untied_head_is_its_own_and_a_file_without_it_is_refused(tmp_path, kind):
+def test_an_untied_head_has_its_own_weights_and_a_file_without_it_is_refused(tmp_path, kind):
     reference, model = loaded(kind, {**SMALL, "tie_word_embeddings": False})
     assert not torch.equal(model.lm_head.weight, model.token_embedding.weight)
     reference.save_pretrained(tmp_path)
@@ -269,7 +269,7 @@ def test_an_untied_head_is_its_own_and_a_file_without_it_is_refused(tmp_path, ki
 
 
 @both_kinds
-def test_the_layers_are_decoder_layers_whatever_the_encoder_s_other_names_say(kind):
+def test_only_decoder_layers_sets_the_number_of_layers(kind):
     donut = {**SMALL, "num_hidden_layers": 12, "encoder_layers": 12, "num_attention_heads": 16}
     config = KINDS[kind].config.from_dict(donut)
     model = KINDS[kind].model(config)
@@ -278,7 +278,7 @@ def test_the_layers_are_decoder_layers_whatever_the_encoder_s_other_names_say(ki
     assert config.to_dict()["num_hidden_layers"] == 12
 
 
-def test_mbart_ends_with_a_norm_that_bart_lacks():
+def test_only_mbart_ends_with_a_norm():
     bart, mbart = BartForCausalLM(BartConfig(**SMALL)), MBartForCausalLM(MBartConfig(**SMALL))
     assert set(dict(mbart.named_parameters())) - set(dict(bart.named_parameters())) == {"norm.weight", "norm.bias"}
     assert (bart.seam.norm, mbart.seam.norm) == ("post", "pre")
@@ -309,7 +309,7 @@ def test_cached_decoding_equals_uncached(kind, fields, prefix, seed):
 
 
 @given(kinds, config_fields(), st.integers(1, LENGTH - 1))
-def test_a_state_depends_on_nothing_behind_it(kind, fields, cut):
+def test_a_state_does_not_depend_on_later_tokens(kind, fields, cut):
     model = fresh(kind, fields)
     ids, states = inputs(model)
     other = ids.clone()
@@ -322,7 +322,7 @@ def test_a_state_depends_on_nothing_behind_it(kind, fields, cut):
 
 
 @given(kinds, config_fields(), st.integers(1, 3))
-def test_rows_that_share_an_image_see_what_repeated_images_show(kind, fields, beams):
+def test_rows_that_share_an_image_equal_rows_with_repeated_images(kind, fields, beams):
     model = fresh(kind, fields)
     ids, _ = inputs(model, rows=2 * beams)
     _, states = inputs(model)
@@ -335,7 +335,7 @@ def test_rows_that_share_an_image_see_what_repeated_images_show(kind, fields, be
 
 
 @both_kinds
-def test_positions_that_are_given_win_and_go_through_the_same_offset(kind):
+def test_the_positions_of_a_step_take_precedence_and_have_the_same_offset(kind):
     model = fresh(kind, SMALL)
     ids, states = inputs(model)
     memory = memory_of(model, states)
@@ -357,7 +357,7 @@ def test_every_position_up_to_max_positions_has_a_row(kind):
 
 
 @both_kinds
-def test_given_embeddings_stand_for_the_scaled_vectors_of_tokens(kind):
+def test_given_embeddings_replace_the_scaled_token_embeddings(kind):
     reference, model = loaded(kind, {**SMALL, "scale_embedding": True})
     ids, states = inputs(model)
     memory = memory_of(model, states)
@@ -375,7 +375,7 @@ def test_given_embeddings_stand_for_the_scaled_vectors_of_tokens(kind):
     [{"dropout": 0.3, "attention_dropout": 0.2, "activation_dropout": 0.4}, {"dropout": 0.0, "decoder_layerdrop": 0.5}],
     ids=["dropout", "layerdrop"],
 )
-def test_training_drops_what_theirs_drops(kind, rates):
+def test_dropout_in_training_equals_that_of_transformers(kind, rates):
     reference, model = loaded(kind, {**SMALL, **rates})
     ids, states = inputs(model)
     reference.train(), model.train()
@@ -395,7 +395,7 @@ def test_training_drops_what_theirs_drops(kind, rates):
 
 
 @both_kinds
-def test_every_weight_has_a_gradient_though_its_block_was_dropped(kind):
+def test_every_weight_of_a_dropped_block_has_a_gradient(kind):
     model = KINDS[kind].model(KINDS[kind].config(**SMALL, decoder_layerdrop=1.0)).train()
     ids, states = inputs(model)
     model.lm_head(run(model, ids, memory_of(model, states))).sum().backward()
@@ -404,7 +404,7 @@ def test_every_weight_has_a_gradient_though_its_block_was_dropped(kind):
 
 
 @both_kinds
-def test_new_weights_start_where_theirs_start(kind):
+def test_initial_weights_have_the_distributions_of_transformers(kind):
     fields = {**SMALL, "vocab_size": 400, "d_model": 64, "init_std": 0.1}
     ours = KINDS[kind].model(KINDS[kind].config(**fields))
     reference = KINDS[kind].their_model(KINDS[kind].their_config(**{**ENCODER, **fields}))
@@ -437,7 +437,7 @@ def test_a_step_compiles_as_one_graph(kind):
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"d_model": 15}, "must be a multiple of the number of heads"),
         ({"pad_token_id": 23}, r"pad_token_id \(23\) must be below vocab_size \(23\)"),
@@ -447,12 +447,12 @@ def test_a_step_compiles_as_one_graph(kind):
     ],
 )
 @both_kinds
-def test_sizes_that_do_not_fit_are_told(kind, fields, told):
-    with pytest.raises(ConfigError, match=told):
+def test_sizes_that_do_not_fit_are_refused(kind, fields, message):
+    with pytest.raises(ConfigError, match=message):
         KINDS[kind].model(KINDS[kind].config(**{**SMALL, **fields}))
 
 
-def test_the_two_configs_are_not_taken_for_each_other():
+def test_each_class_accepts_only_its_own_config():
     with pytest.raises(ConfigError, match="BartForCausalLM is built from a BartConfig, got MBartConfig"):
         BartForCausalLM(MBartConfig(**SMALL))
     with pytest.raises(ConfigError, match="model_type is 'mbart'"):

@@ -29,7 +29,7 @@ NAME = "relative_position_bias"
 
 
 def theirs(fields, seed=0, cls=transformers.BeitModel):
-    """Their random model, eager, in eval mode."""
+    """A random transformers model with eager attention, in eval mode."""
     torch.manual_seed(seed)
     model = cls(transformers.BeitConfig(**fields)).eval()
     model.set_attn_implementation("eager")
@@ -38,14 +38,14 @@ def theirs(fields, seed=0, cls=transformers.BeitModel):
 
 
 def load(reference):
-    """Ours, from what theirs saves."""
+    """Our model, loaded from the files of a transformers model."""
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(folder)
         return BeitModel.from_pretrained(folder)
 
 
 def ours(fields, seed=0):
-    """Our random model."""
+    """A random model of ours."""
     model = BeitModel(BeitConfig.from_dict(fields)).eval()
     perturb(model, seed)
     return model
@@ -58,7 +58,7 @@ def pixels(fields, batch=2, size=None):
 
 
 def write(folder, state, **config):
-    """A checkpoint of these tensors."""
+    """Write a checkpoint with these tensors."""
     save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_type": "beit", **TINY, **config}))
 
@@ -92,18 +92,18 @@ def test_states_hidden_states_attentions_and_the_pooled_state_equal(fields, batc
 
 
 @given(config_fields(), st.tuples(st.integers(2, 25), st.integers(2, 25)), st.booleans(), st.integers(0, 99))
-def test_other_image_sizes_give_what_they_give_there(fields, size, asked, seed):
+def test_other_image_sizes_give_the_states_of_transformers(fields, size, interpolate, seed):
     reference = theirs(fields, seed)
     size = [max(side, fields["patch_size"]) for side in size]
     model, x = load(reference), pixels(fields, size=size)
     with torch.no_grad():
-        expected = reference(x, interpolate_pos_encoding=asked).last_hidden_state
-        assert_within(model(x, interpolate_pos_encoding=asked).states, expected)
+        expected = reference(x, interpolate_pos_encoding=interpolate).last_hidden_state
+        assert_within(model(x, interpolate_pos_encoding=interpolate).states, expected)
         assert torch.equal(model(x).states, model(x, interpolate_pos_encoding=True).states)
 
 
 @given(config_fields(), st.integers(0, 99))
-def test_what_we_save_transformers_loads_whole(fields, seed):
+def test_transformers_loads_all_that_we_save(fields, seed):
     model, x = ours(fields, seed), pixels(fields)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -117,7 +117,7 @@ def test_what_we_save_transformers_loads_whole(fields, seed):
 
 
 @given(config_fields(), st.integers(0, 99))
-def test_in_training_the_same_draws_fall_in_the_same_places(fields, seed):
+def test_dropout_in_training_equals_that_of_transformers(fields, seed):
     rates = {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.2, "drop_path_rate": 0.5}
     reference = theirs(fields | rates, seed)
     model, x = load(reference).train(), pixels(fields)
@@ -195,7 +195,7 @@ def test_a_blocks_own_bias_and_the_shared_one_add_up():
         assert_within(a, b)
 
 
-def test_no_forward_pass_leaves_a_trace_on_the_next():
+def test_a_forward_pass_does_not_affect_the_next():
     model, x = ours(TINY | OWN | SHARED | ABSOLUTE), pixels(TINY)
     with torch.no_grad():
         before, state = model(x).states, model.state_dict().keys()
@@ -246,14 +246,14 @@ def test_heads_and_patches_that_do_not_fit_are_refused_with_their_numbers():
         ours(TINY | OWN | {"patch_size": 13})
 
 
-def test_branches_are_left_out_more_often_the_deeper_they_are():
+def test_the_rate_of_stochastic_depth_rises_with_the_layer():
     config = BeitConfig(num_hidden_layers=5, drop_path_rate=0.4)
     assert [config.drop_path(i) for i in range(5)] == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4])
     assert BeitConfig(num_hidden_layers=1, drop_path_rate=0.4).drop_path(0) == 0.0
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0])
-def test_without_a_start_there_is_no_layer_scale(value):
+def test_without_an_initial_value_there_is_no_layer_scale(value):
     reference = theirs(TINY | {"layer_scale_init_value": value})
     model, x = load(reference), pixels(TINY)
     assert not [name for name in model.state_dict() if "scale" in name]
@@ -261,7 +261,7 @@ def test_without_a_start_there_is_no_layer_scale(value):
         assert_within(model(x).states, reference(x).last_hidden_state)
 
 
-def test_with_mean_pooling_no_norm_is_the_last_without_it_there_is_one():
+def test_only_without_mean_pooling_there_is_a_last_norm():
     pooled, plain = (load(theirs(TINY | {"use_mean_pooling": mean})) for mean in (True, False))
     assert {name for name in pooled.state_dict() if "norm" in name and "blocks" not in name} == {
         "pooler.norm.weight",
@@ -290,7 +290,7 @@ def test_patches_that_are_not_square_work():
 # Names and forms of files.
 
 
-def test_names_of_transformers_in_memory_load(tmp_path):
+def test_the_names_that_transformers_has_in_memory_load(tmp_path):
     fields = OWN | SHARED | ABSOLUTE | {"use_mask_token": True}
     reference = theirs(TINY | fields)
     state = reference.state_dict()
@@ -299,7 +299,7 @@ def test_names_of_transformers_in_memory_load(tmp_path):
     assert_same_weights(BeitModel.from_pretrained(tmp_path), load(reference))
 
 
-def test_old_files_hold_the_index_as_a_buffer_and_ours_do_not(tmp_path):
+def test_the_index_buffer_of_old_files_is_dropped(tmp_path):
     reference = theirs(TINY | OWN | SHARED)
     reference.save_pretrained(tmp_path)
     state = load_file(tmp_path / "model.safetensors")
@@ -330,7 +330,7 @@ def test_a_file_for_masked_images_has_a_norm_that_belongs_to_the_head(tmp_path):
     assert torch.equal(model.embeddings.mask_token, again.embeddings.mask_token)
 
 
-def test_two_norms_of_which_either_may_be_the_last_are_refused(tmp_path):
+def test_a_file_with_two_last_norms_is_refused(tmp_path):
     fields = TINY | {"use_mean_pooling": False}
     theirs(fields, cls=transformers.BeitForMaskedImageModeling).save_pretrained(tmp_path)
     with pytest.raises(CheckpointError, match=r"beit.layernorm.weight and layernorm.weight differ"):
@@ -360,7 +360,7 @@ def test_a_model_of_segments_loads_without_its_heads(tmp_path):
         assert_within(model(x).states, reference.beit(x).last_hidden_state)
 
 
-def test_a_bias_of_the_keys_is_a_tensor_too_many_and_a_bias_table_one_too_few(tmp_path):
+def test_a_key_bias_is_a_surplus_tensor_and_a_bias_table_may_not_be_missing(tmp_path):
     state = theirs(TINY | OWN).state_dict()
     del state[f"layers.1.{NAME}.{NAME}_table"]
     write(tmp_path, state | {"layers.0.attention.k_proj.bias": torch.zeros(16)}, **OWN)
@@ -370,7 +370,7 @@ def test_a_bias_of_the_keys_is_a_tensor_too_many_and_a_bias_table_one_too_few(tm
 
 
 @pytest.mark.parametrize("mean", [True, False])
-def test_bf16_files_load_as_they_are_or_as_asked(tmp_path, mean):
+def test_bf16_files_load_in_bf16_or_in_the_given_dtype(tmp_path, mean):
     fields = TINY | OWN | SHARED | ABSOLUTE | {"use_mean_pooling": mean}
     reference, x = theirs(fields).to(torch.bfloat16), pixels(TINY, size=(8, 16))
     reference.save_pretrained(tmp_path)
@@ -382,7 +382,7 @@ def test_bf16_files_load_as_they_are_or_as_asked(tmp_path, mean):
         assert_within(half(x).states.float(), full(x).states, 0.1)
 
 
-def test_new_weights_start_as_theirs_do():
+def test_initial_weights_have_the_distributions_of_transformers():
     fields = TINY | OWN | SHARED | ABSOLUTE | {"hidden_size": 64, "initializer_range": 0.05, "use_mask_token": True}
     reference = transformers.BeitModel(transformers.BeitConfig(**fields))
     mine, other = (model.state_dict() for model in (BeitModel(BeitConfig.from_dict(fields)), load(reference)))
@@ -395,16 +395,17 @@ def test_new_weights_start_as_theirs_do():
 # The laws of an encoder.
 
 
-def test_images_that_hold_no_patch_or_have_another_shape_are_refused():
+def test_images_smaller_than_a_patch_or_of_a_wrong_shape_are_refused():
     model = ours(TINY | OWN)
-    with pytest.raises(InputError, match=r"at least one patch, \(4, 4\) pixels \(height, width\), got \(3, 12\)"):
+    with pytest.raises(InputError, match=r"at least one patch, \(4, 4\) pixels \(height, width\), got \(3, 12\)") as raised:
         model(pixels(TINY, size=(3, 12)))
+    assert (raised.value.tensor, raised.value.expected, raised.value.found) == ("pixel_values", (4, 4), (3, 12))
     for wrong in (torch.zeros(2, 1, 12, 12), torch.zeros(3, 12, 12)):
         with pytest.raises(InputError, match=r"expected pixel_values of shape \(batch, 3, height, width\)"):
             model(wrong)
 
 
-def test_absolute_positions_that_transformers_cannot_place_stay_where_they_were_trained():
+def test_absolute_positions_of_a_grid_without_a_square_number_work_only_at_the_trained_size():
     fields = TINY | ABSOLUTE | {"image_size": [4, 12]}
     model = ours(fields)
     with torch.no_grad():
@@ -416,7 +417,7 @@ def test_absolute_positions_that_transformers_cannot_place_stay_where_they_were_
         model(pixels(TINY, size=(8, 8)))
 
 
-def test_rows_of_a_batch_do_not_see_each_other():
+def test_images_of_a_batch_do_not_affect_each_other():
     model, x = ours(TINY | OWN | SHARED), pixels(TINY, 3)
     with torch.no_grad():
         whole = model(x).states
@@ -426,7 +427,7 @@ def test_rows_of_a_batch_do_not_see_each_other():
 
 
 @given(config_fields(), st.integers(0, 99))
-def test_what_is_masked_touches_no_state_that_counts(fields, seed):
+def test_masked_pixels_change_no_unmasked_state(fields, seed):
     patch = fields["patch_size"]
     height, width = (side // patch for side in fields["image_size"])
     fields["image_size"] = [height * patch, width * patch]
@@ -441,7 +442,7 @@ def test_what_is_masked_touches_no_state_that_counts(fields, seed):
 
 
 @pytest.mark.parametrize("fields", [OWN, SHARED, OWN | SHARED, {}])
-def test_a_mask_acts_as_theirs_does(fields):
+def test_a_mask_equals_an_attention_mask_of_transformers(fields):
     reference = theirs(TINY | fields)
     model, x, seen = load(reference), pixels(TINY), Recorder("self")
     pixel_mask = torch.ones(2, 12, 12, dtype=torch.bool)
@@ -456,7 +457,7 @@ def test_a_mask_acts_as_theirs_does(fields):
 
 @pytest.mark.parametrize("fields", [OWN | ABSOLUTE, SHARED, {}])
 @pytest.mark.parametrize("size", [(12, 12), (8, 20)])
-def test_a_forward_pass_compiles_whole(fields, size):
+def test_a_forward_pass_compiles_as_one_graph(fields, size):
     model, x = ours(TINY | fields), pixels(TINY, size=size)
     mask = torch.rand(2, *size) < 0.1
     torch._dynamo.reset()
@@ -466,5 +467,5 @@ def test_a_forward_pass_compiles_whole(fields, size):
         assert_within(compiled(x, pixel_mask=mask).states, model(x, pixel_mask=mask).states)
 
 
-def test_the_package_supplies_one_encoder():
+def test_the_package_has_one_encoder():
     assert [(record.name, record.role, record.model) for record in vedcore_plugin()] == [("beit", "encoder", BeitModel)]

@@ -27,7 +27,7 @@ CROSSED = {**SMALL, "add_cross_attention": True}
 
 
 def theirs(fields, seed=0, cls=transformers.BertLMHeadModel):
-    """Their random model, eager, in eval mode."""
+    """A random transformers model with eager attention, in eval mode."""
     model = cls(transformers.BertConfig(**fields, is_decoder=True)).eval()
     model.set_attn_implementation("eager")
     perturb(model, seed)
@@ -35,7 +35,7 @@ def theirs(fields, seed=0, cls=transformers.BertLMHeadModel):
 
 
 def both(fields, seed=0):
-    """Their random model, and ours loaded from what theirs saved."""
+    """A random transformers model, and ours loaded from its files."""
     reference = theirs(fields, seed)
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(folder)
@@ -43,7 +43,7 @@ def both(fields, seed=0):
 
 
 def ours(fields, seed=0):
-    """Our random model."""
+    """A random model of ours."""
     model = BertForCausalLM(BertConfig(**fields)).eval()
     perturb(model, seed)
     return model
@@ -74,22 +74,22 @@ def remember(model, states, mask=None, rows=None):
 
 
 def write(folder, state, **config):
-    """A checkpoint of these tensors."""
+    """Write a checkpoint with these tensors."""
     save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_type": "bert", **SMALL, **config}))
 
 
 @given(config_fields(), st.booleans(), st.integers(1, 3), st.integers(1, 11), st.integers(0, 99))
-def test_outputs_equal_eager(fields, crossed, images, length, seed):
+def test_outputs_equal_those_of_transformers(fields, crossed, images, length, seed):
     reference, model = both({**fields, "add_cross_attention": crossed}, seed)
     ids = torch.randint(0, model.vocab_size, (images, length))
     types = torch.randint(0, fields["type_vocab_size"], ids.shape)
     states, mask = torch.randn(images, 5, model.memory_size), torch.rand(images, 5) < 0.7
     mask[:, 0] = True
     trace = Recorder("hidden", "self", "cross")
-    told = {"encoder_hidden_states": states, "encoder_attention_mask": mask} if crossed else {}
+    image = {"encoder_hidden_states": states, "encoder_attention_mask": mask} if crossed else {}
     with torch.no_grad():
-        expected = reference(ids, token_type_ids=types, output_hidden_states=True, output_attentions=True, **told)
+        expected = reference(ids, token_type_ids=types, output_hidden_states=True, output_attentions=True, **image)
     memory = remember(model, states, mask) if crossed else None
     hidden = run(model, ids, token_types=types, memory=memory, trace=trace)
     assert_within(hidden, expected.hidden_states[-1])
@@ -103,7 +103,7 @@ def test_outputs_equal_eager(fields, crossed, images, length, seed):
 
 
 @given(config_fields(), st.booleans(), st.integers(0, 99))
-def test_what_we_save_transformers_loads_whole(fields, crossed, seed):
+def test_transformers_loads_all_that_we_save(fields, crossed, seed):
     model = ours({**fields, "add_cross_attention": crossed}, seed)
     ids, states = tokens(model), torch.randn(3, 5, model.memory_size)
     with tempfile.TemporaryDirectory() as folder:
@@ -111,16 +111,16 @@ def test_what_we_save_transformers_loads_whole(fields, crossed, seed):
         reference, info = transformers.BertLMHeadModel.from_pretrained(folder, output_loading_info=True)
         again = BertForCausalLM.from_pretrained(folder)
     assert not any(info[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    told, memory = ({"encoder_hidden_states": states}, remember(model, states)) if crossed else ({}, None)
+    image, memory = ({"encoder_hidden_states": states}, remember(model, states)) if crossed else ({}, None)
     with torch.no_grad():
-        assert_within(logits(model, ids, memory=memory), reference.eval()(ids, **told).logits)
+        assert_within(logits(model, ids, memory=memory), reference.eval()(ids, **image).logits)
     assert again.config == attrs.evolve(model.config, extra=again.config.extra)
     assert again.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
 
 
 @given(config_fields(), st.booleans())
-def test_a_config_comes_back_from_a_dict_from_json_and_from_transformers(fields, crossed):
+def test_a_config_round_trips_through_dict_json_and_transformers(fields, crossed):
     config = BertConfig(**fields, add_cross_attention=crossed, extra={"use_cache": False})
     assert BertConfig.from_dict(config.to_dict()) == config
     assert BertConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -137,7 +137,7 @@ def test_the_defaults_are_those_of_transformers():
     assert differing == {"is_decoder", "position_embedding_type"}
 
 
-def test_an_encoders_config_becomes_a_decoders(tmp_path):
+def test_the_config_of_an_encoder_becomes_that_of_a_decoder(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert", "is_decoder": False}))
     assert BertConfig.from_pretrained(tmp_path).to_dict()["is_decoder"] is True
 
@@ -206,7 +206,7 @@ def test_an_untied_head_keeps_its_own_weights(tmp_path):
 
 
 @pytest.mark.parametrize("lost", ["cls.predictions.decoder.weight", "cls.predictions.decoder.bias"])
-def test_an_untied_head_that_is_not_there_is_refused(tmp_path, lost):
+def test_a_file_without_its_untied_head_is_refused(tmp_path, lost):
     state = theirs({**SMALL, "tie_word_embeddings": False}).state_dict()
     del state[lost]
     write(tmp_path, state, tie_word_embeddings=False)
@@ -226,7 +226,7 @@ def test_a_state_dict_in_a_bin_file_loads(tmp_path, crossed):
         assert_within(logits(model, ids), reference(ids).logits)
 
 
-def test_cross_attention_that_the_config_denies_is_refused(tmp_path):
+def test_cross_attention_in_a_file_is_refused_if_the_config_has_none(tmp_path):
     write(tmp_path, theirs(CROSSED).state_dict())
     with pytest.raises(CheckpointError, match=r"unexpected .*crossattention"):
         BertForCausalLM.from_pretrained(tmp_path)
@@ -244,7 +244,7 @@ def test_bfloat16_loads(tmp_path):
         assert_within(logits(BertForCausalLM.from_pretrained(tmp_path, dtype=torch.float32), ids), expected)
 
 
-def test_no_token_types_are_the_type_zero():
+def test_without_token_types_every_token_has_type_zero():
     model = ours(SMALL)
     ids = tokens(model)
     assert torch.equal(run(model, ids), run(model, ids, token_types=torch.zeros_like(ids)))
@@ -263,7 +263,7 @@ def test_positions_ignore_padding(pad):
         assert_within(logits(model, ids), reference(ids).logits)
 
 
-def test_given_positions_and_embeddings_win():
+def test_given_positions_and_embeddings_take_precedence():
     reference, model = both(SMALL)
     ids = tokens(model)
     positions = torch.randint(0, 14, ids.shape)
@@ -274,7 +274,7 @@ def test_given_positions_and_embeddings_win():
     assert_within(run(model, embeds), run(model, ids))
 
 
-def test_padded_tokens_are_not_looked_at():
+def test_padding_tokens_are_not_attended_to():
     reference, model = both(SMALL)
     ids, keys = tokens(model, 2, 6), torch.ones(2, 6, dtype=torch.bool)
     keys[0, :2] = False
@@ -299,7 +299,7 @@ def test_cached_decoding_equals_uncached(fields, prefix, seed):
 
 
 @given(config_fields(), st.integers(1, 7))
-def test_a_token_changes_nothing_before_it(fields, place):
+def test_a_token_changes_no_earlier_state(fields, place):
     model = ours(fields)
     ids = tokens(model, 2, 8)
     changed = ids.clone()
@@ -330,7 +330,7 @@ def test_without_cross_attention_there_is_none():
 
 
 @pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.3, 0.2)])
-def test_dropout_falls_where_theirs_does(rates):
+def test_dropout_in_training_equals_that_of_transformers(rates):
     hidden, attention = rates
     reference, model = both({**CROSSED, "hidden_dropout_prob": hidden, "attention_probs_dropout_prob": attention})
     ids, states = tokens(model), torch.randn(3, 5, 16)
@@ -344,7 +344,7 @@ def test_dropout_falls_where_theirs_does(rates):
         assert_within(mine, reference(ids, encoder_hidden_states=states).logits)
 
 
-def test_new_weights_start_from_their_distributions():
+def test_initial_weights_have_the_distributions_of_transformers():
     fields = {**CROSSED, "hidden_size": 32, "vocab_size": 400, "initializer_range": 0.5}
     reference = transformers.BertLMHeadModel(transformers.BertConfig(**fields, is_decoder=True))
     with tempfile.TemporaryDirectory() as folder:
@@ -357,7 +357,7 @@ def test_new_weights_start_from_their_distributions():
     assert not files["bert.embeddings.word_embeddings.weight"][0].any()
 
 
-def test_a_step_compiles_whole():
+def test_a_step_compiles_as_one_graph():
     model = ours(CROSSED)
     ids, memory = tokens(model), remember(model, torch.randn(3, 5, 16))
     compiled = torch.compile(model, fullgraph=True, backend="eager")

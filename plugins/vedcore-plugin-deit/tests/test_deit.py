@@ -23,7 +23,7 @@ TINY = {
 
 
 def theirs(fields, seed=0, cls=transformers.DeiTModel):
-    """Their random model, eager, in eval mode."""
+    """A random transformers model with eager attention, in eval mode."""
     torch.manual_seed(seed)
     model = cls(transformers.DeiTConfig(**fields)).eval()
     model.set_attn_implementation("eager")
@@ -32,14 +32,14 @@ def theirs(fields, seed=0, cls=transformers.DeiTModel):
 
 
 def load(reference):
-    """Ours, from what theirs saves."""
+    """Our model, loaded from the files of a transformers model."""
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(folder)
         return DeiTModel.from_pretrained(folder)
 
 
 def ours(fields, seed=0):
-    """Our random model."""
+    """A random model of ours."""
     model = DeiTModel(DeiTConfig.from_dict(fields)).eval()
     perturb(model, seed)
     return model
@@ -52,7 +52,7 @@ def pixels(fields, batch=2, size=None):
 
 
 def write(folder, state, **config):
-    """A checkpoint of these tensors."""
+    """Write a checkpoint with these tensors."""
     save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_type": "deit", **TINY, **config}))
 
@@ -84,7 +84,7 @@ def test_states_hidden_states_attentions_and_the_pooled_state_equal(fields, batc
 
 
 @given(config_fields(), st.integers(0, 99))
-def test_what_we_save_transformers_loads_whole(fields, seed):
+def test_transformers_loads_all_that_we_save(fields, seed):
     model, x = ours(fields, seed), pixels(fields)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
@@ -98,7 +98,7 @@ def test_what_we_save_transformers_loads_whole(fields, seed):
 
 
 @given(config_fields(), st.integers(0, 99))
-def test_in_training_the_same_draws_fall_in_the_same_places(fields, seed):
+def test_dropout_in_training_equals_that_of_transformers(fields, seed):
     reference = theirs(fields | {"hidden_dropout_prob": 0.3, "attention_probs_dropout_prob": 0.2}, seed)
     model, x = load(reference).train(), pixels(fields)
     torch.manual_seed(seed)
@@ -158,7 +158,7 @@ def test_heads_and_patches_that_do_not_fit_are_refused_with_their_numbers():
         ours(TINY | {"patch_size": 13})
 
 
-def test_a_pooler_of_another_width_is_one():
+def test_the_pooler_may_have_another_width():
     reference = theirs(TINY | {"pooler_output_size": 5, "pooler_act": "relu"})
     model, x = load(reference), pixels(TINY)
     with torch.no_grad():
@@ -168,7 +168,7 @@ def test_a_pooler_of_another_width_is_one():
 # Names and forms of files.
 
 
-def test_names_of_transformers_in_memory_load(tmp_path):
+def test_the_names_that_transformers_has_in_memory_load(tmp_path):
     reference = theirs(TINY)
     state = reference.state_dict()
     assert "layers.0.attention.q_proj.weight" in state
@@ -184,7 +184,7 @@ def test_names_of_transformers_in_memory_load(tmp_path):
         transformers.DeiTForMaskedImageModeling,
     ],
 )
-def test_models_for_other_tasks_load_without_their_heads_and_their_lack_of_a_pooler(wrapper, tmp_path):
+def test_models_for_other_tasks_load_without_heads_and_without_a_pooler(wrapper, tmp_path):
     reference = theirs(TINY | {"encoder_stride": 4}, cls=wrapper)
     reference.save_pretrained(tmp_path)
     model, x = DeiTModel.from_pretrained(tmp_path), pixels(TINY)
@@ -208,7 +208,7 @@ def test_a_file_with_or_without_a_prefix_and_with_or_without_biases_loads(tmp_pa
     assert_same_weights(DeiTModel.from_pretrained(tmp_path), load(reference))
 
 
-def test_a_file_of_a_vit_with_this_config_is_refused_whole(tmp_path):
+def test_a_file_of_a_vit_with_this_config_is_refused(tmp_path):
     transformers.ViTModel(transformers.ViTConfig(**TINY)).save_pretrained(tmp_path)
     write(tmp_path, load_file(tmp_path / "model.safetensors"))
     wrong = r"1 missing \(embeddings.distillation_token\); 1 of another shape \(embeddings.position_embeddings: \(1, 10, 16\)"
@@ -216,13 +216,13 @@ def test_a_file_of_a_vit_with_this_config_is_refused_whole(tmp_path):
         DeiTModel.from_pretrained(tmp_path)
 
 
-def test_a_tensor_too_many_is_named(tmp_path):
+def test_a_surplus_tensor_is_named(tmp_path):
     write(tmp_path, theirs(TINY).state_dict() | {"layernorm.scale": torch.ones(1)})
     with pytest.raises(CheckpointError, match=r"1 unexpected \(layernorm.scale\)"):
         DeiTModel.from_pretrained(tmp_path)
 
 
-def test_bf16_files_load_as_they_are_or_as_asked(tmp_path):
+def test_bf16_files_load_in_bf16_or_in_the_given_dtype(tmp_path):
     reference, x = theirs(TINY).to(torch.bfloat16), pixels(TINY)
     reference.save_pretrained(tmp_path)
     half, full = (DeiTModel.from_pretrained(tmp_path, dtype=dtype) for dtype in (None, torch.float32))
@@ -233,7 +233,7 @@ def test_bf16_files_load_as_they_are_or_as_asked(tmp_path):
         assert_within(half(x).states.float(), full(x).states, 0.1)
 
 
-def test_new_weights_start_as_theirs_do():
+def test_initial_weights_have_the_distributions_of_transformers():
     fields = TINY | {"hidden_size": 64, "initializer_range": 0.05}
     reference = transformers.DeiTModel(transformers.DeiTConfig(**fields))
     mine, other = (m.state_dict() for m in (DeiTModel(DeiTConfig.from_dict(fields)), load(reference)))
@@ -256,7 +256,7 @@ def test_images_of_another_size_or_shape_are_refused():
             model(wrong)
 
 
-def test_rows_of_a_batch_do_not_see_each_other():
+def test_images_of_a_batch_do_not_affect_each_other():
     model, x = ours(TINY), pixels(TINY, 3)
     with torch.no_grad():
         whole = model(x).states
@@ -266,7 +266,7 @@ def test_rows_of_a_batch_do_not_see_each_other():
 
 
 @given(config_fields(), st.integers(0, 99))
-def test_what_is_masked_touches_no_state_that_counts(fields, seed):
+def test_masked_pixels_change_no_unmasked_state(fields, seed):
     down, across = fields["patch_size"]
     height, width = (side // patch for side, patch in zip(fields["image_size"], (down, across), strict=True))
     fields["image_size"] = [height * down, width * across]
@@ -281,7 +281,7 @@ def test_what_is_masked_touches_no_state_that_counts(fields, seed):
     assert torch.equal(a.states[a.mask], b.states[a.mask])
 
 
-def test_a_mask_acts_as_theirs_does():
+def test_a_mask_equals_an_attention_mask_of_transformers():
     reference = theirs(TINY)
     model, x = load(reference), pixels(TINY)
     pixel_mask = torch.ones(2, 12, 12, dtype=torch.bool)
@@ -294,7 +294,7 @@ def test_a_mask_acts_as_theirs_does():
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_forward_pass_compiles_whole(masked):
+def test_a_forward_pass_compiles_as_one_graph(masked):
     model, x = ours(TINY), pixels(TINY)
     mask = torch.rand(2, 12, 12) < 0.1 if masked else None
     torch._dynamo.reset()
@@ -303,5 +303,5 @@ def test_a_forward_pass_compiles_whole(masked):
         assert_within(compiled(x, pixel_mask=mask).states, model(x, pixel_mask=mask).states)
 
 
-def test_the_package_supplies_one_encoder():
+def test_the_package_has_one_encoder():
     assert [(record.name, record.role, record.model) for record in vedcore_plugin()] == [("deit", "encoder", DeiTModel)]

@@ -47,7 +47,7 @@ AS_BERT = (  # (theirs, as a BERT)
 
 
 def theirs(fields, seed=0):
-    """Their random model, eager, in eval mode."""
+    """A random transformers model with eager attention, in eval mode."""
     model = transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**fields)).eval()
     model.set_attn_implementation("eager")
     perturb(model, seed)
@@ -55,7 +55,7 @@ def theirs(fields, seed=0):
 
 
 def both(fields, seed=0):
-    """Their random model, and ours loaded from what theirs saved."""
+    """A random transformers model, and ours loaded from its files."""
     reference = theirs(fields, seed)
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(folder)
@@ -84,16 +84,16 @@ def as_bert(reference):
     return bert
 
 
-def causal(reference, ids, **asked):
+def causal(reference, ids, **options):
     """Their encoder's outputs where no token sees what comes after it."""
     length = ids.shape[1]
     mask = torch.full((length, length), torch.finfo(torch.float32).min).triu(1)
     with torch.no_grad():
-        return reference(ids, attention_mask=mask.expand(len(ids), 1, -1, -1), **asked)
+        return reference(ids, attention_mask=mask.expand(len(ids), 1, -1, -1), **options)
 
 
 def ours(fields, seed=0):
-    """Our random model."""
+    """A random model of ours."""
     model = DistilBertForCausalLM(DistilBertConfig(**fields)).eval()
     perturb(model, seed)
     return model
@@ -135,7 +135,7 @@ def remember(model, states, mask=None, rows=None):
 
 
 def write(folder, state, **config):
-    """A checkpoint of these tensors."""
+    """Write a checkpoint with these tensors."""
     save_file({name: tensor.clone().contiguous() for name, tensor in state.items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_type": "distilbert", **SMALL, **config}))
 
@@ -169,7 +169,7 @@ def test_outputs_equal_a_causal_bert_without_token_types(fields, rows, length, s
 
 
 @given(config_fields(), st.integers(0, 99))
-def test_what_we_save_transformers_loads_whole(fields, seed):
+def test_transformers_loads_all_that_we_save(fields, seed):
     model = ours(fields, seed)
     ids = tokens(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -185,7 +185,7 @@ def test_what_we_save_transformers_loads_whole(fields, seed):
 
 
 @given(config_fields())
-def test_a_config_comes_back_from_a_dict_from_json_and_from_transformers(fields):
+def test_a_config_round_trips_through_dict_json_and_transformers(fields):
     config = DistilBertConfig(**fields, extra={"qa_dropout": 0.5})
     assert DistilBertConfig.from_dict(config.to_dict()) == config
     assert DistilBertConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
@@ -235,7 +235,7 @@ def test_a_tied_head_that_differs_is_refused(tmp_path):
         DistilBertForCausalLM.from_pretrained(tmp_path)
 
 
-def test_an_untied_head_that_is_not_there_is_refused(tmp_path):
+def test_a_file_without_its_untied_head_is_refused(tmp_path):
     state = theirs(SMALL).state_dict()
     del state["vocab_projector.weight"]
     write(tmp_path, state, tie_word_embeddings=False)
@@ -243,7 +243,7 @@ def test_an_untied_head_that_is_not_there_is_refused(tmp_path):
         DistilBertForCausalLM.from_pretrained(tmp_path)
 
 
-def test_a_file_for_another_task_lacks_the_head_and_no_more(tmp_path):
+def test_a_file_for_another_task_has_all_but_the_head(tmp_path):
     classifier = transformers.DistilBertForSequenceClassification(transformers.DistilBertConfig(**SMALL))
     write(tmp_path, classifier.state_dict())
     with pytest.raises(CheckpointError, match="5 missing") as refused:
@@ -264,7 +264,7 @@ def test_bfloat16_loads(tmp_path):
 
 
 @pytest.mark.parametrize("width", [16, 15])
-def test_sinusoids_are_where_positions_start(width):
+def test_sinusoids_are_the_initial_positions(width):
     fields = {**SMALL, "dim": width, "n_heads": 1, "sinusoidal_pos_embds": True}
     reference = transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**fields))
     model = DistilBertForCausalLM(DistilBertConfig(**fields))
@@ -274,7 +274,7 @@ def test_sinusoids_are_where_positions_start(width):
         assert_within(table, reference.distilbert.embeddings.position_embeddings.weight)
 
 
-def test_sinusoids_give_way_to_what_a_file_holds():
+def test_the_positions_in_a_file_replace_the_sinusoids():
     reference, model = both({**SMALL, "sinusoidal_pos_embds": True})
     with torch.no_grad():
         assert torch.equal(
@@ -285,11 +285,12 @@ def test_sinusoids_give_way_to_what_a_file_holds():
 def test_token_types_are_refused():
     model = ours(SMALL)
     ids = tokens(model)
-    with pytest.raises(InputError, match="no token types"):
+    with pytest.raises(InputError, match="no token types") as raised:
         run(model, ids, token_types=torch.zeros_like(ids))
+    assert raised.value.tensor == "token_type_ids"
 
 
-def test_given_positions_and_embeddings_win():
+def test_given_positions_and_embeddings_take_precedence():
     reference, model = both(SMALL)
     ids = tokens(model)
     positions = torch.randint(0, 14, ids.shape)
@@ -299,7 +300,7 @@ def test_given_positions_and_embeddings_win():
     assert_within(run(model, embeds), run(model, ids))
 
 
-def test_padded_tokens_are_not_looked_at():
+def test_padding_tokens_are_not_attended_to():
     reference, model = both(SMALL)
     ids, keys = tokens(model, 2, 6), torch.ones(2, 6, dtype=torch.bool)
     keys[0, :2] = False
@@ -325,7 +326,7 @@ def test_cached_decoding_equals_uncached(fields, prefix, seed):
 
 
 @given(config_fields(), st.integers(1, 7))
-def test_a_token_changes_nothing_before_it(fields, place):
+def test_a_token_changes_no_earlier_state(fields, place):
     model = ours(fields)
     ids = tokens(model, 2, 8)
     changed = ids.clone()
@@ -335,7 +336,7 @@ def test_a_token_changes_nothing_before_it(fields, place):
     assert not torch.allclose(after[:, place], before[:, place])
 
 
-def test_it_is_born_without_cross_attention_and_takes_layers_that_fit_its_seam():
+def test_it_has_no_cross_attention_and_takes_layers_that_fit_its_seam():
     model = ours(SMALL)
     assert model.cross is None
     ids, states, mask = tokens(model, 6), torch.randn(2, 5, 16), torch.rand(2, 5) < 0.5
@@ -353,7 +354,7 @@ def test_it_is_born_without_cross_attention_and_takes_layers_that_fit_its_seam()
 
 
 @pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.3, 0.2)])
-def test_dropout_falls_where_theirs_does(rates):
+def test_dropout_in_training_equals_that_of_transformers(rates):
     hidden, attention = rates
     reference, model = both({**SMALL, "dropout": hidden, "attention_dropout": attention})
     ids = tokens(model)
@@ -365,7 +366,7 @@ def test_dropout_falls_where_theirs_does(rates):
     assert_within(mine, causal(reference, ids).logits)
 
 
-def test_new_weights_start_from_their_distributions():
+def test_initial_weights_have_the_distributions_of_transformers():
     fields = {**SMALL, "dim": 32, "vocab_size": 400, "max_position_embeddings": 60, "initializer_range": 0.5}
     reference = transformers.DistilBertForMaskedLM(transformers.DistilBertConfig(**fields))
     with tempfile.TemporaryDirectory() as folder:
@@ -378,7 +379,7 @@ def test_new_weights_start_from_their_distributions():
     assert not files["distilbert.embeddings.word_embeddings.weight"][0].any()
 
 
-def test_a_step_compiles_whole():
+def test_a_step_compiles_as_one_graph():
     model = ours(SMALL)
     model.cross = cross(model)
     ids, memory = tokens(model), remember(model, torch.randn(3, 5, 16))

@@ -31,7 +31,7 @@ each = pytest.mark.parametrize("kind", [ROBERTA, XLM], ids=["roberta", "xlm-robe
 
 
 def theirs(kind, fields, seed=0):
-    """Their random model, eager, in eval mode."""
+    """A random transformers model with eager attention, in eval mode."""
     _, _, config, cls = kind
     model = cls(config(**fields, is_decoder=True)).eval()
     model.set_attn_implementation("eager")
@@ -40,7 +40,7 @@ def theirs(kind, fields, seed=0):
 
 
 def both(kind, fields, seed=0):
-    """Their random model, and ours loaded from what theirs saved."""
+    """A random transformers model, and ours loaded from its files."""
     reference = theirs(kind, fields, seed)
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(folder)
@@ -48,7 +48,7 @@ def both(kind, fields, seed=0):
 
 
 def ours(kind, fields, seed=0):
-    """Our random model."""
+    """A random model of ours."""
     config, cls, _, _ = kind
     model = cls(config(**fields)).eval()
     perturb(model, seed)
@@ -100,16 +100,16 @@ def write(folder, state, **config):
 
 
 @given(kinds, config_fields(), st.booleans(), st.integers(1, 3), st.integers(1, 11), st.integers(0, 99))
-def test_outputs_equal_eager(kind, fields, crossed, images, length, seed):
+def test_outputs_equal_those_of_transformers(kind, fields, crossed, images, length, seed):
     reference, model = both(kind, {**fields, "add_cross_attention": crossed}, seed)
     ids = torch.randint(0, model.vocab_size, (images, length))  # padding among them
     types = torch.randint(0, fields["type_vocab_size"], ids.shape)
     states, mask = torch.randn(images, 5, model.memory_size), torch.rand(images, 5) < 0.7
     mask[:, 0] = True
     trace = Recorder("hidden", "self", "cross")
-    told = {"encoder_hidden_states": states, "encoder_attention_mask": mask} if crossed else {}
+    image = {"encoder_hidden_states": states, "encoder_attention_mask": mask} if crossed else {}
     with torch.no_grad():
-        expected = reference(ids, token_type_ids=types, output_hidden_states=True, output_attentions=True, **told)
+        expected = reference(ids, token_type_ids=types, output_hidden_states=True, output_attentions=True, **image)
     memory = remember(model, states, mask) if crossed else None
     hidden = run(model, ids, token_types=types, memory=memory, trace=trace)
     assert_within(hidden, expected.hidden_states[-1])
@@ -123,7 +123,7 @@ def test_outputs_equal_eager(kind, fields, crossed, images, length, seed):
 
 
 @given(kinds, config_fields(), st.booleans(), st.integers(0, 99))
-def test_what_we_save_transformers_loads_whole(kind, fields, crossed, seed):
+def test_transformers_loads_all_that_we_save(kind, fields, crossed, seed):
     model = ours(kind, {**fields, "add_cross_attention": crossed}, seed)
     ids, states = tokens(model), torch.randn(3, 5, model.memory_size)
     with tempfile.TemporaryDirectory() as folder:
@@ -131,16 +131,16 @@ def test_what_we_save_transformers_loads_whole(kind, fields, crossed, seed):
         reference, info = kind[3].from_pretrained(folder, output_loading_info=True)
         again = kind[1].from_pretrained(folder)
     assert not any(info[name] for name in ("missing_keys", "unexpected_keys", "mismatched_keys"))
-    told, memory = ({"encoder_hidden_states": states}, remember(model, states)) if crossed else ({}, None)
+    image, memory = ({"encoder_hidden_states": states}, remember(model, states)) if crossed else ({}, None)
     with torch.no_grad():
-        assert_within(logits(model, ids, memory=memory), reference.eval()(ids, **told).logits)
+        assert_within(logits(model, ids, memory=memory), reference.eval()(ids, **image).logits)
     assert again.config == attrs.evolve(model.config, extra=again.config.extra)
     assert again.state_dict().keys() == model.state_dict().keys()
     assert all(torch.equal(a, b) for a, b in zip(again.state_dict().values(), model.state_dict().values(), strict=True))
 
 
 @given(kinds, config_fields(), st.booleans())
-def test_a_config_comes_back_from_a_dict_from_json_and_from_transformers(kind, fields, crossed):
+def test_a_config_round_trips_through_dict_json_and_transformers(kind, fields, crossed):
     cls, _, their_config, _ = kind
     config = cls(**fields, add_cross_attention=crossed, extra={"use_cache": False})
     assert cls.from_dict(config.to_dict()) == config
@@ -159,7 +159,7 @@ def test_the_defaults_are_those_of_transformers(kind):
 
 
 @each
-def test_an_encoders_config_becomes_a_decoders(kind):
+def test_the_config_of_an_encoder_becomes_that_of_a_decoder(kind):
     assert kind[0].from_dict({"is_decoder": False}).to_dict()["is_decoder"] is True
 
 
@@ -177,18 +177,22 @@ def test_relative_positions_are_refused(kind, positions):
         kind[0].from_dict({"position_embedding_type": positions})
 
 
-def test_padding_that_the_vocabulary_lacks_is_refused():
-    with pytest.raises(ConfigError, match=r"pad_token_id \(1\) must be below vocab_size \(1\)"):
+def test_a_padding_id_outside_the_vocabulary_is_refused():
+    with pytest.raises(ConfigError, match=r"pad_token_id \(1\) must be below vocab_size \(1\)") as raised:
         RobertaForCausalLM(RobertaConfig(vocab_size=1, pad_token_id=1))
+    assert (raised.value.field, raised.value.expected, raised.value.found) == ("pad_token_id", "below 1", 1)
 
 
 def test_too_few_positions_are_refused():
-    with pytest.raises(ConfigError, match=r"max_position_embeddings \(6\) must be at least pad_token_id \(5\) \+ 2"):
+    message = r"max_position_embeddings \(6\) must be at least pad_token_id \(5\) \+ 2"
+    with pytest.raises(ConfigError, match=message) as raised:
         RobertaForCausalLM(RobertaConfig(**{**SMALL, "max_position_embeddings": 6, "pad_token_id": 5}))
+    error = raised.value
+    assert (error.field, error.expected, error.found) == ("max_position_embeddings", "at least 7", 6)
 
 
 @pytest.mark.parametrize("pad", [0, 1, 5])
-def test_the_padding_id_takes_positions_away(pad):
+def test_a_larger_padding_id_leaves_fewer_positions(pad):
     reference, model = both(ROBERTA, {**SMALL, "pad_token_id": pad})
     assert model.max_positions == 16 - pad - 1
     ids = torch.randint(6, 23, (1, model.max_positions))
@@ -198,7 +202,7 @@ def test_the_padding_id_takes_positions_away(pad):
         run(model, torch.randint(6, 23, (1, model.max_positions + 1)))
 
 
-def test_the_head_has_gelu_whatever_the_config_says():
+def test_the_head_has_gelu_whatever_hidden_act_is():
     reference, model = both(ROBERTA, {**SMALL, "hidden_act": "relu"})
     x = torch.randn(2, 3, 16)
     with torch.no_grad():
@@ -207,7 +211,7 @@ def test_the_head_has_gelu_whatever_the_config_says():
 
 
 @each
-def test_a_start_token_that_is_padding_shifts_what_is_not_cached(kind):
+def test_a_start_token_that_is_padding_shifts_uncached_positions(kind):
     reference, model = both(kind, SMALL)
     ids = tokens(model, 2, 6)
     ids[:, 0] = 1
@@ -224,7 +228,7 @@ def test_a_start_token_that_is_padding_shifts_what_is_not_cached(kind):
     assert not torch.allclose(cached, uncached, atol=1e-3)
 
 
-def test_embeddings_stand_in_sequence_also_behind_a_past():
+def test_embeddings_have_consecutive_positions_also_after_cached_tokens():
     reference, model = both(ROBERTA, SMALL)
     ids = tokens(model)
     with torch.no_grad():
@@ -241,7 +245,7 @@ def test_embeddings_stand_in_sequence_also_behind_a_past():
         assert_within(model(None, rest, inputs_embeds=embeds[:, 4:]), whole[:, 4:])
 
 
-def test_given_positions_win():
+def test_given_positions_take_precedence():
     reference, model = both(ROBERTA, SMALL)
     ids = tokens(model)
     positions = torch.randint(0, 16, ids.shape)
@@ -249,13 +253,13 @@ def test_given_positions_win():
         assert_within(logits(model, ids, positions=positions), reference(ids, position_ids=positions).logits)
 
 
-def test_a_step_that_says_nothing_of_places_is_refused():
+def test_a_step_without_slots_and_positions_is_refused():
     model = ours(ROBERTA, SMALL)
     with pytest.raises(InputError, match="slots or positions"):
         model(tokens(model), Step(extent=7))
 
 
-def test_padded_tokens_are_not_looked_at():
+def test_padding_tokens_are_not_attended_to():
     reference, model = both(ROBERTA, SMALL)
     ids, keys = tokens(model, 2, 6), torch.ones(2, 6, dtype=torch.bool)
     ids[0, :2], keys[0, :2] = 1, False
@@ -331,7 +335,7 @@ def test_an_untied_head_keeps_its_own_weights(tmp_path, kind):
 
 
 @pytest.mark.parametrize("lost", ["lm_head.decoder.weight", "lm_head.decoder.bias"])
-def test_an_untied_head_that_is_not_there_is_refused(tmp_path, lost):
+def test_a_file_without_its_untied_head_is_refused(tmp_path, lost):
     state = theirs(ROBERTA, {**SMALL, "tie_word_embeddings": False}).state_dict()
     del state[lost]
     write(tmp_path, state, tie_word_embeddings=False)
@@ -371,7 +375,7 @@ def test_cached_decoding_equals_uncached(kind, fields, prefix, seed):
 
 
 @given(kinds, config_fields(), st.integers(1, 7))
-def test_a_token_changes_nothing_before_it(kind, fields, place):
+def test_a_token_changes_no_earlier_state(kind, fields, place):
     model = ours(kind, fields)
     ids = tokens(model, 2, 8)
     changed = ids.clone()
@@ -394,7 +398,7 @@ def test_rows_of_one_image_share_its_memory():
 
 
 @pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.3, 0.2)])
-def test_dropout_falls_where_theirs_does(rates):
+def test_dropout_in_training_equals_that_of_transformers(rates):
     hidden, attention = rates
     fields = {**CROSSED, "hidden_dropout_prob": hidden, "attention_probs_dropout_prob": attention}
     reference, model = both(ROBERTA, fields)
@@ -409,7 +413,7 @@ def test_dropout_falls_where_theirs_does(rates):
         assert_within(mine, reference(ids, encoder_hidden_states=states).logits)
 
 
-def test_new_weights_start_from_their_distributions():
+def test_initial_weights_have_the_distributions_of_transformers():
     fields = {**CROSSED, "hidden_size": 32, "vocab_size": 400, "max_position_embeddings": 60, "initializer_range": 0.5}
     reference = transformers.RobertaForCausalLM(transformers.RobertaConfig(**fields, is_decoder=True))
     with tempfile.TemporaryDirectory() as folder:
@@ -436,7 +440,7 @@ def test_the_position_of_padding_is_not_trained():
 
 
 @each
-def test_a_step_compiles_whole(kind):
+def test_a_step_compiles_as_one_graph(kind):
     model = ours(kind, CROSSED)
     ids, memory = tokens(model), remember(model, torch.randn(3, 5, 16))
     compiled = torch.compile(model, fullgraph=True, backend="eager")

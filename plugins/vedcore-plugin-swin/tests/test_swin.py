@@ -41,14 +41,14 @@ class Architecture:
     fields: Any
 
     def theirs(self, fields, seed=0, scale=0.3):
-        """A random model of theirs, in eval mode."""
+        """A random transformers model, in eval mode."""
         torch.manual_seed(seed)
         model = self.their_model(self.their_config(**fields)).eval()
         perturb(model, seed, scale)
         return model
 
     def load(self, reference):
-        """Ours, from what theirs saves."""
+        """Our model, loaded from the files of a transformers model."""
         with tempfile.TemporaryDirectory() as folder:
             reference.save_pretrained(folder)
             return self.model.from_pretrained(folder)
@@ -112,7 +112,7 @@ def test_states_hidden_states_and_attentions_equal(arch, data, batch, seed):
 
 @each
 @given(data=st.data(), seed=st.integers(0, 99))
-def test_what_we_save_transformers_loads_whole(arch, data, seed):
+def test_transformers_loads_all_that_we_save(arch, data, seed):
     fields = data.draw(arch.fields)
     model, x = arch.ours(fields, seed), pixels(fields)
     with tempfile.TemporaryDirectory() as folder:
@@ -132,7 +132,7 @@ def test_what_we_save_transformers_loads_whole(arch, data, seed):
 @each
 @settings(max_examples=10)
 @given(data=st.data(), seed=st.integers(0, 99))
-def test_in_training_the_same_draws_fall_in_the_same_places(arch, data, seed):
+def test_dropout_in_training_equals_that_of_transformers(arch, data, seed):
     rates = {"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.3, "drop_path_rate": 0.5}
     fields = data.draw(arch.fields) | rates
     reference = arch.theirs(fields, seed)
@@ -165,7 +165,7 @@ def test_the_defaults_are_those_of_transformers(arch):
 
 
 @each
-def test_new_weights_start_as_theirs_do(arch):
+def test_initial_weights_have_the_distributions_of_transformers(arch):
     fields = TINY | {"embed_dim": 96, "use_absolute_embeddings": True, "initializer_range": 0.05}
     torch.manual_seed(0)
     theirs = arch.load(arch.their_model(arch.their_config(**fields))).state_dict()
@@ -180,7 +180,7 @@ def test_new_weights_start_as_theirs_do(arch):
 
 
 @each
-def test_names_of_transformers_in_memory_load(arch, tmp_path):
+def test_the_names_that_transformers_has_in_memory_load(arch, tmp_path):
     reference = arch.theirs(TINY)
     expected = arch.load(reference).state_dict()
     write(tmp_path, reference.config.to_dict() | {"dtype": "float32"}, reference.state_dict())
@@ -226,7 +226,7 @@ def test_models_for_other_tasks_load_without_their_heads(arch, wrapper, tmp_path
 
 
 @each
-def test_a_tensor_too_many_and_one_too_few_are_named(arch, tmp_path):
+def test_surplus_and_missing_tensors_are_named(arch, tmp_path):
     arch.ours(TINY).save_pretrained(tmp_path)
     first = "encoder.layers.0.blocks.0.attention.self.query.weight"
     changed(tmp_path, lambda t: {n: v for n, v in t.items() if n != first} | {"pooler.weight": torch.ones(1)})
@@ -235,7 +235,7 @@ def test_a_tensor_too_many_and_one_too_few_are_named(arch, tmp_path):
 
 
 @each
-def test_bf16_files_load_as_they_are_or_as_asked(arch, tmp_path):
+def test_bf16_files_load_in_bf16_or_in_the_given_dtype(arch, tmp_path):
     reference = arch.theirs(TINY).to(torch.bfloat16)
     reference.save_pretrained(tmp_path)
     half, full = (arch.model.from_pretrained(tmp_path, dtype=dtype) for dtype in (None, torch.float32))
@@ -251,11 +251,11 @@ def test_bf16_files_load_as_they_are_or_as_asked(arch, tmp_path):
 
 
 @each
-def test_what_files_say_of_derived_and_of_old_fields_is_kept_and_has_no_effect(arch, tmp_path):
+def test_derived_and_old_fields_in_a_file_are_kept_and_have_no_effect(arch, tmp_path):
     odd = {"hidden_size": 999, "num_layers": 7, "path_norm": False, "use_2d_embeddings": True}
     arch.ours(TINY).save_pretrained(tmp_path)
-    told = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(told | odd))
+    stored = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(stored | odd))
     model = arch.model.from_pretrained(tmp_path)
     assert model.hidden_size == model.config.hidden_size == model(pixels(TINY)).states.shape[2] == 16
     assert odd.items() <= model.config.extra.items()
@@ -273,8 +273,9 @@ def test_bad_fields_are_named(arch, field):
 
 @each
 def test_stages_and_heads_that_do_not_fit_are_refused_with_their_numbers(arch):
-    with pytest.raises(ConfigError, match=r"num_heads \(2,\) and depths \(2, 2\)"):
+    with pytest.raises(ConfigError, match=r"num_heads \(2,\) and depths \(2, 2\)") as raised:
         arch.ours(TINY | {"num_heads": [2]})
+    assert (raised.value.field, raised.value.expected, raised.value.found) == ("num_heads", "2 entries", (2,))
     with pytest.raises(ConfigError, match=r"16.*multiple.*3"):
         arch.ours(TINY | {"num_heads": [2, 3]})
 
@@ -301,7 +302,7 @@ def test_joining_undoes_splitting(grid, side, batch, shifted):
 
 
 @given(grid=st.tuples(st.integers(1, 12), st.integers(1, 12)), side=st.integers(2, 6))
-def test_strangers_are_the_places_that_were_not_neighbours_before_the_roll(grid, side):
+def test_strangers_are_states_that_were_not_neighbours_before_the_roll(grid, side):
     windows = Windows.over(grid, side, side // 2)
     if not windows.shift:
         return
@@ -330,7 +331,7 @@ def test_an_offset_has_one_bias_in_a_window_of_any_size(side, window):
 
 
 @each
-def test_zeros_that_fill_a_window_up_are_attended(arch):
+def test_the_zeros_that_pad_a_window_are_attended_to(arch):
     fields = TINY | {"image_size": [8, 15], "window_size": 3, "depths": [2], "num_heads": [2]}  # a grid of 4 x 5
     reference = arch.theirs(fields)
     reference.set_attn_implementation("eager")
@@ -342,7 +343,7 @@ def test_zeros_that_fill_a_window_up_are_attended(arch):
 
 
 @each
-def test_shifted_windows_are_parted_by_minus_100_not_by_infinity(arch):
+def test_strangers_in_a_shifted_window_get_minus_100_not_minus_infinity(arch):
     fields = TINY | {"depths": [2, 2]}
     reference = arch.theirs(fields)
     reference.set_attn_implementation("eager")
@@ -368,15 +369,15 @@ def test_a_grid_of_one_window_is_not_shifted(arch, grid):
 
 @each
 @pytest.mark.parametrize("grid", [(2, 2), (1, 5), (3, 8)])
-def test_a_grid_smaller_than_the_window_is_as_a_model_with_smaller_windows(arch, grid):
+def test_a_grid_smaller_than_the_window_equals_a_model_with_smaller_windows(arch, grid):
     window, side = 4, min(grid)
     fields = TINY | {"image_size": [grid[0] * 2, grid[1] * 3], "depths": [2], "num_heads": [2]}
     model = arch.ours(fields | {"window_size": window})
     smaller = arch.theirs(fields | {"window_size": side})
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
-        told = json.loads((Path(folder) / "config.json").read_text())
-        (Path(folder) / "config.json").write_text(json.dumps(told | {"window_size": side}))
+        stored = json.loads((Path(folder) / "config.json").read_text())
+        (Path(folder) / "config.json").write_text(json.dumps(stored | {"window_size": side}))
         cut = slice(window - side, window + side - 1)
 
         def shrink(tensors):
@@ -394,7 +395,7 @@ def test_a_grid_smaller_than_the_window_is_as_a_model_with_smaller_windows(arch,
 
 
 @each
-def test_a_small_image_leaves_no_trace_on_the_next(arch):
+def test_a_small_image_does_not_affect_the_next(arch):
     fields = TINY | {"depths": [2, 2]}
     model, x = arch.ours(fields), pixels(fields)
     with torch.no_grad():
@@ -408,7 +409,7 @@ def test_a_small_image_leaves_no_trace_on_the_next(arch):
 
 @each
 @given(data=st.data(), seed=st.integers(0, 9))
-def test_any_image_size_works_without_asking(arch, data, seed):
+def test_any_image_size_works_without_interpolation(arch, data, seed):
     fields = data.draw(arch.fields) | {"use_absolute_embeddings": False}
     stages, window, patch = len(fields["depths"]), fields["window_size"], fields["patch_size"]
     least = window * 2 ** (stages - 1)
@@ -424,7 +425,7 @@ def test_any_image_size_works_without_asking(arch, data, seed):
 
 
 @each
-def test_rows_of_a_batch_do_not_see_each_other(arch):
+def test_images_of_a_batch_do_not_affect_each_other(arch):
     model, x = arch.ours(TINY), pixels(TINY, 3)
     with torch.no_grad():
         whole = model(x).states
@@ -436,7 +437,7 @@ def test_rows_of_a_batch_do_not_see_each_other(arch):
 
 @each
 @given(data=st.data(), seed=st.integers(0, 99))
-def test_a_state_counts_if_any_pixel_below_it_does(arch, data, seed):
+def test_a_state_is_masked_if_all_its_pixels_are(arch, data, seed):
     fields = data.draw(arch.fields) | {"use_absolute_embeddings": False}
     model = arch.ours(fields)
     height, width = (data.draw(st.integers(1, 60)) for _ in range(2))
@@ -466,8 +467,9 @@ def test_pixels_of_another_shape_are_refused(arch, shape):
 
 @each
 def test_a_mask_of_another_shape_is_refused(arch):
-    with pytest.raises(InputError, match=r"pixel_mask of shape \(2, 24, 36\), got \(2, 24, 35\)"):
+    with pytest.raises(InputError, match=r"pixel_mask of shape \(2, 24, 36\), got \(2, 24, 35\)") as raised:
         arch.ours(TINY)(pixels(TINY), pixel_mask=torch.ones(2, 24, 35))
+    assert (raised.value.tensor, raised.value.found) == ("pixel_mask", (2, 24, 35))
 
 
 # Absolute positions.
@@ -476,7 +478,7 @@ SQUARE = TINY | {"image_size": 24, "patch_size": 2, "use_absolute_embeddings": T
 
 
 @given(size=st.tuples(st.integers(6, 20), st.integers(6, 20)), seed=st.integers(0, 9))
-def test_positions_are_interpolated_as_theirs(size, seed):
+def test_positions_are_interpolated_as_in_transformers(size, seed):
     reference = SWIN.theirs(SQUARE, seed)
     model, x = SWIN.load(reference), pixels(SQUARE, size=[2 * side for side in size])
     with torch.no_grad():
@@ -485,7 +487,7 @@ def test_positions_are_interpolated_as_theirs(size, seed):
 
 
 @each
-def test_positions_of_another_grid_must_be_asked_for(arch):
+def test_positions_of_another_grid_need_interpolation(arch):
     model = arch.ours(SQUARE)
     for size, found in (((20, 24), "10 x 12"), ((16, 36), "8 x 18")):  # the second has as many patches as trained
         with pytest.raises(InputError, match=rf"12 x 12 patches .* got {found}; .*interpolate_pos_encoding=True"):
@@ -531,7 +533,7 @@ def test_donut_keeps_the_row_of_the_class_token_and_adds_the_others_as_swin_does
 
 
 @each
-def test_it_compiles_without_a_break_and_holds_no_state(arch):
+def test_it_compiles_as_one_graph_and_has_no_state(arch):
     model, x = arch.ours(TINY), pixels(TINY)
     before = copy.deepcopy(model.state_dict())
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
@@ -545,7 +547,7 @@ def test_it_compiles_without_a_break_and_holds_no_state(arch):
 
 
 @each
-def test_every_weight_takes_part(arch):
+def test_every_weight_affects_the_output(arch):
     model = arch.ours(TINY)
     model(pixels(TINY)).states.square().sum().backward()
     still = [name for name, weight in model.named_parameters() if not weight.grad.abs().sum() > 0]

@@ -50,7 +50,7 @@ def theirs(fields, seed=0):
 
 
 def loaded(fields, seed=0, **options):
-    """A random decoder of theirs, and ours loaded from what it saves."""
+    """A random transformers decoder, and ours loaded from its files."""
     reference = theirs(fields, seed)
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(folder)
@@ -66,7 +66,7 @@ def fresh(fields, seed=0):
 
 
 def rewritten(folder: Path, change) -> None:
-    """Put another file in the place of model.safetensors: ``change`` makes its tensors from the old ones."""
+    """Replace model.safetensors by a file with the tensors that ``change`` makes of the old ones."""
     tensors = {name: tensor.clone() for name, tensor in change(load_file(folder / "model.safetensors")).items()}
     save_file(tensors, folder / "model.safetensors", {"format": "pt"})
 
@@ -97,7 +97,7 @@ def fields_of(config):
 
 
 @given(config_fields(), widths, st.booleans(), st.integers(0, 99))
-def test_states_attentions_and_logits_equal_theirs(fields, width, masked, seed):
+def test_states_attentions_and_logits_equal_those_of_transformers(fields, width, masked, seed):
     reference, model = loaded({**fields, "cross_attention_hidden_size": width}, seed)
     ids, states = inputs(model)
     mask = torch.tensor([[True] * STATES, [True, True, False, True, False]]) if masked else None
@@ -123,7 +123,7 @@ def test_states_attentions_and_logits_equal_theirs(fields, width, masked, seed):
 
 
 @given(config_fields(), widths, st.integers(0, 99))
-def test_what_we_save_they_load_whole(fields, width, seed):
+def test_transformers_loads_all_that_we_save(fields, width, seed):
     fields = {**fields, "cross_attention_hidden_size": width}
     model = fresh(fields, seed)
     ids, states = inputs(model)
@@ -139,7 +139,7 @@ def test_what_we_save_they_load_whole(fields, width, seed):
 
 
 @given(config_fields(), widths)
-def test_files_have_the_names_that_theirs_have(fields, width):
+def test_files_have_the_names_of_transformers(fields, width):
     reference, model = loaded({**fields, "cross_attention_hidden_size": width})
     with tempfile.TemporaryDirectory() as folder:
         reference.save_pretrained(Path(folder) / "theirs")
@@ -150,7 +150,7 @@ def test_files_have_the_names_that_theirs_have(fields, width):
 
 
 @given(config_fields(), widths)
-def test_a_config_survives_dict_json_and_their_class(fields, width):
+def test_a_config_round_trips_through_dict_json_and_transformers(fields, width):
     more = {"cross_attention_hidden_size": width, "dropout": 0.25, "decoder_layerdrop": 0.5, "use_cache": False}
     config = TrOCRConfig.from_dict({**fields, **more})
     assert TrOCRConfig.from_dict(config.to_dict()) == config
@@ -160,18 +160,18 @@ def test_a_config_survives_dict_json_and_their_class(fields, width):
     assert back.extra["use_cache"] is False
 
 
-def test_defaults_are_theirs():
+def test_the_defaults_are_those_of_transformers():
     assert fields_of(TrOCRConfig.from_dict(transformers.TrOCRConfig().to_dict())) == TrOCRConfig().to_dict()
 
 
-def test_cross_attention_reads_the_width_that_the_config_names():
+def test_cross_attention_reads_states_of_cross_attention_hidden_size():
     model = fresh({**SMALL, "cross_attention_hidden_size": 7})
     assert (model.hidden_size, model.memory_size, model.seam.memory_size) == (16, 7, 7)
     assert model.cross[1].attention.key.weight.shape == (16, 7)
     assert fresh(SMALL).memory_size == 16
 
 
-def test_the_name_of_early_drafts_for_that_width_is_read():
+def test_the_old_name_of_cross_attention_hidden_size_is_read():
     config = TrOCRConfig.from_dict({**SMALL, "encoder_hidden_size": 7})
     assert config.memory_size == 7
     assert "encoder_hidden_size" not in config.to_dict()
@@ -180,7 +180,7 @@ def test_the_name_of_early_drafts_for_that_width_is_read():
     assert TrOCRConfig.from_dict({**SMALL, "encoder_hidden_size": None}).memory_size == 16
 
 
-def test_what_old_sinusoids_left_in_a_file_is_passed_over(tmp_path):
+def test_the_buffers_of_old_sinusoids_are_dropped(tmp_path):
     reference, model = loaded(SINUSOIDAL)
     assert not [name for name in model.state_dict() if name.startswith("positions")]
     reference.save_pretrained(tmp_path)
@@ -192,7 +192,7 @@ def test_what_old_sinusoids_left_in_a_file_is_passed_over(tmp_path):
         assert torch.equal(run(again, ids, memory_of(again, states)), run(model, ids, memory_of(model, states)))
 
 
-def test_learned_positions_where_the_config_wants_sinusoids_are_refused(tmp_path):
+def test_learned_positions_in_a_file_for_sinusoids_are_refused(tmp_path):
     theirs({**SINUSOIDAL, "use_learned_position_embeddings": True}).save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "use_learned_position_embeddings": False}))
@@ -201,7 +201,7 @@ def test_learned_positions_where_the_config_wants_sinusoids_are_refused(tmp_path
 
 
 @given(st.integers(1, 40), st.integers(4, 33), st.integers(0, 5))
-def test_sinusoids_are_theirs(count, width, pad):
+def test_sinusoids_equal_those_of_transformers(count, width, pad):
     built = transformers.models.trocr.modeling_trocr.TrOCRSinusoidalPositionalEmbedding(count + pad + 1, width, pad)
     model = fresh({**SINUSOIDAL, "d_model": 2 * width, "max_position_embeddings": count, "pad_token_id": pad})
     assert torch.equal(sinusoids(count + pad + 1, width)[pad + 1 :], built.weights[pad + 1 :])
@@ -210,8 +210,8 @@ def test_sinusoids_are_theirs(count, width, pad):
 
 
 @pytest.mark.parametrize("pad", [0, 1, 3])
-def test_padding_is_not_counted_by_sinusoids_and_is_by_learned_positions(pad):
-    """Also behind a cache: what a cached token counts is its slot, padding in it or not."""
+def test_learned_positions_count_padding_and_sinusoids_do_not(pad):
+    """Also with a cache: there a cached token counts by its slot, with padding or without."""
     for fields in (SMALL, SINUSOIDAL):
         reference, model = loaded({**fields, "pad_token_id": pad})
         ids, states = inputs(model, avoid=pad)
@@ -256,7 +256,7 @@ def test_an_untied_file_without_its_head_is_refused(tmp_path):
         TrOCRForCausalLM.from_pretrained(tmp_path)
 
 
-def test_a_file_that_holds_the_tied_table_under_both_names_or_as_head_only_loads(tmp_path):
+def test_a_file_with_the_tied_table_under_both_names_or_only_as_head_loads(tmp_path):
     reference = theirs(SMALL)
     table = reference.output_projection.weight
     for names in (("output_projection.weight",), ("output_projection.weight", "model.decoder.embed_tokens.weight")):
@@ -304,7 +304,7 @@ def test_cached_decoding_equals_uncached(fields, prefix, seed):
 
 
 @given(config_fields(), st.integers(1, LENGTH - 1))
-def test_a_state_depends_on_nothing_behind_it(fields, cut):
+def test_a_state_does_not_depend_on_later_tokens(fields, cut):
     model = fresh(fields)
     ids, states = inputs(model)
     other = ids.clone()
@@ -317,7 +317,7 @@ def test_a_state_depends_on_nothing_behind_it(fields, cut):
 
 
 @given(config_fields(), widths, st.integers(1, 3))
-def test_rows_that_share_an_image_see_what_repeated_images_show(fields, width, beams):
+def test_rows_that_share_an_image_equal_rows_with_repeated_images(fields, width, beams):
     model = fresh({**fields, "cross_attention_hidden_size": width})
     ids, _ = inputs(model, rows=2 * beams)
     _, states = inputs(model)
@@ -330,7 +330,7 @@ def test_rows_that_share_an_image_see_what_repeated_images_show(fields, width, b
 
 
 @both_positions
-def test_positions_that_are_given_win_and_go_through_the_same_offset(fields):
+def test_the_positions_of_a_step_take_precedence_and_have_the_same_offset(fields):
     model = fresh(fields)
     ids, states = inputs(model, avoid=1)
     padded = ids.clone()
@@ -354,7 +354,7 @@ def test_every_position_up_to_max_positions_has_a_row(fields):
 
 
 @both_positions
-def test_given_embeddings_stand_for_the_scaled_vectors_of_tokens(fields):
+def test_given_embeddings_replace_the_scaled_token_embeddings(fields):
     model = fresh({**fields, "scale_embedding": True})
     ids, states = inputs(model, avoid=1)
     with torch.no_grad():
@@ -370,7 +370,7 @@ def test_given_embeddings_stand_for_the_scaled_vectors_of_tokens(fields):
     [{"dropout": 0.3, "attention_dropout": 0.2, "activation_dropout": 0.4}, {"dropout": 0.0, "decoder_layerdrop": 0.5}],
     ids=["dropout", "layerdrop"],
 )
-def test_training_drops_what_theirs_drops(fields, rates):
+def test_dropout_in_training_equals_that_of_transformers(fields, rates):
     reference, model = loaded({**fields, **rates})
     ids, states = inputs(model)
     reference.train(), model.train()
@@ -390,7 +390,7 @@ def test_training_drops_what_theirs_drops(fields, rates):
 
 
 @both_positions
-def test_new_weights_start_where_theirs_start(fields):
+def test_initial_weights_have_the_distributions_of_transformers(fields):
     fields = {**fields, "vocab_size": 400, "d_model": 64, "init_std": 0.1}
     ours = TrOCRForCausalLM(TrOCRConfig(**fields))
     other = transformers.TrOCRForCausalLM(transformers.TrOCRConfig(**fields)).state_dict()
@@ -423,7 +423,7 @@ def test_a_step_compiles_as_one_graph(fields):
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"d_model": 15}, "must be a multiple of the number of heads"),
         ({"pad_token_id": 23}, r"pad_token_id \(23\) must be below vocab_size \(23\)"),
@@ -432,6 +432,6 @@ def test_a_step_compiles_as_one_graph(fields):
         ({"layernorm_embedding": 1}, "layernorm_embedding must be true or false"),
     ],
 )
-def test_sizes_that_do_not_fit_are_told(fields, told):
-    with pytest.raises(ConfigError, match=told):
+def test_sizes_that_do_not_fit_are_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
         TrOCRForCausalLM(TrOCRConfig(**{**SMALL, **fields}))
