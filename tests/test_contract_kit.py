@@ -133,7 +133,9 @@ def test_a_check_comes_after_earlier_ones_of_its_level():
 
 def test_a_failure_names_the_law_the_config_the_first_difference_and_the_usual_cause():
     (failed,) = check_backbone(LEAK).of("failed")
-    assert failed.reason.startswith("a later token never changes an earlier logit: LawBroken: logits before the changed token")
+    assert failed.reason.startswith(
+        "a later token never changes an earlier logit: LawBroken: logits before the changed token"
+    )
     assert "differs by up to " in failed.reason
     assert "first at [0, 0, 0] of [2, 5, " in failed.reason
     assert "Usual cause: a mask that is not causal. Config: {'vocab_size': " in failed.reason

@@ -397,7 +397,9 @@ def test_initial_weights_have_the_distributions_of_transformers():
 
 def test_images_smaller_than_a_patch_or_of_a_wrong_shape_are_refused():
     model = ours(TINY | OWN)
-    with pytest.raises(InputError, match=r"at least one patch, \(4, 4\) pixels \(height, width\), got \(3, 12\)") as raised:
+    with pytest.raises(
+        InputError, match=r"at least one patch, \(4, 4\) pixels \(height, width\), got \(3, 12\)"
+    ) as raised:
         model(pixels(TINY, size=(3, 12)))
     assert (raised.value.tensor, raised.value.expected, raised.value.found) == ("pixel_values", (4, 4), (3, 12))
     for wrong in (torch.zeros(2, 1, 12, 12), torch.zeros(3, 12, 12)):
