@@ -19,8 +19,9 @@ from vedcore import KeyMap, Rule, Step
 from vedcore.config import Config, field, model_config
 from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, SaveError, VedcoreError
 from vedcore.part import Part, without_storage
+from vedcore.storage import tensors as store
 from vedcore.storage.files import read_json, write_json
-from vedcore.storage.sections import Section, load_sections, save_sections, store
+from vedcore.storage.sections import Section, load_sections, save_sections
 from vedcore.storage.tensors import byte_count, listed, stored_tensors
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_vit import ViTConfig, ViTModel

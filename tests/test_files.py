@@ -481,7 +481,7 @@ def test_a_system_without_the_call_falls_back(tmp_path, monkeypatch):
 
 SAVER = """
 import itertools, sys
-from vedcore.files import staged
+from vedcore.storage.files import staged
 print("ready", flush=True)
 for version in itertools.count(1):
     with staged(sys.argv[1], replaces=("model*",)) as stage:

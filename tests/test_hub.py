@@ -162,7 +162,7 @@ def served():
 PROGRAM = """
 import json, sys
 from vedcore import CheckpointNotFound
-from vedcore.hub import resolve
+from vedcore.storage.hub import resolve
 for name, options in json.loads(sys.argv[1]):
     try:
         folder = resolve(name, **options)

@@ -6,7 +6,10 @@ Names are loaded when they are first used: ``import vedcore`` imports no plugin 
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING
+
+from vedcore import _moved
 
 if TYPE_CHECKING:
     from vedcore.contract.hookspecs import Adapter as Adapter
@@ -48,6 +51,9 @@ if TYPE_CHECKING:
     from vedcore.vision import ImageProcessor as ImageProcessor
 
 __version__ = "0.1.0"
+
+if _moved.finder not in sys.meta_path:  # last, so that a real file of that name is found first
+    sys.meta_path.append(_moved.finder)
 
 _HOMES = {
     "contract.hookspecs": ("Adapter", "Backbone", "Checkpoint", "hookimpl"),

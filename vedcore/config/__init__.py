@@ -1,9 +1,12 @@
 """Configs: attrs classes, one strict cattrs converter, and the config.json files of transformers.
 
-``@model_config("vit")`` makes a class of annotated fields the config of an architecture: keyword-only, each value checked
-when the config is built and when it is assigned. ``@settings`` does the same for what is not an architecture, ``@strict``
-for a file that nobody else writes. The base ``Config`` reads and writes JSON. The factories of fields are in ``field``.
+``@model_config("vit")`` turns a class of annotated fields into the config of an architecture. Its arguments are
+keyword-only, and each value is checked when the config is built and when a field is assigned. ``@settings`` does the same for
+settings that are not an architecture, and ``@strict`` for files that only vedcore writes. The base class ``Config`` reads and
+writes JSON. The module ``field`` has a factory for each kind of field.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from vedcore.config import field
 from vedcore.config.base import Config, model_config, settings
@@ -41,3 +44,11 @@ __all__ = [
     "strict",
     "to_dict",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """The factories of ``field`` by their own names, as in earlier releases: ``from vedcore.config import integer``."""
+        if name.startswith("_") or name not in vars(field):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(field, name)

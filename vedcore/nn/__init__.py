@@ -3,6 +3,9 @@
 A brick has at least two users, and no flag that selects an architecture. What only one backbone needs stays in its plugin.
 """
 
+from typing import TYPE_CHECKING, Any
+
+from vedcore._moved import moved_name
 from vedcore.nn.attention import CrossAttention, SelfAttention, attend, attention_probabilities, split_heads
 from vedcore.nn.bert import (
     BertFields,
@@ -87,3 +90,9 @@ __all__ = [
     "vit_block",
     "vit_pooler",
 ]
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """``Part``, which earlier releases had here."""
+        return moved_name(__name__, name)
