@@ -35,7 +35,8 @@ from vedcore.nn import (
     patch_mask,
 )
 from vedcore.part import Part, without_storage
-from vedcore.storage.sections import Section, load_sections
+from vedcore.storage.loading import load_sections
+from vedcore.storage.sections import Section
 from vedcore.testing import BackboneSpec
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_gpt2.testing import SPEC as GPT2_SPEC

@@ -21,7 +21,9 @@ from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, Sav
 from vedcore.part import Part, without_storage
 from vedcore.storage import tensors as store
 from vedcore.storage.files import read_json, write_json
-from vedcore.storage.sections import Section, load_sections, save_sections
+from vedcore.storage.loading import load_sections
+from vedcore.storage.saving import tensors_to_write
+from vedcore.storage.sections import Section
 from vedcore.storage.tensors import byte_count, listed, stored_tensors
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_vit import ViTConfig, ViTModel
@@ -339,11 +341,11 @@ def test_a_type_for_storage_alone_is_read_only_where_it_becomes_another(saved, d
     part, folder = saved
     stored = {name: tensor.to(dtype) for name, tensor in pieces_of(folder).items()}
     save_file(stored, folder / WEIGHTS)
-    refused(part, folder, f"{len(stored)} of {dtype}", "pass dtype= to bring all to one type", "Nothing was loaded")
+    refused(part, folder, f"{len(stored)} of {dtype}", "pass dtype= to convert all of them", "Nothing was loaded")
     with pytest.raises(ConfigError, match=f"dtype must be torch.float32.*got {dtype}"):
         type(part).from_pretrained(folder, dtype=dtype)
     back = type(part).from_pretrained(folder, dtype=torch.float32)
-    assert all(torch.equal(tensor, stored[name].float()) for name, tensor in save_sections(back.sections()).items())
+    assert all(torch.equal(tensor, stored[name].float()) for name, tensor in tensors_to_write(back.sections()).items())
 
 
 def test_types_that_differ_are_brought_to_the_one_that_is_asked_for(saved):
@@ -890,7 +892,7 @@ def test_what_a_section_may_lack_is_returned_and_left(tmp_path):
 def test_sections_share_one_file_by_their_prefixes(tmp_path):
     left, right = moved(vit()), moved(gpt2())
     sections = [Section("encoder.", left, left.keymap), Section("decoder.", right, right.keymap)]
-    tensors = save_sections(sections)
+    tensors = tensors_to_write(sections)
     assert {name.split(".")[0] for name in tensors} == {"encoder", "decoder"}
     store.write_tensors(tmp_path, tensors, "5GB")
     others = [vit(), gpt2()]

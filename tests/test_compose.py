@@ -23,7 +23,7 @@ from vedcore.config import to_dict
 from vedcore.contract.types import causal_mask
 from vedcore.model import UntrainedWarning
 from vedcore.model.compose import cast
-from vedcore.storage.sections import save_sections
+from vedcore.storage.saving import tensors_to_write
 from vedcore_plugin_bert import BertConfig
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
 from vedcore_plugin_vit import ViTConfig, ViTModel
@@ -161,7 +161,7 @@ def test_what_the_files_hold_is_loaded_and_the_rest_is_new_and_said(folders, enc
 
 
 def written(model):
-    return {name: tensor.clone() for name, tensor in save_sections(model.sections()).items()}
+    return {name: tensor.clone() for name, tensor in tensors_to_write(model.sections()).items()}
 
 
 def disk_names(model, ours):

@@ -191,7 +191,7 @@ def test_a_new_vocabulary_leaves_pruned_heads_pruned():
         ({2: [0]}, {}, "BertForCausalLM has 2 layers of self-attention, none with the number 2"),
         ({0: [1], -1: [0]}, {}, "none with the number -1"),
         ({0: [1]}, {5: [0]}, "2 layers of cross-attention, none with the number 5"),
-        ({0: [1, 4]}, {}, "heads 1, 4 cannot be pruned: the heads are 0 to 3"),
+        ({0: [1, 4]}, {}, "heads 1, 4 of layer 0 cannot be pruned: the heads are 0 to 3"),
         ({0: [1]}, {0: [0, 1, 2, 3]}, "one has to stay"),
         *(
             (*pair, f"{name} must be lists of heads by layer, like .*, got {re.escape(str(odd))}")

@@ -20,8 +20,10 @@ from vedcore.part import without_storage
 from vedcore.reader import locate, read_cut_rule
 from vedcore.registry import registry
 from vedcore.storage.files import read_json
+from vedcore.storage.loading import read_parameters
+from vedcore.storage.matching import compare
 from vedcore.storage.own import OWN_FILE, is_unchanged, stored_checksums
-from vedcore.storage.sections import Misfit, compare, read_parameters
+from vedcore.storage.report import LoadReport
 from vedcore.storage.tensors import StoredTensor, stored_tensors
 from vedcore.text import Tokenizer
 from vedcore.vision import CutRule, ImageProcessor
@@ -65,7 +67,7 @@ class OpenedCheckpoint:
     roles: tuple[str, ...]
     model: Any
     tensors: tuple[StoredTensor, ...] | None
-    load_report: Misfit | None
+    load_report: LoadReport | None
     generation_config: GenerationConfig | None
     image_processor: ImageProcessor | None
     tokenizer: Tokenizer | None
@@ -203,6 +205,6 @@ def _meta_model(folder: Path, config_json: Mapping[str, Any], roles: tuple[str, 
         return build(config, roles[0])
 
 
-def _tensors(folder: Path, model: Any, allow_pickle: bool) -> tuple[tuple[StoredTensor, ...] | None, Misfit | None]:
+def _tensors(folder: Path, model: Any, allow_pickle: bool) -> tuple[tuple[StoredTensor, ...] | None, LoadReport | None]:
     with stored_tensors(folder, allow_pickle=allow_pickle) as stored:
         return tuple(stored.values()), None if model is None else compare(model.sections(), stored)

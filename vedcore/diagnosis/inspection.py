@@ -18,7 +18,7 @@ from vedcore.errors import VedcoreError
 from vedcore.generation import GenerationConfig
 from vedcore.model.token_ids import ID_NAMES
 from vedcore.registry import registry
-from vedcore.storage.sections import Misfit
+from vedcore.storage.report import LoadReport
 from vedcore.storage.tensors import WEIGHT_FILES, StoredTensor
 
 _NOT_SETTINGS = {*ID_NAMES, "transformers_version", "_from_model_config"}
@@ -95,7 +95,7 @@ def inspect(name: str | os.PathLike[str], *, allow_pickle: bool = False) -> Insp
     image_size = getattr(checkpoint.part_config("encoder"), "image_size", None)
     files = {path for pattern in WEIGHT_FILES for path in checkpoint.folder.glob(pattern) if path.suffix != ".json"}
     has_adapter = checkpoint.is_whole and checkpoint.model is not None
-    load_report = checkpoint.load_report or Misfit()
+    load_report = checkpoint.load_report or LoadReport()
     return Inspection(
         folder=str(checkpoint.folder),
         model_type=checkpoint.config_json.get("model_type"),

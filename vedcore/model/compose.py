@@ -22,7 +22,7 @@ from vedcore.part import without_storage
 from vedcore.registry import Registry, registry
 from vedcore.storage.files import read_json
 from vedcore.storage.hub import resolve
-from vedcore.storage.sections import load_sections
+from vedcore.storage.loading import load_sections
 
 Role = Literal["encoder", "decoder"]
 MODEL_TYPE = "vision-encoder-decoder"

@@ -47,16 +47,20 @@ from vedcore.model.inputs import check_tensors
 from vedcore.model.labels import LabelWarning, check_labels, label_problems, shift_right
 from vedcore.model.loss import token_loss
 from vedcore.model.output import VisionEncoderDecoderOutput, encoder_output
+from vedcore.model.reference import reference_model
 from vedcore.model.token_ids import ID_NAMES, settle
 from vedcore.model.vocabulary import Replacement, replace_tokenizer, resize
 from vedcore.nn import Blocks, Twin, initialize
-from vedcore.part import Part, without_storage
+from vedcore.nn.pruning import apply_pruning
+from vedcore.part import without_storage
 from vedcore.registry import registry
 from vedcore.storage.files import staged, write_json
 from vedcore.storage.hub import resolve
 from vedcore.storage.keymap import KeyMap, Rule
+from vedcore.storage.loading import check_dtype, load_sections
 from vedcore.storage.own import OWN_FILE, checksums, is_unchanged, own_settings, stored_checksums
-from vedcore.storage.sections import Section, check_dtype, load_sections, save_sections
+from vedcore.storage.saving import check_loadable, tensors_to_write
+from vedcore.storage.sections import Section
 from vedcore.storage.tensors import WEIGHT_FILES, write_tensors
 
 if TYPE_CHECKING:
@@ -101,8 +105,8 @@ class VisionEncoderDecoderModel(nn.Module):
         join(adapter, self.decoder)
         for part, own in ((self.encoder, config.encoder), (self.decoder, config.decoder)):
             part.config = own
-            if isinstance(part, Part):
-                part.prune_as_configured()  # the layers of the adapter too
+            if hasattr(own, "pruned_heads"):
+                apply_pruning(part)  # the layers of the adapter too
         self.bridge = adapter.bridge(self.encoder.hidden_size, self.decoder.memory_size)
         initialize(self.bridge, self.decoder.seam.initializer_range)
         weight = next(self.decoder.token_embedding.parameters())
@@ -318,8 +322,15 @@ class VisionEncoderDecoderModel(nn.Module):
         return model.to(device).eval() if device is not None else model.eval()
 
     def save_pretrained(self, folder: str | os.PathLike[str], *, max_shard_size: int | str = "50GB") -> None:
-        """Write config.json, generation_config.json and the weights, for transformers too. SaveError changes nothing."""
-        tensors = save_sections(self.sections())
+        """Write config.json, generation_config.json and the weights to ``folder``, for transformers too.
+
+        Raises SaveError, with ``folder`` as it was, if the tensors are not those that the config describes (a replaced
+        layer, a changed size) or if the disk does not take the files.
+        """
+        reference = reference_model(self)
+        if reference is not None:
+            check_loadable(self, reference, folder)
+        tensors = tensors_to_write(self.sections())
         config = {**self.config.to_dict(), "dtype": str(self.dtype).removeprefix("torch.")}
         if isinstance(self.decoder.cross, Inserted):
             config = ours_alone(config)

@@ -5,8 +5,6 @@ Shapes: R rows, B images, T new tokens, L keys in use, S encoder states, D hidde
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -126,10 +124,6 @@ class SelfAttention(nn.Module):
             return None
         return torch.cat([layer.weight for layer in layers]), torch.cat(biases) if biases else None
 
-    def prune(self, heads: Collection[int]) -> None:
-        """Take these heads away, by their numbers in the whole attention. ConfigError as ``heads_without``."""
-        prune(self, heads)
-
     def make_lean(self) -> None:
         """For a lean twin: the weight of one product is made once a call, by the first of its many steps."""
         self.fused = []
@@ -189,45 +183,6 @@ class CrossAttention(nn.Module):
         x = attend(query, keys, values, mask=mask, scale=self.scale, dropout=dropout)
         x = merge_heads(x)
         return self.out(x if x.shape[0] == rows else x.view(rows, tokens, -1))  # type: ignore[no-any-return]
-
-    def prune(self, heads: Collection[int]) -> None:
-        """Take these heads away, by their numbers in the whole attention. ConfigError as ``heads_without``."""
-        prune(self, heads)
-
-
-def heads_without(attention: SelfAttention | CrossAttention, heads: Collection[int]) -> tuple[int, ...]:
-    """The heads that are left when these are gone, some maybe already. ConfigError if there never was one, or none is left."""
-    left = tuple(head for head in attention.heads if head not in heads)
-    if not left or not set(heads) <= set(range(attention.whole)):
-        raise ConfigError(
-            f"heads {', '.join(map(str, sorted(heads)))} cannot be pruned: the heads are 0 to {attention.whole - 1}, and one "
-            "has to stay"
-        )
-    return left
-
-
-@torch.no_grad()
-def prune(attention: SelfAttention | CrossAttention, heads: Collection[int]) -> None:
-    """Cut the rows of ``heads`` out of query, key and value, and their columns out of what follows."""
-    left = heads_without(attention, heads)
-    if left == attention.heads:
-        return
-    kept = torch.tensor([head in left for head in attention.heads], device="cpu")
-    kept = kept.repeat_interleave(attention.query.out_features // attention.num_heads).nonzero().flatten()
-    for layer in (attention.query, attention.key, attention.value):
-        layer.out_features = len(kept)
-        layer.weight = cut(layer.weight, kept, dim=0)
-        if layer.bias is not None:
-            layer.bias = cut(layer.bias, kept, dim=0)
-    attention.out.in_features = len(kept)
-    attention.out.weight = cut(attention.out.weight, kept, dim=1)
-    attention.num_heads, attention.heads = len(left), left
-
-
-def cut(parameter: Tensor, kept: Tensor, *, dim: int) -> nn.Parameter:
-    """What is ``kept`` of a parameter along ``dim``, as a parameter of its own."""
-    values = parameter.index_select(dim, kept.to(parameter.device))
-    return nn.Parameter(values, requires_grad=parameter.requires_grad)
 
 
 def head_width(hidden_size: int, num_heads: int) -> int:

@@ -23,8 +23,11 @@ _CHECKED_AS = ("float32", "bfloat16", "float16")
 
 
 def checksums(tensor: Tensor) -> dict[str, int]:
-    """One for each type that the values may be brought to, so that rounding them is not taken for training."""
-    return {name: _checksum(tensor, name) for name in _CHECKED_AS}
+    """A checksum for each type that the values may be converted to, so that rounding is not mistaken for training.
+
+    A tensor on the meta device has no values, and no checksums.
+    """
+    return {} if tensor.is_meta else {name: _checksum(tensor, name) for name in _CHECKED_AS}
 
 
 def is_unchanged(tensor: Tensor, sums: Mapping[str, int]) -> bool:

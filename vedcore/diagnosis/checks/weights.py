@@ -18,7 +18,7 @@ def weights_match_the_config(checkpoint: OpenedCheckpoint) -> Findings:
     fix = "use config.json and weights from one save; if a field of config.json was edited, set it back"
     if not checkpoint.is_whole:
         fix += ". The head and the cross-attention of a decoder may be missing: compose starts them at random"
-    for line in checkpoint.load_report.told():
+    for line in checkpoint.load_report.lines():
         yield Finding(
             "error" if checkpoint.is_whole else "warning",
             "weights",

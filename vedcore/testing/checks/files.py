@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vedcore.errors import CheckpointError
 from vedcore.storage.files import write_json
-from vedcore.storage.sections import save_sections
+from vedcore.storage.saving import tensors_to_write
 from vedcore.storage.tensors import write_tensors
 from vedcore.testing.checks.base import check, must
 from vedcore.testing.checks.reference import their_config
@@ -50,7 +50,7 @@ def _save_and_load(subject: Subject) -> None:
 )
 def _strict_load(subject: Subject) -> None:
     model = subject.record.model(subject.config)
-    tensors = save_sections(model.sections())
+    tensors = tensors_to_write(model.sections())
     optional = tuple(model.keymap.optional)
     # One layer stands for all: its tensors have the same rules as those of the other layers.
     kinds = {re.sub(r"\d+", "#", name): name for name in tensors if not (optional and name.startswith(optional))}
