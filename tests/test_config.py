@@ -359,7 +359,11 @@ def test_a_wrong_value_is_refused_by_name_wherever_it_comes_from(name, value):
         assert "Everything" in message
         assert name in message
         assert repr(value) in message or repr(tuple(value)) in message or repr(float(value)) in message
+        assert error.value.field == name
+        assert error.value.expected in message
+        assert repr(error.value.found) in message
     assert str(read.value).startswith("some/config.json: ")
+    assert read.value.file == "some/config.json"
 
 
 @pytest.mark.parametrize(("name", "value", "kept"), STATED, ids=short)
@@ -372,11 +376,13 @@ def test_a_right_value_is_kept_with_its_exact_type(name, value, kept):
         assert config.to_dict()[name] == (list(kept) if isinstance(kept, tuple) else kept)
 
 
-def test_every_wrong_field_is_told_at_once():
+def test_every_wrong_field_is_named_in_one_error_and_the_first_is_its_data():
     with pytest.raises(ConfigError) as error:
         GPT2Config.from_dict({"n_layer": "2", "n_embd": 12.9, "scale_attn_weights": "false"})
     for told in ("n_layer", "'2'", "n_embd", "12.9", "scale_attn_weights", "'false'", "GPT2Config"):
         assert told in str(error.value)
+    assert (error.value.file, error.value.field) == (None, "n_embd")
+    assert (error.value.expected, error.value.found) == ("int", 12.9)
 
 
 @strict
@@ -411,28 +417,36 @@ class Tree:
     ],
     ids=short,
 )
-def test_a_list_or_a_table_of_another_form_is_told_with_the_form_that_is_wanted(field, value, wanted):
+def test_the_error_for_a_value_of_another_form_names_the_expected_form(field, value, wanted):
     with pytest.raises(ConfigError) as error:
         from_dict(Tree, {"leaf": {}, field: value}, "here")
     assert str(error.value) == f"here: expected {wanted}, got {value!r} in Tree.{field}"
 
 
-def test_what_has_the_right_form_is_taken_with_its_parts_checked():
+def test_a_value_of_the_right_form_is_accepted_and_its_parts_are_checked():
     fields = {"leaf": {"word": "x"}, "leaves": [{}, {"word": "y"}], "words": ["ab"], "rates": {"a": 1}}
     assert from_dict(Tree, fields) == Tree(
         leaf=Leaf(word="x"), leaves=(Leaf(), Leaf(word="y")), words=("ab",), rates={"a": 1.0}
     )
-    with pytest.raises(ConfigError, match=r"expected str, got 3 in Tree\.leaves\[1\]\.word"):
+    with pytest.raises(ConfigError, match=r"expected str, got 3 in Tree\.leaves\[1\]\.word") as error:
         from_dict(Tree, {"leaf": {}, "leaves": [{}, {"word": 3}]})
+    assert (error.value.field, error.value.expected, error.value.found) == ("leaves[1].word", "str", 3)
 
 
-def test_a_missing_field_is_told_as_missing():
-    with pytest.raises(ConfigError, match=r"^here: the field is missing and has no default in Tree\.leaf$"):
+def test_the_error_for_a_missing_field_says_that_it_is_missing():
+    with pytest.raises(ConfigError, match=r"^here: the field is missing and has no default in Tree\.leaf$") as error:
         from_dict(Tree, {}, "here")
+    assert error.value.field == "leaf"
+
+
+def test_an_unknown_field_of_a_strict_class_is_the_field_of_the_error():
+    with pytest.raises(ConfigError, match="Leaf has no field 'wrod'; did you mean 'word'") as error:
+        from_dict(Tree, {"leaf": {"wrod": "a"}}, "recipe.toml")
+    assert (error.value.file, error.value.field) == ("recipe.toml", "leaf.wrod")
 
 
 @pytest.mark.parametrize("data", [3, "abc", None, []])
-def test_a_config_is_read_from_a_table_alone(data):
+def test_a_config_is_read_only_from_a_table(data):
     with pytest.raises(ConfigError, match="here: expected a table of fields, got"):
         GPT2Config.from_dict(data, "here")
 

@@ -120,20 +120,36 @@ def test_two_names_of_one_module_register_it_once(modules):
     ]
 
 
-def test_a_name_in_another_role_is_not_found_and_what_there_is_is_told(modules):
+def test_a_name_of_another_kind_is_not_found_and_the_error_says_what_the_plugin_supplies(modules):
     write, _ = modules
     write("plugin_one", GOOD)
-    found = Registry([Plugin("good", "plugin_one", "one", "1.0"), Plugin("vain", "plugin_one", "one", "1.0")])
-    for ask in (
-        lambda: found.backbone("good", "decoder"),
-        lambda: found.adapter("good"),
-        lambda: found.checkpoint("good"),
-        lambda: found.backbone("vain", "encoder"),
+    found = Registry([Plugin(name, "plugin_one", "one", "1.0") for name in ("good", "shipped")])
+    supplies = r"one 1\.0 .* supplies encoder good, decoder better, checkpoint shipped"
+    for ask, told in (
+        (lambda: found.backbone("good", "decoder"), "installed decoders: none"),
+        (lambda: found.adapter("good"), "installed adapters: none"),
+        (lambda: found.checkpoint("good"), "installed checkpoints: shipped"),
+        (lambda: found.backbone("shipped", "encoder"), "installed encoders: good"),
     ):
-        with pytest.raises(
-            PluginNotFound, match=r"one 1\.0 .* supplies encoder good, decoder better, checkpoint shipped"
-        ):
+        with pytest.raises(PluginNotFound, match=f"{supplies}; {told}"):
             ask()
+
+
+def test_an_entry_point_that_is_named_after_no_record_is_broken(modules):
+    write, _ = modules
+    write("plugin_one", GOOD)
+    found = Registry([Plugin("vain", "plugin_one", "one", "1.0"), Plugin("good", "plugin_one", "one", "1.0")])
+    supplies = "its entry point is named 'vain', but it supplies encoder good, decoder better, checkpoint shipped"
+    for _ in range(2):
+        with pytest.raises(PluginError, match=supplies) as error:
+            found.backbone("vain", "encoder")
+        assert not isinstance(error.value, PluginNotFound)
+        assert (error.value.expected, error.value.found) == (["good", "better", "shipped"], "vain")
+    good, vain = found.listings()
+    assert (good.reason, vain.records) == (None, ())
+    assert vain.reason == str(error.value)
+    assert "one 1.0 (vain = plugin_one) is broken" in vain.reason
+    assert found.backbone("good", "encoder").name == "good"
 
 
 @pytest.mark.parametrize("breakage", BROKEN)
@@ -193,20 +209,51 @@ def test_two_distributions_of_one_name_are_refused_by_both_names_and_neither_is_
 @pytest.mark.parametrize(
     ("name", "plugins", "told"),
     [
-        ("vit", [], "no encoder named 'vit'; installed: none. pip install vedcore-plugin-vit"),
-        ("swim", ["vit"], "installed: vit. Did you mean 'swin'? pip install vedcore-plugin-swin"),
-        ("donut-swin", ["vit"], "installed: vit. pip install vedcore-plugin-swin"),
-        ("vti", ["vit", "mine"], "installed: mine, vit. Did you mean 'vit'?"),
-        ("mime", ["mine"], "installed: mine. Did you mean 'mine'?"),
-        ("quite-another", ["vit"], "no encoder named 'quite-another'; installed: vit"),
+        ("vit", [], "no encoder named 'vit'; installed encoders: none. pip install vedcore-plugin-vit"),
+        ("swim", ["vit"], "installed encoders: vit. Did you mean 'swin'? pip install vedcore-plugin-swin"),
+        ("donut-swin", ["vit"], "installed encoders: vit. pip install vedcore-plugin-swin"),
+        ("vti", ["vit", "mine"], "installed encoders: mine, vit. Did you mean 'vit'?"),
+        ("mime", ["mine"], "installed encoders: mine. Did you mean 'mine'?"),
+        ("quite-another", ["vit"], "no encoder named 'quite-another'; installed encoders: vit"),
     ],
 )
-def test_an_unknown_name_lists_what_there_is_and_what_to_do(name, plugins, told):
-    found = Registry([Plugin(plugin, "no_such_module", "dist", "1") for plugin in plugins])
+def test_an_unknown_name_lists_what_there_is_and_what_to_do(modules, name, plugins, told):
+    write, _ = modules
+    for plugin in plugins:
+        write(f"plugin_{plugin}", GOOD.replace('"good"', f'"{plugin}"'))
+    found = Registry([Plugin(plugin, f"plugin_{plugin}", "dist", "1") for plugin in plugins])
     with pytest.raises(PluginNotFound) as error:
         found.backbone(name, "encoder")
     assert str(error.value).endswith(told)
     assert isinstance(error.value, LookupError)
+    assert (error.value.field, error.value.expected, error.value.found) == ("model_type", sorted(plugins), name)
+
+
+def test_an_error_lists_only_names_of_the_kind_that_was_requested_and_only_plugins_that_work(modules):
+    write, imported = modules
+    write("plugin_good", GOOD)
+    write("plugin_broken", "raise ValueError")
+    names = dict.fromkeys(("good", "better", "shipped", "vain"), "plugin_good")
+    plugins = [Plugin(name, place, "one", "1") for name, place in ({"torn": "plugin_broken"} | names).items()]
+    clash = [Plugin("twice", "plugin_good", distribution, "1") for distribution in ("two", "three")]
+    found = Registry([*plugins, *clash])
+    assert imported == []
+    for ask, told in (
+        (lambda: found.backbone("x", "encoder"), "no encoder named 'x'; installed encoders: good"),
+        (lambda: found.backbone("x", "decoder"), "no decoder named 'x'; installed decoders: better"),
+        (lambda: found.checkpoint("x"), "no checkpoint named 'x'; installed checkpoints: shipped"),
+        (lambda: found.adapter("x"), "no adapter named 'x'; installed adapters: none"),
+    ):
+        with pytest.raises(PluginNotFound) as error:
+            ask()
+        assert str(error.value) == told
+
+
+def test_a_hint_names_only_a_package_that_supplies_the_kind_that_was_requested():
+    with pytest.raises(PluginNotFound, match=r"no decoder named 'vit'; installed decoders: none$"):
+        Registry([]).backbone("vit", "decoder")
+    with pytest.raises(PluginNotFound, match="pip install vedcore-plugin-linereader"):
+        Registry([]).checkpoint("line-reader")
 
 
 # What is installed here.
@@ -276,6 +323,7 @@ def test_the_command_lists_real_metadata_with_its_reason(tmp_path):
     install(tmp_path, "torn-dist", "0.7", "torn = torn_module\nwhole = whole_module")
     install(tmp_path, "first-dist", "1.1", "claimed = torn_module")
     install(tmp_path, "second-dist", "2.2", "claimed = torn_module")
+    install(tmp_path, "vain-dist", "4.4", "vain = whole_module")
     (install(tmp_path, "silent-dist", "3.3", "silent = absent_module") / "METADATA").unlink()
     command = [sys.executable, "-W", "error", "-m", "vedcore", "plugins"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
@@ -286,6 +334,7 @@ def test_the_command_lists_real_metadata_with_its_reason(tmp_path):
     rows = " ".join(" ".join(line.strip("│┃ ").split()) for line in done.stdout.splitlines())
     for told in ("torn-dist", "0.7", "broken", "ValueError: torn on purpose"):
         assert told in rows
+    assert "its entry point is named 'vain', but it supplies checkpoint whole" in rows
     assert "checkpoint whole" in rows
     assert "encoder vit" in rows
     assert rows.count("first-dist 1.1 and second-dist 2.2") == 2

@@ -1,4 +1,7 @@
-"""Plugins: found by their metadata, imported when used, each on its own, so that a broken one costs only itself."""
+"""The registry finds plugins by their metadata and imports one when a name that it supplies is requested.
+
+Plugins are isolated from each other: one that is broken cannot be used itself, and disturbs no other.
+"""
 
 from __future__ import annotations
 
@@ -18,27 +21,25 @@ from vedcore.errors import PluginError, PluginNotFound
 R = TypeVar("R", Backbone, Adapter, Checkpoint)
 
 FIRST_PARTY = {
-    "beit": "beit",
-    "deit": "deit",
-    "swin": "swin",
-    "donut-swin": "swin",
-    "vit": "vit",
-    "bart": "bart",
-    "mbart": "bart",
-    "bert": "bert",
-    "distilbert": "distilbert",
-    "gpt2": "gpt2",
-    "roberta": "roberta",
-    "xlm-roberta": "roberta",
-    "trocr": "trocr",
-    "line-reader": "linereader",
+    "encoder": {"beit": "beit", "deit": "deit", "swin": "swin", "donut-swin": "swin", "vit": "vit"},
+    "decoder": {
+        "bart": "bart",
+        "mbart": "bart",
+        "bert": "bert",
+        "distilbert": "distilbert",
+        "gpt2": "gpt2",
+        "roberta": "roberta",
+        "xlm-roberta": "roberta",
+        "trocr": "trocr",
+    },
+    "checkpoint": {"line-reader": "linereader"},
 }
-"""Names that a package of ours supplies: read for the hint in an error, and nowhere else."""
+"""Packages of this project by the kind and name of what they supply. Only the hint in an error reads it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plugin:
-    """An entry point: the name it answers to, its module, and the distribution that it comes from."""
+    """An entry point: its name, its module, and the distribution that it comes from."""
 
     name: str
     module: str
@@ -59,36 +60,39 @@ class Listing:
 
 
 class Registry:
-    """The plugins of an environment. Nothing is imported before a name is asked for."""
+    """The plugins of an environment. Nothing is imported before a name is requested."""
 
     def __init__(self, plugins: Iterable[Plugin] | None = None) -> None:
-        """plugins: instead of those that are installed, for tests."""
+        """plugins: the plugins to use in place of the installed ones, for tests."""
         self._plugins = tuple(plugins) if plugins is not None else installed()
         self._records: dict[str, tuple[Record, ...]] = {}
 
     def backbone(self, name: str, role: str) -> Backbone:
-        """The backbone for ``"model_type": name``. PluginNotFound, or PluginError if its plugin cannot be used."""
+        """The backbone for ``"model_type": name`` in ``role``, "encoder" or "decoder".
+
+        Raises PluginNotFound if there is none, and PluginError if its plugin cannot be used.
+        """
         return self._find(name, Backbone, role)
 
     def adapter(self, name: str) -> Adapter:
-        """The cross-attention adapter of that name."""
-        return self._find(name, Adapter, "cross-attention adapter")
+        """The cross-attention adapter ``name``. Raises as ``backbone`` does."""
+        return self._find(name, Adapter, "adapter")
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """The shipped checkpoint of that name."""
+        """The shipped checkpoint ``name``. Raises as ``backbone`` does."""
         return self._find(name, Checkpoint, "checkpoint")
 
     def checkpoint_names(self) -> list[str]:
-        """The names of shipped checkpoints, from plugins that can be used."""
+        """The names of the shipped checkpoints whose plugins can be used, sorted."""
         found = {r.name for listing in self.listings() for r in listing.records if isinstance(r, Checkpoint)}
         return sorted(found)
 
     def offers(self, name: str) -> bool:
-        """Whether an installed plugin answers to ``name``; nothing is imported to find out."""
+        """Whether an installed plugin is named ``name``. No plugin is imported."""
         return any(plugin.name == name for plugin in self._plugins)
 
     def listings(self) -> list[Listing]:
-        """Every plugin, each imported by itself, in the order of names."""
+        """Every plugin with its records or the reason why it cannot be used, sorted by name. All plugins are imported."""
         return [self._listing(plugin) for plugin in sorted(self._plugins, key=lambda p: (p.name, p.distribution))]
 
     def _listing(self, plugin: Plugin) -> Listing:
@@ -98,47 +102,67 @@ class Registry:
         except PluginError as error:
             return Listing(plugin, (), str(error))
 
-    def _find(self, name: str, kind: type[R], wanted: str) -> R:
-        candidates = [plugin for plugin in self._plugins if plugin.name == name]
-        if not candidates:
-            raise PluginNotFound(self._not_found(name, wanted))
+    def _find(self, name: str, cls: type[R], kind: str) -> R:
+        plugin = next((plugin for plugin in self._plugins if plugin.name == name), None)
+        if plugin is None:
+            raise self._not_found(name, cls, kind, "")
         self._refuse_clash(name)
-        for record in self._load(candidates[0]):
-            if (
-                isinstance(record, kind)
-                and record.name == name
-                and (not isinstance(record, Backbone) or record.role == wanted)
-            ):
+        records = self._load(plugin)
+        for record in records:
+            if isinstance(record, cls) and record.name == name and kind_of(record) == kind:
                 return record
-        supplied = ", ".join(describe(record) for record in self._load(candidates[0])) or "nothing"
-        raise PluginNotFound(f"no {wanted} named {name!r}: {candidates[0]} supplies {supplied}")
+        raise self._not_found(name, cls, kind, f": {plugin} supplies {_described(records)}")
 
     def _refuse_clash(self, name: str) -> None:
         claims = sorted({f"{p.distribution} {p.version}" for p in self._plugins if p.name == name})
         if len(claims) > 1:
             raise PluginError(
-                f"{len(claims)} distributions supply {name!r}: {' and '.join(claims)}; uninstall one of them"
+                f"{len(claims)} distributions supply {name!r}: {' and '.join(claims)}; uninstall one of them",
+                field=GROUP,
+                expected="one distribution",
+                found=claims,
             )
 
     def _load(self, plugin: Plugin) -> tuple[Record, ...]:
+        """The records of a plugin. Raises PluginError, also if its name is that of none of them."""
         if plugin.module not in self._records:
             self._records[plugin.module] = _load(plugin)
-        return self._records[plugin.module]
+        records = self._records[plugin.module]
+        names = list(dict.fromkeys(record.name for record in records))
+        if plugin.name not in names:
+            raise PluginError(
+                f"{plugin} is broken: its entry point is named {plugin.name!r}, but it supplies {_described(records)}; an "
+                "entry point must be named after what it supplies",
+                field=GROUP,
+                expected=names,
+                found=plugin.name,
+            )
+        return records
 
-    def _not_found(self, name: str, wanted: str) -> str:
-        names = sorted({plugin.name for plugin in self._plugins})
-        message = f"no {wanted} named {name!r}; installed: {', '.join(names) or 'none'}"
-        close = difflib.get_close_matches(name, {*FIRST_PARTY, *names}, n=1)
-        if close and close[0] in names:
-            return f"{message}. Did you mean {close[0]!r}?"
-        if close:
+    def _not_found(self, name: str, cls: type[Record], kind: str, reason: str) -> PluginNotFound:
+        """The error for a name that no plugin supplies as this kind: what there is of the kind, and what to do."""
+        installed = sorted(
+            {
+                listing.plugin.name
+                for listing in self.listings()
+                for record in listing.records
+                if record.name == listing.plugin.name and kind_of(record) == kind
+            }
+        )
+        message = f"no {kind} named {name!r}{reason}; installed {kind}s: {', '.join(installed) or 'none'}"
+        packages = FIRST_PARTY.get(kind, {})
+        close = difflib.get_close_matches(name, {*packages, *installed}, n=1)
+        if close and close[0] in installed:
+            message += f". Did you mean {close[0]!r}?"
+        elif close:
             meant = "" if close[0] == name else f"Did you mean {close[0]!r}? "
-            return f"{message}. {meant}pip install vedcore-plugin-{FIRST_PARTY[close[0]]}"
-        return message
+            message += f". {meant}pip install vedcore-plugin-{packages[close[0]]}"
+        field = {Adapter: "adapter", Backbone: "model_type", Checkpoint: "name"}[cls]
+        return PluginNotFound(message, field=field, expected=installed, found=name)
 
 
 def installed() -> tuple[Plugin, ...]:
-    """The plugins that the metadata of the environment name; none with VEDCORE_DISABLE_PLUGINS=1."""
+    """The plugins in the metadata of the environment; none if VEDCORE_DISABLE_PLUGINS is 1."""
     if os.environ.get("VEDCORE_DISABLE_PLUGINS") == "1":
         return ()
     found = {Plugin(entry.name, entry.value, *_origin(entry)) for entry in metadata.entry_points(group=GROUP)}
@@ -146,7 +170,7 @@ def installed() -> tuple[Plugin, ...]:
 
 
 def _origin(entry: metadata.EntryPoint) -> tuple[str, str]:
-    """The name and version of the distribution that an entry point comes from, which half an uninstall may have left."""
+    """The name and version of the distribution of an entry point; an interrupted uninstall may have left it without."""
     try:
         return str(entry.dist.name), str(entry.dist.version)  # type: ignore[union-attr]
     except Exception:
@@ -154,7 +178,7 @@ def _origin(entry: metadata.EntryPoint) -> tuple[str, str]:
 
 
 def _load(plugin: Plugin) -> tuple[Record, ...]:
-    """Import a plugin and ask it what it supplies. PluginError, whatever the plugin does wrong."""
+    """Import a plugin and return its records. Raises PluginError, whatever the plugin does wrong."""
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     entry = metadata.EntryPoint(plugin.name, plugin.module, GROUP)
@@ -164,34 +188,50 @@ def _load(plugin: Plugin) -> tuple[Record, ...]:
         records = tuple(record for answer in manager.hook.vedcore_plugin() for record in answer)
     except KeyboardInterrupt:
         raise
-    except BaseException as cause:  # a stranger's module may fail in any way: SystemExit, a panic of a compiled library
+    except BaseException as cause:  # any module may be a plugin: it may exit, or a compiled library may panic
         reason = " ".join(f"{type(cause).__name__}: {cause}".split())[:300]
         raise PluginError(f"{plugin} is broken: {reason}") from cause
     if not records:
         raise PluginError(f"{plugin} is broken: its module has no hook vedcore_plugin() that returns a record")
     for record in records:
         if not isinstance(record, Backbone | Adapter | Checkpoint):
-            raise PluginError(f"{plugin} is broken: vedcore_plugin() returned a {type(record).__name__}, not a record")
+            raise PluginError(
+                f"{plugin} is broken: vedcore_plugin() returned a {type(record).__name__}, not a record",
+                field="vedcore_plugin",
+                expected="records",
+                found=type(record).__name__,
+            )
         if record.protocol != PROTOCOL:
             newer = isinstance(record.protocol, int) and record.protocol > PROTOCOL
             advice = "upgrade vedcore" if newer else f"install a newer {plugin.distribution}"
             raise PluginError(
-                f"{plugin} was written for protocol {record.protocol!r}, this vedcore speaks {PROTOCOL}: {advice}"
+                f"{plugin} was written for protocol {record.protocol!r}, this vedcore speaks {PROTOCOL}: {advice}",
+                field="protocol",
+                expected=PROTOCOL,
+                found=record.protocol,
             )
     return records
 
 
+def kind_of(record: Record) -> str:
+    """The kind of a record: "encoder", "decoder", "adapter" or "checkpoint"."""
+    return record.role if isinstance(record, Backbone) else type(record).__name__.lower()
+
+
 def describe(record: Record) -> str:
-    """What a record is, in two words: "encoder vit"."""
-    kind = record.role if isinstance(record, Backbone) else type(record).__name__.lower()
-    return f"{kind} {record.name}"
+    """The kind and the name of a record: "encoder vit"."""
+    return f"{kind_of(record)} {record.name}"
+
+
+def _described(records: Iterable[Record]) -> str:
+    return ", ".join(describe(record) for record in records)
 
 
 _default: list[Registry] = []
 
 
 def registry() -> Registry:
-    """The plugins of this environment, looked up once."""
+    """The registry of this environment. The metadata are read once."""
     if not _default:
         _default.append(Registry())
     return _default[0]

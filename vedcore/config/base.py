@@ -1,4 +1,4 @@
-"""``Config`` and the decorators that make a class of annotated fields a config."""
+"""``Config``, the base class of configs, and the decorators that turn a class of annotated fields into a config."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 import attrs
 
-from vedcore.config.convert import PRUNED, from_dict, to_dict
+from vedcore.config.convert import from_dict, to_dict
 from vedcore.config.field import Heads, head_lists, is_mapping
 from vedcore.storage.files import read_json
 
@@ -18,32 +18,33 @@ C = TypeVar("C")
 
 
 class Config:
-    """What every config has beside its own fields."""
+    """The base class of configs: reading and writing JSON, and changed copies."""
 
     __slots__ = ()
 
     model_type: ClassVar[str]
     extra: dict[str, Any]
-    """Fields of a published file on which nothing here depends: kept, and written back."""
+    """Fields of a published file that the class does not know. They are kept and written back."""
     pruned_heads: Heads
-    """Of an architecture: the heads of self-attention that were taken away."""
+    """Only in configs of architectures: the removed heads of self-attention, by layer."""
     pruned_cross_heads: Heads
-    """Of an architecture: those of cross-attention."""
+    """Only in configs of architectures: the removed heads of cross-attention, by layer."""
 
     def to_dict(self) -> dict[str, Any]:
-        """The config as it stands in its JSON file."""
+        """The content of the config's JSON file."""
         return to_dict(self)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
-        """The config that ``data`` describes; fields that the class does not know are kept in ``extra``.
+        """The config with the fields in ``data``. Fields that the class does not know are kept in ``extra``.
 
-        Raises ConfigError: each wrong field, what it must be and what was found; ``where`` stands in front.
+        where: what ``data`` is, a file or an argument; errors start with it.
+        Raises ConfigError, which lists each wrong field with the expected and the found value.
         """
         return from_dict(cls, data, where)
 
     def replace(self, **fields: Any) -> Self:
-        """A copy with these fields set, each checked; TypeError for a name that is no field."""
+        """A copy with these fields set. Raises ConfigError for a wrong value and TypeError for an unknown field."""
         changed = copy.copy(self)
         known = {attribute.name for attribute in attrs.fields(type(self))}  # type: ignore[arg-type]
         for name, value in {"extra": dict(self.extra), **fields}.items():
@@ -54,20 +55,22 @@ class Config:
 
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
-        """The config of the config.json in ``folder``."""
+        """The config in the config.json of ``folder``. Raises CheckpointNotFound or ConfigError."""
         path = Path(folder) / "config.json"
         return cls.from_dict(read_json(path), str(path))
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
 def model_config(model_type: str) -> Callable[[type[C]], type[C]]:
-    """Make a class of annotated fields the config of the architecture ``model_type``."""
+    """Turn a class of annotated fields into the config of the architecture ``model_type``.
+
+    The class also gets the fields of ``vedcore.nn.pruning``.
+    """
 
     def decorate(cls: type[C]) -> type[C]:
         cls.model_type = model_type  # type: ignore[attr-defined]
-        for name in PRUNED:
-            cls.__annotations__ = {**cls.__annotations__, name: Heads}
-            setattr(cls, name, head_lists())
+        _add_field(cls, "pruned_heads", Heads, head_lists())
+        _add_field(cls, "pruned_cross_heads", Heads, head_lists())
         return settings(cls)
 
     return decorate
@@ -75,7 +78,11 @@ def model_config(model_type: str) -> Callable[[type[C]], type[C]]:
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
 def settings(cls: type[C]) -> type[C]:
-    """Make a class of annotated fields a group of checked settings that keeps unknown fields in ``extra``."""
-    cls.__annotations__ = {**cls.__annotations__, "extra": dict[str, Any]}
-    cls.extra = attrs.field(factory=dict, repr=False, validator=is_mapping)  # type: ignore[attr-defined]
+    """Turn a class of annotated fields into a group of checked settings that keeps unknown fields in ``extra``."""
+    _add_field(cls, "extra", dict[str, Any], attrs.field(factory=dict, repr=False, validator=is_mapping))
     return attrs.define(kw_only=True)(cls)
+
+
+def _add_field(cls: type, name: str, annotation: Any, field: Any) -> None:
+    cls.__annotations__ = {**cls.__annotations__, name: annotation}
+    setattr(cls, name, field)

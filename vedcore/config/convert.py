@@ -1,91 +1,110 @@
-"""The one strict cattrs converter: JSON to configs and back, with errors that name each field."""
+"""From JSON to configs and back, through one strict cattrs converter whose errors name each field."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar, dataclass_transform, get_args, get_origin
 
 import attrs
-from cattrs import Converter, ForbiddenExtraKeysError, transform_error
+from cattrs import (
+    AttributeValidationNote,
+    ClassValidationError,
+    Converter,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+    transform_error,
+)
 from cattrs.gen import make_dict_structure_fn, make_mapping_structure_fn
 
-from vedcore.config.field import Heads, Size, TokenIds, as_float, as_tuple
-from vedcore.errors import ConfigError
+from vedcore.config.field import OMIT_EMPTY, Heads, Size, TokenIds, as_float, as_tuple
+from vedcore.errors import ConfigError, VedcoreError
 
 C = TypeVar("C")
 
-PRUNED = ("pruned_heads", "pruned_cross_heads")
-"""Fields that stand in a file only where heads were pruned."""
-
 converter = Converter()
-"""The one converter: exact types (``"false"`` is not a bool, 12.9 is not an int), only int for float is let through."""
+"""It wants exact types: ``"false"`` is not a bool and 12.9 is not an int. Only an int for a float is accepted."""
 
 
 def _exact(value: Any, kind: Any) -> Any:
     value = as_float(value) if kind is float else value
     if type(value) is not kind:
-        raise ConfigError(f"expected {kind.__name__}, got {value!r}")
+        raise ConfigError(f"expected {kind.__name__}, got {value!r}", expected=kind.__name__, found=value)
     return value
 
 
-def _as_it_is(value: Any, _: Any) -> Any:
+def _unchecked(value: Any, _: Any) -> Any:
     return as_tuple(value)
 
 
-def _formed(form: Any, wanted: str, structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    """``structure`` for what has the ``form``: a string would pass for a list of its letters, a table for its names."""
+def _of_form(form: Any, wanted: str, structure: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """``structure``, but only for values of the type ``form``.
+
+    Without the check a string would be taken as the list of its letters, and a table as the list of its keys.
+    """
 
     def checked(value: Any, kind: Any) -> Any:
         if not isinstance(value, form):
-            raise ConfigError(f"expected {wanted}, got {value!r}")
+            raise ConfigError(f"expected {wanted}, got {value!r}", expected=wanted, found=value)
         return structure(value, kind)
 
     return checked
 
 
 def _dict_hook(kind: Any) -> Callable[[Any, Any], Any]:
-    return _formed(Mapping, "a table", make_mapping_structure_fn(kind, converter))
+    return _of_form(Mapping, "a table", make_mapping_structure_fn(kind, converter))
 
 
 def _tuple_hook(kind: Any) -> Callable[[Any, Any], Any]:
     item = get_args(kind)[0]
-    several: Any = list[item]  # type: ignore[valid-type]
+    items: Any = list[item]  # type: ignore[valid-type]
     wanted = "a list of tables" if attrs.has(item) else "a list"
-    return _formed((list, tuple), wanted, lambda value, _: tuple(converter.structure(value, several)))
+    return _of_form((list, tuple), wanted, lambda value, _: tuple(converter.structure(value, items)))
 
 
 def _is_dict(kind: Any) -> bool:
     return isinstance(get_origin(kind), type) and issubclass(get_origin(kind), dict)
 
 
-def _is_several(kind: Any) -> bool:
+def _is_variable_tuple(kind: Any) -> bool:
     return get_args(kind)[1:] == (...,)
 
 
 for _kind in (bool, int, float, str):
     converter.register_structure_hook(_kind, _exact)
 converter.register_structure_hook_factory(_is_dict, _dict_hook)
-converter.register_structure_hook_factory(_is_several, _tuple_hook)
-# The fields' own checks say what these unions may hold.
+converter.register_structure_hook_factory(_is_variable_tuple, _tuple_hook)
+# The validators of the fields check what these unions may hold.
 for _union in (Size, TokenIds, Size | None, int | float | None, tuple[int, ...] | None):
-    converter.register_structure_hook(_union, _as_it_is)
-converter.register_structure_hook_func(lambda kind: kind in (tuple[int, ...], Heads), _as_it_is)
+    converter.register_structure_hook(_union, _unchecked)
+converter.register_structure_hook_func(lambda kind: kind in (tuple[int, ...], Heads), _unchecked)
 converter.register_structure_hook_func(
-    lambda kind: kind == dict[str, Any], _formed(Mapping, "a table", lambda value, _: dict(value))
+    lambda kind: kind == dict[str, Any], _of_form(Mapping, "a table", lambda value, _: dict(value))
 )
 
 
 def from_dict(cls: type[C], data: Mapping[str, Any], where: str = "config") -> C:
-    """The config that ``data`` describes. Fields that the class does not know are kept in ``extra``, if it has that.
+    """The config of the class ``cls`` with the fields in ``data``. Unknown fields are kept in ``extra``, if ``cls`` has it.
 
-    Raises ConfigError: each wrong field, what it must be and what was found; ``where`` stands in front.
+    where: what ``data`` is, a file or an argument; errors start with it.
+    Raises ConfigError, which lists each wrong field with the expected and the found value.
     """
+    file = where if Path(where).suffix else None
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{where}: expected a table of fields, got {data!r}")
+        raise ConfigError(
+            f"{where}: expected a table of fields, got {data!r}", file=file, expected="a table of fields", found=data
+        )
     model_type = getattr(cls, "model_type", None)
     if model_type is not None and data.get("model_type", model_type) != model_type:
-        raise ConfigError(f"{where}: model_type is {data['model_type']!r}, but {cls.__name__} is for {model_type!r}")
+        raise ConfigError(
+            f"{where}: model_type is {data['model_type']!r}, but {cls.__name__} is for {model_type!r}",
+            file=file,
+            field="model_type",
+            expected=model_type,
+            found=data["model_type"],
+        )
     names = {attribute.name for attribute in attrs.fields(cls)}  # type: ignore[arg-type]
     if "extra" in names:
         known = names - {"extra"}
@@ -94,19 +113,40 @@ def from_dict(cls: type[C], data: Mapping[str, Any], where: str = "config") -> C
     try:
         return converter.structure(data, cls)
     except Exception as cause:
-        raise ConfigError(f"{where}: {'; '.join(_lines(cause, cls.__name__))}") from cause
+        message = f"{where}: {'; '.join(_lines(cause, cls.__name__))}"
+        raise ConfigError(message, file=file, **_first_problem(cause)) from cause
 
 
 def _lines(cause: Exception, name: str) -> list[str]:
-    def told(error: BaseException, _: Any) -> str:
+    """A line for each problem in ``cause``, with its field."""
+
+    def text_of(error: BaseException, _: Any) -> str:
         if isinstance(error, ForbiddenExtraKeysError):
             return "; ".join(_unknown(field, error.cl) for field in sorted(error.extra_fields))
         if isinstance(error, KeyError):  # cattrs looks each field without a default up
             return "the field is missing and has no default"
         return str(error) or type(error).__name__
 
-    lines = transform_error(cause, format_exception=told)
+    lines = transform_error(cause, format_exception=text_of)
     return [line.replace(" @ $.", f" in {name}.").replace(" @ $", "") for line in lines]
+
+
+def _first_problem(cause: BaseException, path: str = "") -> dict[str, Any]:
+    """The first problem in ``cause`` as attributes of an error; ``field`` may be a path such as "a.b[1]"."""
+    if isinstance(cause, ClassValidationError | IterableValidationError):
+        inner = cause.exceptions[0]
+        for note in getattr(inner, "__notes__", ()):
+            if isinstance(note, AttributeValidationNote):
+                path = f"{path}.{note.name}" if path else note.name
+            elif isinstance(note, IterableValidationNote):
+                path = f"{path}[{note.index}]"
+        return _first_problem(inner, path)
+    if isinstance(cause, VedcoreError):
+        name = ".".join(filter(None, (path, cause.field)))
+        return {"field": name or None, "expected": cause.expected, "found": cause.found}
+    if isinstance(cause, ForbiddenExtraKeysError):
+        path = ".".join(filter(None, (path, min(cause.extra_fields))))
+    return {"field": path or None}
 
 
 def _unknown(field: str, cls: Any) -> str:
@@ -117,9 +157,9 @@ def _unknown(field: str, cls: Any) -> str:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """The config as it stands in config.json: its fields, the unknown ones too, and its model_type."""
-    data = {a.name: _plain(getattr(config, a.name)) for a in attrs.fields(type(config)) if a.name != "extra"}
-    data = {name: value for name, value in data.items() if value or name not in PRUNED}
+    """The content of the config's JSON file: its fields, the unknown ones in ``extra``, and its model_type."""
+    fields = [(field, getattr(config, field.name)) for field in attrs.fields(type(config)) if field.name != "extra"]
+    data = {field.name: _plain(value) for field, value in fields if value or not field.metadata.get(OMIT_EMPTY)}
     model_type = getattr(type(config), "model_type", None)
     return {**config.extra, **data, **({} if model_type is None else {"model_type": model_type})}
 
@@ -132,8 +172,8 @@ def _plain(value: Any) -> Any:
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
 def strict(cls: type[C]) -> type[C]:
-    """Make a class of annotated fields a group of checked settings in which an unknown field is an error."""
+    """Turn a class of annotated fields into a group of checked settings in which an unknown field is an error."""
     made = attrs.define(kw_only=True)(cls)
     structure = make_dict_structure_fn(made, converter, _cattrs_forbid_extra_keys=True)
-    converter.register_structure_hook(made, _formed(Mapping, "a table of fields", structure))
+    converter.register_structure_hook(made, _of_form(Mapping, "a table of fields", structure))
     return made

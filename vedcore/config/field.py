@@ -1,6 +1,7 @@
-"""The fields of configs: each factory returns an attrs field whose values are checked. None passes where the default is None.
+"""Factories for the fields of configs. Each returns an attrs field that checks its values.
 
-Import the module, not its functions, for their names are those of fields too::
+None is accepted where the default is None. Import the module rather than its functions, because fields often have the same
+names as functions::
 
     from vedcore.config import field
 
@@ -17,41 +18,44 @@ import attrs
 from vedcore.errors import ConfigError
 
 Size = int | tuple[int, int]
-"""One number of pixels for both sides, or (height, width)."""
+"""Pixels: one number for both sides, or (height, width)."""
 
 TokenIds = int | tuple[int, ...] | None
-"""A token id, several, or none."""
+"""One token id, several ids, or None."""
 
 Heads = dict[int, tuple[int, ...]]
-"""Attention heads, by the number of their layer."""
+"""Numbers of attention heads, by the number of their layer."""
 
 MAX_LAYERS = 4096
-"""More layers than any model has: a config that asks for more is damaged."""
+"""The largest number of layers that a config may have. No model has so many, so a larger number is damage."""
 
 MAX_HEADS = 4096
-"""More heads than any attention has."""
+"""The largest number of heads in a layer that a config may have."""
 
 MAX_WIDTH = 2**17
-"""A wider state than any model has."""
+"""The largest width of hidden states that a config may have."""
+
+OMIT_EMPTY = "omit_empty"
+"""The metadata key of fields that are left out of a JSON file while they are empty."""
 
 
 def integer(default: int | None, *, at_least: int = 1, at_most: int | None = None) -> Any:
-    """An int field, refused below ``at_least`` and above ``at_most``; True is not an int."""
+    """A field for an int from ``at_least`` to ``at_most``. True is not an int."""
     return _field(default, _is_within(at_least, at_most), f"an int {_bounds(at_least, at_most)}")
 
 
 def layers(default: int) -> Any:
-    """An int field that counts layers: a config.json that wants a billion is refused before any of them is built."""
+    """A field for a number of layers, at most ``MAX_LAYERS``: a billion layers are refused before one is built."""
     return integer(default, at_most=MAX_LAYERS)
 
 
 def heads(default: int) -> Any:
-    """An int field that counts the heads of an attention, refused like ``layers`` before any of them is."""
+    """A field for the number of heads of an attention layer, at most ``MAX_HEADS``."""
     return integer(default, at_most=MAX_HEADS)
 
 
 def width(default: int) -> Any:
-    """An int field of the numbers in a state: of a billion, the vectors alone would fill a memory before a matrix fails."""
+    """A field for the width of hidden states, at most ``MAX_WIDTH``: larger vectors would fill the memory on their own."""
     return integer(default, at_most=MAX_WIDTH)
 
 
@@ -70,8 +74,9 @@ def number(
     at_least: float = float("-inf"),
     at_most: float = float("inf"),
 ) -> Any:
-    """A finite float field, either ``above < value <= at_most`` or ``at_least <= value <= at_most``; an int is taken as the
-    float that it equals.
+    """A field for a finite float with ``above < value <= at_most`` or ``at_least <= value <= at_most``.
+
+    An int is converted to the float that it equals.
     """
     most = at_most if at_most < float("inf") else None
     if at_least > float("-inf"):
@@ -88,23 +93,23 @@ def number(
 
 
 def rate(default: float) -> Any:
-    """A float field from 0 to 1: a dropout probability."""
+    """A field for a float from 0 to 1, such as a dropout probability."""
     return _field(default, lambda v: type(v) is float and 0 <= v <= 1, "a number from 0 to 1", converter=as_float)
 
 
 def flag(default: bool | None) -> Any:
-    """A bool field."""
+    """A field for a bool."""
     return _field(default, lambda v: type(v) is bool, "true or false")
 
 
 def text(default: str | None, *, one_of: Collection[str] = ()) -> Any:
-    """A str field, one of the given names if any are given."""
+    """A field for a str, which must be in ``one_of`` if that is not empty."""
     wanted = f"one of {', '.join(sorted(one_of))}" if one_of else "a string"
     return _field(default, lambda v: type(v) is str and (not one_of or v in one_of), wanted)
 
 
 def integers(default: tuple[int, ...] | None, *, at_least: int = 1, at_most: int | None = None) -> Any:
-    """A field of several ints (a JSON list)."""
+    """A field for a tuple of ints, a list in JSON."""
     is_within = _is_within(at_least, at_most)
 
     def check(value: Any) -> bool:
@@ -114,7 +119,7 @@ def integers(default: tuple[int, ...] | None, *, at_least: int = 1, at_most: int
 
 
 def size(default: Size) -> Any:
-    """A field of pixels: one int for both sides or (height, width), each at least 1."""
+    """A field for a size in pixels: an int for both sides or (height, width), each at least 1."""
 
     def check(value: Any) -> bool:
         sides = value if isinstance(value, tuple) else (value, value)
@@ -124,7 +129,7 @@ def size(default: Size) -> Any:
 
 
 def token_ids(default: TokenIds = None) -> Any:
-    """A field of a token id, several, or none, whatever the default."""
+    """A field for one token id, several ids or None, which is accepted for any default."""
 
     def check(value: Any) -> bool:
         ids = value if isinstance(value, tuple) else (value,)
@@ -134,7 +139,7 @@ def token_ids(default: TokenIds = None) -> Any:
 
 
 def head_lists() -> Any:
-    """A field of attention heads by layer; JSON has the layers as text."""
+    """A field for attention heads by layer. In JSON the layers are strings."""
 
     def check(value: Any) -> bool:
         entries = value.items() if isinstance(value, dict) else ((None, None),)
@@ -148,11 +153,12 @@ def head_lists() -> Any:
         repr=False,
         converter=_heads_by_layer,
         validator=_checked(check, "lists of heads by layer, each layer once"),
+        metadata={OMIT_EMPTY: True},
     )
 
 
 def _heads_by_layer(value: Any) -> Any:
-    """Layers as numbers and lists as tuples, layers of which nothing is taken left out; anything else as it is."""
+    """Layers as ints and lists as tuples, without empty lists; a value of another form is returned unchanged."""
     try:
         found = {_layer(layer): tuple(heads) for layer, heads in value.items()}
     except (AttributeError, TypeError, ValueError):
@@ -161,7 +167,7 @@ def _heads_by_layer(value: Any) -> Any:
 
 
 def _layer(name: Any) -> Any:
-    """The number of a layer that JSON has as text; anything else, "01" too, as it is."""
+    """A layer that is a string in JSON as an int; anything else, also "01", is returned unchanged."""
     return int(name) if isinstance(name, str) and name == str(int(name)) else name
 
 
@@ -175,7 +181,12 @@ def _field(
 def _checked(accepts: Callable[[Any], bool], wanted: str) -> Callable[[Any, attrs.Attribute[Any], Any], None]:
     def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if not accepts(value):
-            raise ConfigError(f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r}")
+            raise ConfigError(
+                f"{type(instance).__name__}.{attribute.name} must be {wanted}, got {value!r}",
+                field=attribute.name,
+                expected=wanted,
+                found=value,
+            )
 
     return validate
 
@@ -184,7 +195,7 @@ is_mapping = _checked(lambda value: isinstance(value, dict), "a dict")
 
 
 def as_float(value: Any) -> Any:
-    """An int as the float that it equals; anything else as it is."""
+    """An int as the float that it equals; anything else is returned unchanged."""
     try:
         return float(value) if type(value) is int else value
     except OverflowError:
@@ -192,15 +203,15 @@ def as_float(value: Any) -> Any:
 
 
 def as_tuple(value: Any) -> Any:
-    """A list as a tuple, so that a config can be compared and copied; anything else as it is."""
+    """A list as a tuple, so that a config can be compared and copied; anything else is returned unchanged."""
     return tuple(value) if isinstance(value, list) else value
 
 
 def id_tuple(ids: TokenIds) -> tuple[int, ...]:
-    """The ids of such a field: none, one or several."""
+    """The ids in a value of a ``token_ids`` field, as a tuple."""
     return () if ids is None else ids if isinstance(ids, tuple) else (ids,)
 
 
 def pair(size: Size) -> tuple[int, int]:
-    """(height, width) of a size that may be one number for both."""
+    """(height, width) of a value of a ``size`` field."""
     return (size, size) if isinstance(size, int) else size

@@ -1,11 +1,12 @@
-"""What a plugin says: one hook that returns records. The only concept between vedcore and a package that extends it.
+"""How a plugin declares what it supplies: one hook, which returns records.
 
-A plugin is a module named by an entry point of the group ``vedcore.plugins``:
+A plugin is a module that an entry point of the group ``vedcore.plugins`` refers to:
 
     [project.entry-points."vedcore.plugins"]
-    vit = "vedcore_plugin_vit"           # named by what it supplies: a model type, an adapter's or a checkpoint's name
+    vit = "vedcore_plugin_vit"           # the name of what it supplies: a model type, an adapter or a checkpoint
 
-and the module holds ``@hookimpl def vedcore_plugin() -> list of records``.
+The module defines ``@hookimpl def vedcore_plugin()``, which returns a list of records. A module may return several records,
+and has one entry point for each.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from vedcore.contract.protocols import CrossAttentionAdapter
 
 PROTOCOL = 1
-"""The version of the contract in ``vedcore.protocols``. Records carry the one they were written for, as a literal."""
+"""The version of ``vedcore.contract``. A record states, as a literal, the version that it was written for."""
 
 GROUP = "vedcore.plugins"
 
@@ -50,7 +51,7 @@ class Backbone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
-    """A way to join an encoder and a decoder, by the name that config.json gives it."""
+    """A cross-attention adapter, by its name in config.json: it joins an encoder and a decoder."""
 
     name: str
     adapter: CrossAttentionAdapter
@@ -59,7 +60,7 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint that a package ships: its name and its folder."""
+    """A checkpoint that a package ships: its name, its folder, and a summary of one line."""
 
     name: str
     folder: Path
@@ -72,5 +73,5 @@ Record = Backbone | Adapter | Checkpoint
 
 @hookspec
 def vedcore_plugin() -> Sequence[Record]:
-    """The records of all that this plugin supplies."""
+    """One record for each thing that the plugin supplies. Called once, when a name of the plugin is first requested."""
     raise NotImplementedError
