@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, SaveError, VedcoreError
-from vedcore.storage import files
-from vedcore.storage.files import inside, parse_json, read_json, staged, write_json
+from vedcore.storage import files, staging
+from vedcore.storage.files import inside, parse_json, read_json, write_json
+from vedcore.storage.staging import staged
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -247,7 +248,7 @@ def assert_new(target, before):
 @pytest.fixture(params=["one step", "fallback"])
 def exchange(request, monkeypatch):
     if request.param == "fallback":
-        monkeypatch.setattr(files, "_exchange_in_one_step", lambda stage, target: False)
+        monkeypatch.setattr(staging, "_exchange_in_one_step", lambda stage, target: False)
     return request.param
 
 
@@ -320,14 +321,14 @@ def test_the_working_directory_and_what_holds_it_are_not_replaced(tmp_path, monk
 def test_a_folder_of_very_many_files_is_not_one_for_a_checkpoint(tmp_path, monkeypatch):
     target = old_folder(tmp_path)
     before = contents(target)
-    monkeypatch.setattr(files, "MAX_KEPT", 4)
+    monkeypatch.setattr(staging, "MAX_KEPT", 4)
     with pytest.raises(SaveError, match="more than 4 other files; name a folder of the checkpoint's own"):
         save(target)
     assert contents(target) == before
 
 
 def test_what_others_write_into_the_folder_during_a_save_is_not_lost(tmp_path, exchange, monkeypatch):
-    target, usual = old_folder(tmp_path), files._exchange
+    target, usual = old_folder(tmp_path), staging._exchange
 
     def meanwhile(stage, place):
         (place / "late.log").write_text("late")
@@ -336,7 +337,7 @@ def test_what_others_write_into_the_folder_during_a_save_is_not_lost(tmp_path, e
         (place / "model-00009-of-00009.safetensors").write_text("an old shard")
         return usual(stage, place)
 
-    monkeypatch.setattr(files, "_exchange", meanwhile)
+    monkeypatch.setattr(staging, "_exchange", meanwhile)
     save(target)
     assert (target / "late.log").read_text() == "late"
     assert (target / "README.md").read_text() == "rewritten"
@@ -375,14 +376,14 @@ class Faults:
         self.at, self.count, self.cleaning, self.name = at, 0, False, None
         for name in OPERATIONS:
             monkeypatch.setattr(os, name, self.wrap(name, getattr(os, name), code))
-        remove = files.shutil.rmtree
+        remove = staging.shutil.rmtree
 
         def rmtree(*args, **kwargs):
             self.cleaning = True
             remove(*args, **kwargs)
             self.cleaning = False
 
-        monkeypatch.setattr(files.shutil, "rmtree", rmtree)
+        monkeypatch.setattr(staging.shutil, "rmtree", rmtree)
 
     def wrap(self, name, operation, code):
         def wrapped(*args, **kwargs):
@@ -470,18 +471,18 @@ def test_the_mode_of_an_existing_folder_stays(tmp_path):
 
 
 def test_a_system_without_the_call_falls_back(tmp_path, monkeypatch):
-    monkeypatch.setattr(files.sys, "platform", "darwin")
-    assert not files._exchange_in_one_step(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(staging.sys, "platform", "darwin")
+    assert not staging._exchange_in_one_step(tmp_path / "a", tmp_path / "b")
     monkeypatch.undo()
-    monkeypatch.setattr(files.ctypes, "CDLL", lambda *args, **kwargs: object())
-    assert not files._exchange_in_one_step(tmp_path / "a", tmp_path / "b")
+    monkeypatch.setattr(staging.ctypes, "CDLL", lambda *args, **kwargs: object())
+    assert not staging._exchange_in_one_step(tmp_path / "a", tmp_path / "b")
     monkeypatch.undo()
-    assert not files._exchange_in_one_step(tmp_path / "absent", tmp_path / "absent too")
+    assert not staging._exchange_in_one_step(tmp_path / "absent", tmp_path / "absent too")
 
 
 SAVER = """
 import itertools, sys
-from vedcore.storage.files import staged
+from vedcore.storage.staging import staged
 print("ready", flush=True)
 for version in itertools.count(1):
     with staged(sys.argv[1], replaces=("model*",)) as stage:
@@ -493,7 +494,7 @@ for version in itertools.count(1):
 def test_a_kill_at_any_moment_leaves_the_old_folder_or_the_new_one(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    if not files._exchange_in_one_step(tmp_path / "a", tmp_path / "b"):
+    if not staging._exchange_in_one_step(tmp_path / "a", tmp_path / "b"):
         pytest.skip("no exchange of folders in one step on this file system")
     target = tmp_path / "model"
     with staged(target) as stage:

@@ -1,11 +1,11 @@
-"""KeyMap: the names and layouts of a published checkpoint, and ours, as data that is read both ways.
+"""``KeyMap``: the relation between the tensor names of a published checkpoint and ours, as data for loading and saving.
 
-Ours are the names of the module's parameters; theirs are the names on disk. A rule maps a dotted prefix, ``{i}`` stands for
-a number, ``{path}`` for any dotted path; what comes after the prefix (``.weight``, ``.bias``) stays.
+Our names are those of the module's parameters; their names are those on disk. A rule maps a dotted prefix and keeps what
+comes after it (``.weight``, ``.bias``). In a prefix ``{i}`` stands for a number and ``{path}`` for any dotted path.
 
     Rule("encoder.layer.{i}.attention.attention.query", "blocks.{i}.attention.query")     a rename
     Rule("h.{i}.mlp.c_fc", "blocks.{i}.mlp.up", transposed=True)                           [in, out] on disk
-    Rule("h.{i}.attn.c_attn", "blocks.{i}.attention.query", "...key", "...value", ...)     several of ours side by side in one
+    Rule("h.{i}.attn.c_attn", "blocks.{i}.attention.query", "...key", "...value", ...)     several of ours in one of theirs
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from functools import cached_property
 
 
 class Rule:
-    """``theirs`` on disk is ``ours`` here: one name, or several whose outputs stand side by side in one tensor on disk.
+    """The tensors under the prefix ``theirs`` on disk are ours under ``ours``.
 
-    transposed: matrices are [in, out] on disk and [out, in] here (GPT-2's Conv1D).
+    Several names in ``ours`` mean that their tensors are concatenated along the outputs on disk.
+    transposed: matrices are [in, out] on disk and [out, in] in the module, as for GPT-2's Conv1D.
     """
 
     __slots__ = ("ours", "theirs", "transposed")
@@ -29,7 +30,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one of our tensors lies on disk: in the tensor ``name``, piece ``index`` of ``count``, maybe transposed."""
+    """The place of one of our tensors on disk: part ``index`` of ``count`` equal parts of the tensor ``name``."""
 
     name: str
     index: int = 0
@@ -39,14 +40,14 @@ class Place:
 
 @dataclass(frozen=True)
 class KeyMap:
-    """How the checkpoint of one architecture is read and written.
+    """The tensor names in the checkpoints of one architecture.
 
-    rules: tried in order; a name that no rule maps is the same on both sides.
-    aliases: (other name, canonical name) prefixes that are read too and never written: newer and older spellings. Tried in
-        order, each on the outcome of the one before.
-    dropped: prefixes of tensors on disk that carry nothing: stray buffers, heads for other tasks.
-    optional: our modules that a checkpoint may lack; the module becomes None then.
-    prefixes: what may stand before each name in a file that holds this part alone ("vit.").
+    rules: the first rule that matches a name applies; a name without a matching rule is the same on disk.
+    aliases: pairs (other prefix, prefix in ``rules``) for older and newer names on disk. They are read but never written.
+        All apply, in order, each to the result of the one before.
+    dropped: prefixes of tensors on disk that are ignored, such as stray buffers and heads for other tasks.
+    optional: submodules that a checkpoint may leave out; loading sets them to None then.
+    prefixes: what may precede all names in a file that holds only this part ("vit.").
     """
 
     rules: tuple[Rule, ...]
@@ -56,7 +57,7 @@ class KeyMap:
     prefixes: tuple[str, ...] = ()
 
     def canonical(self, name: str) -> str | None:
-        """The name on disk by which ``name`` goes in our rules; None if the tensor carries nothing."""
+        """The name that the rules use for the name ``name`` on disk; None if the tensor is ignored."""
         for prefix in self.prefixes:
             if name.startswith(prefix):
                 name = name.removeprefix(prefix)
@@ -71,7 +72,7 @@ class KeyMap:
         return name
 
     def to_theirs(self, name: str) -> Place:
-        """Where our parameter ``name`` lies on disk."""
+        """The place of our parameter ``name`` on disk."""
         for pattern, rule, index in self._outward:
             found = _substitute(pattern, rule.theirs, name)
             if found is not None:
@@ -95,7 +96,7 @@ _HOLE = re.compile(r"\{(\w+)\}")
 
 
 def _pattern(prefix: str) -> re.Pattern[str]:
-    """``{i}`` (any one letter) matches a number, a longer word a dotted path."""
+    """A regular expression for a prefix: ``{i}``, or any one letter, is a number; a longer word is a dotted path."""
     parts = _HOLE.split(prefix)
     body = "".join(
         re.escape(part) if i % 2 == 0 else f"(?P<{part}>{r'[0-9]+' if len(part) == 1 else '.+'})"

@@ -1,6 +1,6 @@
-"""``vedcore.json``: what a checkpoint says to vedcore alone. transformers ignores the file.
+"""``vedcore.json``: the settings of a checkpoint that only vedcore reads. transformers ignores the file.
 
-It lists the tensors that still hold their random first values, by the checksums of these values.
+Under "untrained" it lists the tensors that still hold their random initial values, with checksums of these values.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def checksums(tensor: Tensor) -> dict[str, int]:
 
 
 def is_unchanged(tensor: Tensor, sums: Mapping[str, int]) -> bool:
-    """Whether ``tensor`` holds the values of which ``sums`` are the checksums."""
+    """Whether ``tensor`` holds the values that the checksums ``sums`` were computed from."""
     name = str(tensor.dtype).removeprefix("torch.")
     name = name if name in _CHECKED_AS else "float32"
     return sums.get(name) == _checksum(tensor, name)
@@ -43,18 +43,22 @@ def _checksum(tensor: Tensor, name: str) -> int:
 
 
 def own_settings(folder: Path) -> dict[str, Any]:
-    """What vedcore.json in ``folder`` says; nothing where there is none."""
+    """The content of vedcore.json in ``folder``; an empty dict if there is no such file."""
     path = folder / OWN_FILE
     return read_json(path) if path.is_file() else {}
 
 
 def stored_checksums(folder: Path) -> dict[str, dict[str, int]]:
-    """The checksums in vedcore.json, by our names of the tensors. ConfigError if they are none."""
+    """The checksums in vedcore.json, by type and by our names of the tensors. Raises ConfigError for any other content."""
     found: Any = own_settings(folder).get("untrained", {})
     entries = found.values() if isinstance(found, dict) else [None]
     if not all(isinstance(sums, dict) and all(type(value) is int for value in sums.values()) for sums in entries):
         raise ConfigError(
             f"{folder / OWN_FILE}: untrained must be checksums by type and by tensor, got {str(found)[:80]}; "
-            "remove the key if the model is trained"
+            "remove the key if the model is trained",
+            file=folder / OWN_FILE,
+            field="untrained",
+            expected="checksums by type and by tensor",
+            found=found,
         )
     return dict(found)
