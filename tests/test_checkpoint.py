@@ -21,7 +21,7 @@ from vedcore.errors import CheckpointError, CheckpointNotFound, ConfigError, Sav
 from vedcore.part import Part, without_storage
 from vedcore.storage import tensors as store
 from vedcore.storage.files import read_json, write_json
-from vedcore.storage.loading import load_sections
+from vedcore.storage.loading import COMPUTED, load_sections
 from vedcore.storage.saving import tensors_to_write
 from vedcore.storage.sections import Section
 from vedcore.storage.tensors import byte_count, listed, stored_tensors
@@ -197,7 +197,7 @@ def test_another_shard_size_is_a_config_error_and_nothing_is_saved(tmp_path, tex
     assert list(tmp_path.iterdir()) == []
 
 
-def test_bfloat16_is_kept_and_another_type_is_what_was_asked_for(saved):
+def test_bfloat16_is_kept_and_dtype_converts_to_another_type(saved):
     part, folder = saved
     copy.deepcopy(part).to(torch.bfloat16).save_pretrained(folder)
     assert read_json(folder / "config.json")["dtype"] == "bfloat16"
@@ -314,7 +314,7 @@ def test_each_matrix_that_is_transposed_is_named(saved):
     each_tensor(saved, transpose)
 
 
-def test_each_tensor_beside_which_another_stands_is_told(saved):
+def test_each_surplus_tensor_is_named(saved):
     each_tensor(
         saved, lambda name, tensor: ({name: tensor, f"x.{name}": tensor.clone()}, ("1 unexpected", f"x.{name}"))
     )
@@ -337,7 +337,7 @@ def test_each_tensor_of_another_floating_type_than_the_others_is_named(saved, dt
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
-def test_a_type_for_storage_alone_is_read_only_where_it_becomes_another(saved, dtype):
+def test_a_type_that_is_only_for_storage_is_read_only_if_dtype_converts_it(saved, dtype):
     part, folder = saved
     stored = {name: tensor.to(dtype) for name, tensor in pieces_of(folder).items()}
     save_file(stored, folder / WEIGHTS)
@@ -348,7 +348,7 @@ def test_a_type_for_storage_alone_is_read_only_where_it_becomes_another(saved, d
     assert all(torch.equal(tensor, stored[name].float()) for name, tensor in tensors_to_write(back.sections()).items())
 
 
-def test_types_that_differ_are_brought_to_the_one_that_is_asked_for(saved):
+def test_different_types_are_converted_to_dtype(saved):
     part, folder = saved
     first = sorted(pieces_of(folder))[0]
     edit(folder, **{first: pieces_of(folder)[first].half()})
@@ -356,7 +356,7 @@ def test_types_that_differ_are_brought_to_the_one_that_is_asked_for(saved):
     assert {parameter.dtype for parameter in back.parameters()} == {torch.float32}
 
 
-def test_all_that_is_wrong_is_told_at_once(tmp_path):
+def test_all_problems_are_named_in_one_error(tmp_path):
     part = vit()
     part.save_pretrained(tmp_path)
     edit(
@@ -376,12 +376,25 @@ def test_all_that_is_wrong_is_told_at_once(tmp_path):
         "1 of another shape (layernorm.weight: (7,), want (6,))",
         "Nothing was loaded",
     )
+    for change, data in (
+        ({"head.bias": torch.zeros(3)}, ("head.bias", None, (3,))),
+        ({"layernorm.bias": None}, ("layernorm.bias", (6,), None)),
+        ({"layernorm.weight": torch.zeros(7)}, ("layernorm.weight", (6,), (7,))),
+        ({"layernorm.weight": torch.zeros(6).int()}, ("layernorm.weight", torch.float32, torch.int32)),
+        ({"layernorm.weight": torch.zeros(6).half()}, ("layernorm.weight", COMPUTED, torch.float16)),
+    ):
+        part.save_pretrained(tmp_path)
+        edit(tmp_path, **change)
+        with pytest.raises(CheckpointError) as error:
+            ViTModel.from_pretrained(tmp_path)
+        assert (error.value.tensor, error.value.expected, error.value.found) == data
+        assert error.value.file == str(tmp_path)
     part.save_pretrained(tmp_path)
     edit(tmp_path, **{name: torch.zeros(6, dtype=torch.int32) for name in ("layernorm.bias", "layernorm.weight")})
     refused(part, tmp_path, "layernorm.bias is torch.int32", "layernorm.weight is torch.int32")
 
 
-def test_an_empty_file_lacks_everything(saved):
+def test_in_an_empty_file_everything_is_missing(saved):
     part, folder = saved
     save_file({}, folder / WEIGHTS)
     refused(part, folder, "missing")
@@ -570,11 +583,12 @@ def test_a_missing_shard_is_named(sharded):
     part, folder = sharded
     lost = shards(folder)[1]
     (folder / lost).unlink()
-    with pytest.raises(CheckpointNotFound, match=f"{lost}: no such file, though the index"):
+    with pytest.raises(CheckpointNotFound, match=f"{lost}: no such file, though the index") as error:
         type(part).from_pretrained(folder)
+    assert error.value.file == str(folder / lost)
 
 
-def test_a_tensor_that_its_shard_lacks_is_named(sharded):
+def test_a_tensor_that_is_not_in_its_shard_is_named(sharded):
     part, folder = sharded
     first = shards(folder)[0]
     reindex(folder, **{"layernorm.weight": first})
@@ -641,7 +655,7 @@ class Gadget:
         return (os.mkdir, (str(self.path),))
 
 
-def test_a_pickle_is_refused_unless_it_is_asked_for(saved):
+def test_a_pickle_is_refused_unless_it_is_allowed(saved):
     part, folder = saved
     pickled(folder, pieces_of(folder))
     refused(part, folder, f"no {WEIGHTS}", "allow_pickle=True", "can run code")
@@ -731,7 +745,7 @@ def odd():
 
 @pytest.mark.parametrize("kind", ["coo", "csr", "meta", "stride 0", "list", "number", "text", "nothing"])
 @pytest.mark.filterwarnings("ignore:Sparse CSR")
-def test_what_is_not_a_plain_dense_tensor_is_refused_by_name(tmp_path, kind):
+def test_anything_but_a_plain_dense_tensor_is_refused_by_name(tmp_path, kind):
     config_beside(tmp_path, vit())
     pickled(tmp_path, {**vit().state_dict(), "strange": odd()[kind]})
     with pytest.raises(CheckpointError, match="strange"):
@@ -819,7 +833,7 @@ def test_weights_that_are_a_folder_are_refused(tmp_path):
         ViTModel.from_pretrained(tmp_path)
 
 
-# Parts of a stranger.
+# Parts of third parties.
 
 
 @model_config("odd")
@@ -855,7 +869,7 @@ def test_scalars_buffers_and_frozen_tensors_come_back(tmp_path):
     assert {name for name, p in back.named_parameters() if not p.requires_grad} == {"frozen"}
 
 
-def test_a_buffer_without_values_is_told_to_its_author(tmp_path):
+def test_the_error_for_a_buffer_without_values_helps_its_author(tmp_path):
     class Careless(Odd):
         def __init__(self, config):
             super().__init__(config, device=None)
@@ -865,7 +879,7 @@ def test_a_buffer_without_values_is_told_to_its_author(tmp_path):
         Careless.from_pretrained(tmp_path)
 
 
-def test_a_part_that_lacks_a_piece_of_a_tensor_is_refused(tmp_path):
+def test_a_part_with_only_a_piece_of_a_tensor_is_refused(tmp_path):
     class Half(Odd):
         def __init__(self, config):
             super().__init__(config)
@@ -875,7 +889,7 @@ def test_a_part_that_lacks_a_piece_of_a_tensor_is_refused(tmp_path):
     refused(Half(OddConfig()), tmp_path, "both.weight: 2 tensors side by side, the model has 1")
 
 
-def test_what_a_section_may_lack_is_returned_and_left(tmp_path):
+def test_tensors_that_may_be_missing_are_returned_and_stay_unchanged(tmp_path):
     part = moved(vit())
     part.save_pretrained(tmp_path)
     edit(tmp_path, **{"layernorm.weight": None, "layernorm.bias": None})

@@ -148,7 +148,7 @@ def test_the_defaults_are_those_of_transformers(cls):
 
 
 @given(configs)
-def test_copies_are_equal_and_stand_alone(config):
+def test_copies_are_equal_and_independent(config):
     config.extra["list"] = [1]
     for other in (copy.deepcopy(config), pickle.loads(pickle.dumps(config))):
         assert other == config
@@ -477,7 +477,7 @@ def test_another_model_type_is_refused():
     assert ViTConfig.from_dict({"model_type": "vit"}) == ViTConfig.from_dict({}) == ViTConfig()
 
 
-# What the class does not know.
+# Unknown fields.
 
 
 def test_unknown_fields_are_kept_and_written_back():

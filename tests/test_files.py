@@ -64,6 +64,7 @@ def test_json_that_two_readers_could_see_differently_is_refused_with_its_file(tm
         read_json(path)
     assert str(path) in str(error.value)
     assert told in str(error.value)
+    assert error.value.file == str(path)
 
 
 @pytest.mark.parametrize("name", ["config.json", "x" * 5000, "a\0b"], ids=["absent", "too long", "zero byte"])
@@ -278,8 +279,9 @@ def test_a_relative_target_stays_where_it_was_when_the_working_directory_moves(t
 def test_a_target_that_is_a_file_is_refused_and_left(tmp_path):
     target = tmp_path / "model"
     target.write_text("mine")
-    with pytest.raises(SaveError, match="exists and is not a folder"):
+    with pytest.raises(SaveError, match="exists and is not a folder") as error:
         save(target)
+    assert (error.value.file, error.value.expected, error.value.found) == (str(target), "a folder", "a file")
     assert target.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -295,7 +297,7 @@ def test_a_target_that_is_a_link_to_a_folder_stays_a_link(tmp_path, exchange):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["latest", "model"]
 
 
-def test_a_folder_that_may_not_be_written_to_is_refused_and_nothing_is_left_beside_it(tmp_path, monkeypatch):
+def test_a_read_only_folder_is_refused_and_nothing_is_left_next_to_it(tmp_path, monkeypatch):
     (tmp_path / "model").mkdir()
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
     with (
@@ -307,7 +309,7 @@ def test_a_folder_that_may_not_be_written_to_is_refused_and_nothing_is_left_besi
 
 
 @pytest.mark.parametrize("beneath", [".", "notes/deep"])
-def test_the_working_directory_and_what_holds_it_are_not_replaced(tmp_path, monkeypatch, beneath):
+def test_the_working_directory_and_its_parents_are_not_replaced(tmp_path, monkeypatch, beneath):
     target = old_folder(tmp_path)
     before = contents(target)
     monkeypatch.chdir(target / beneath)
@@ -327,7 +329,7 @@ def test_a_folder_of_very_many_files_is_not_one_for_a_checkpoint(tmp_path, monke
     assert contents(target) == before
 
 
-def test_what_others_write_into_the_folder_during_a_save_is_not_lost(tmp_path, exchange, monkeypatch):
+def test_files_that_others_write_into_the_folder_during_a_save_are_kept(tmp_path, exchange, monkeypatch):
     target, usual = old_folder(tmp_path), staging._exchange
 
     def meanwhile(stage, place):
@@ -546,7 +548,7 @@ def test_every_error_of_this_file_is_a_vedcore_error():
     )
 
 
-def test_the_next_save_sweeps_what_a_killed_one_has_left(tmp_path):
+def test_the_next_save_removes_what_a_killed_save_has_left(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
     target = tmp_path / "model"

@@ -90,7 +90,7 @@ def test_an_id_is_not_fetched_when_the_hub_is_switched_off(monkeypatch, tmp_path
         ("RevisionNotFoundError", "owner/model: no revision 'v9' on the hub"),
     ],
 )
-def test_what_the_hub_does_not_have_is_told(monkeypatch, tmp_path, failure, told):
+def test_the_error_names_what_the_hub_does_not_have(monkeypatch, tmp_path, failure, told):
     import huggingface_hub
     from huggingface_hub import errors
 
@@ -227,7 +227,7 @@ def test_an_id_is_fetched_once_without_pickles_and_found_again_offline(served, t
     assert served.asked == []
 
 
-def test_pickles_are_fetched_where_they_are_asked_for(served, tmp_path):
+def test_pickles_are_downloaded_only_if_they_are_allowed(served, tmp_path):
     (found,) = resolve_all(tmp_path / "home", served, [["owner/model", {"allow_pickle": True}]])
     assert found == content("config.json", "model.safetensors", "vocab.txt", "spiece.model", "pytorch_model.bin")
 
@@ -245,7 +245,7 @@ SMALL = ("GenerationConfig", "ImageProcessor", "Processor", "Tokenizer", "Vision
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_what_stands_beside_the_weights_comes_from_an_id_without_them(served, tmp_path, name):
+def test_the_other_files_of_an_id_are_downloaded_without_the_weights(served, tmp_path, name):
     served.files = {path.name: path.read_bytes() for path in LINE_READER.glob("*.json")} | {
         "model.safetensors": b"weights",
         "pytorch_model.bin": b"a pickle",
@@ -258,6 +258,7 @@ def test_what_stands_beside_the_weights_comes_from_an_id_without_them(served, tm
 
 @pytest.mark.parametrize("kind", [getattr(vedcore, name) for name in SMALL])
 @pytest.mark.parametrize("name", ["x" * 5000, None, 5, "a\0b"], ids=["too long", "None", "a number", "a zero byte"])
-def test_what_can_be_no_name_is_not_found_whatever_is_asked_for(kind, name):
-    with pytest.raises(CheckpointNotFound, match="no such folder"):
+def test_an_impossible_name_is_not_found(kind, name):
+    with pytest.raises(CheckpointNotFound, match="no such folder") as error:
         kind.from_pretrained(name)
+    assert error.value.file == str(name)

@@ -1,4 +1,4 @@
-"""Heads that are pruned: the model is that with those heads masked, it is smaller, and it loads as it was saved."""
+"""A model with pruned heads equals one with masked heads, is smaller, and loads as it was saved."""
 
 import json
 import re
@@ -87,7 +87,7 @@ PRUNED = {0: [1], 2: [0, 3]}
 
 
 @pytest.mark.parametrize("encoder", ENCODERS)
-def test_an_encoder_without_heads_is_one_with_those_heads_masked(encoder, tmp_path):
+def test_an_encoder_with_pruned_heads_equals_one_with_masked_heads(encoder, tmp_path):
     whole, model = build(encoder), build(encoder)
     masked(whole.encoder, SelfAttention, PRUNED)
     model.encoder.prune_heads(PRUNED)
@@ -102,7 +102,7 @@ def test_an_encoder_without_heads_is_one_with_those_heads_masked(encoder, tmp_pa
 
 
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_a_decoder_without_heads_is_one_with_those_heads_masked(decoder, tmp_path):
+def test_a_decoder_with_pruned_heads_equals_one_with_masked_heads(decoder, tmp_path):
     whole, model = build(decoder=decoder), build(decoder=decoder)
     masked(whole.decoder, SelfAttention, {0: [1, 2], 1: [0]})
     masked(whole.decoder, CrossAttention, {1: [0, 3]})
@@ -142,7 +142,7 @@ def test_pruning_in_steps_is_pruning_at_once(steps):
     assert all(torch.equal(a, b) for a, b in pairs)
 
 
-def test_a_pruned_part_is_saved_alone_and_built_from_its_config(tmp_path):
+def test_a_pruned_part_is_saved_without_a_model_and_built_from_its_config(tmp_path):
     model = ViTModel(ENCODERS["vit"].replace()).eval()
     model.prune_heads({0: [3], 1: [0]})
     model.save_pretrained(tmp_path)
@@ -151,6 +151,35 @@ def test_a_pruned_part_is_saved_alone_and_built_from_its_config(tmp_path):
     pixels = torch.randn(1, 3, 12, 12)
     assert torch.equal(again(pixels).states, model(pixels).states)
     assert [p.shape for p in ViTModel(again.config).parameters()] == [p.shape for p in model.parameters()]
+
+
+class Taller(ViTModel):
+    """A subclass that adds a layer after the base class has built its own."""
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.blocks.append(ViTModel(config.replace(pruned_heads={})).blocks[0])
+
+
+class Renamed(ViTModel):
+    """A subclass without an __init__ of its own."""
+
+
+@pytest.mark.parametrize("kind", [ViTModel, Taller, Renamed])
+def test_a_part_that_is_built_directly_is_pruned_when_all_its_layers_are_there(kind):
+    last = 3 if kind is Taller else 2
+    part = kind(ENCODERS["vit"].replace(pruned_heads={0: (1,), last: (0, 2)}))
+    heads = {0: (0, 2, 3), last: (1, 3)}
+    assert [block.attention.heads for block in part.blocks] == [
+        heads.get(layer, (0, 1, 2, 3)) for layer in range(last + 1)
+    ]
+    assert type(part).__init__.__doc__ == ViTModel.__init__.__doc__
+
+
+def test_pruned_heads_of_a_layer_that_does_not_exist_are_refused_when_the_part_is_built():
+    with pytest.raises(ConfigError, match="3 layers of self-attention, none with the number 7") as error:
+        ViTModel(ENCODERS["vit"].replace(pruned_heads={7: (0,)}))
+    assert (error.value.field, error.value.found) == ("pruned_heads", 7)
 
 
 def test_transformers_refuses_a_pruned_model_and_reads_a_whole_one(tmp_path):
@@ -165,7 +194,7 @@ def test_transformers_refuses_a_pruned_model_and_reads_a_whole_one(tmp_path):
         transformers.VisionEncoderDecoderModel.from_pretrained(tmp_path)
 
 
-def test_gradients_reach_what_is_left_and_what_was_frozen_is():
+def test_gradients_reach_the_remaining_heads_and_frozen_weights_stay_frozen():
     model = build("beit").train()
     model.freeze("encoder.blocks.0.attention.query")
     model.encoder.prune_heads({0: [1]})
@@ -212,7 +241,7 @@ def test_a_new_vocabulary_leaves_pruned_heads_pruned():
         (None, {}, "heads must be lists of heads by layer, like .*, got None"),
     ],
 )
-def test_heads_that_are_not_there_change_nothing(heads, cross, message):
+def test_pruning_heads_that_do_not_exist_is_refused_and_changes_nothing(heads, cross, message):
     model = build()
     before = outputs(model)[1]
     with pytest.raises(ConfigError, match=message):
@@ -238,7 +267,7 @@ def test_heads_that_are_not_there_change_nothing(heads, cross, message):
         {0: [0], "0": [1]},
     ],
 )
-def test_pruned_heads_that_are_none_are_refused(value):
+def test_invalid_pruned_heads_in_a_config_are_refused(value):
     with pytest.raises(ConfigError, match="pruned_heads must be lists of heads by layer"):
         ViTConfig.from_dict({"model_type": "vit", "pruned_heads": value})
     with pytest.raises(ConfigError, match="pruned_heads must be lists of heads by layer"):

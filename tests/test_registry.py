@@ -217,7 +217,7 @@ def test_two_distributions_of_one_name_are_refused_by_both_names_and_neither_is_
         ("quite-another", ["vit"], "no encoder named 'quite-another'; installed encoders: vit"),
     ],
 )
-def test_an_unknown_name_lists_what_there_is_and_what_to_do(modules, name, plugins, told):
+def test_the_error_for_an_unknown_name_lists_the_installed_names_and_says_what_to_do(modules, name, plugins, told):
     write, _ = modules
     for plugin in plugins:
         write(f"plugin_{plugin}", GOOD.replace('"good"', f'"{plugin}"'))
@@ -277,7 +277,7 @@ def test_plugins_are_turned_off_by_the_environment(monkeypatch):
     assert Registry().listings() == []
 
 
-def test_an_entry_point_whose_distribution_says_nothing_is_left_to_be_broken_alone(monkeypatch):
+def test_an_entry_point_without_metadata_is_listed_as_of_an_unknown_distribution(monkeypatch):
     class Torn:
         @property
         def name(self):
