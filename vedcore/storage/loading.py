@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -56,7 +56,7 @@ def load_sections(
 
 
 def read_parameters(
-    sections: Sequence[Section], stored: dict[str, StoredTensor], wanted: Container[int]
+    sections: Sequence[Section], stored: Mapping[str, StoredTensor], wanted: Container[int]
 ) -> list[tuple[Tensor, Tensor]]:
     """Pairs of a parameter of ``sections`` whose ``id()`` is in ``wanted`` and its values in ``stored``.
 
