@@ -67,7 +67,7 @@ KNOWN_PRIVATE = {
     # To be removed: torch.compiler.reset is the public name.
     "vedcore/testing/checks/cache.py": {"_dynamo"},
     # accelerate has no public function that forgets the precision of an earlier run in the same process.
-    "vedcore/training/loop.py": {"_reset_state"},
+    "vedcore/training/devices.py": {"_reset_state"},
 }
 """Private names of other files and libraries that a file still uses; a new entry needs a reason."""
 
