@@ -161,11 +161,11 @@ class ToyDecoder(Part[ToyConfig]):
 
 
 ENCODER = BackboneSpec(
-    Backbone(name="toy", role="encoder", model=ToyEncoder, protocol=1),
+    Backbone(name="toy", role="encoder", model=ToyEncoder, protocol=2),
     config_fields(),
     claims=("global attention", "resize"),
 )
-DECODER = BackboneSpec(Backbone(name="toy", role="decoder", model=ToyDecoder, protocol=1), config_fields())
+DECODER = BackboneSpec(Backbone(name="toy", role="decoder", model=ToyDecoder, protocol=2), config_fields())
 
 
 def like(spec: BackboneSpec, model: type, **changes: Any) -> BackboneSpec:

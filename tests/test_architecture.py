@@ -45,16 +45,9 @@ TORCH_DICTS = {"_buffers", "_modules", "_parameters"}
 """Attributes of every ``nn.Module`` that its documentation and its users treat as public."""
 
 KNOWN_PRIVATE = {
-    # To be removed: the model's own attributes, which need a public way to reset them.
-    "vedcore/model/vocabulary.py": {"_first_values", "_twin"},
-    # To be removed or justified: hooks of torch modules, which the lean twins look through at every call.
-    "vedcore/nn/lean.py": {
-        "_backward_hooks",
-        "_backward_pre_hooks",
-        "_forward_hooks",
-        "_forward_pre_hooks",
-        "_has_any_global_hook",
-    },
+    # torch has no public function that says whether a module has hooks.
+    "vedcore/model/prepare.py": {"_forward_hooks", "_forward_pre_hooks"},
+    "vedcore/nn/linear.py": {"_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks"},
     # torch has no public function for these: whether a graph is traced, and oneDNN's product.
     "vedcore/speed/products.py": {
         "_C",

@@ -19,6 +19,7 @@ PROMISED = {
     "Checkpoint",
     "CrossAttentionAdapter",
     "Decoder",
+    "DecoderPart",
     "Encoder",
     "EncoderOutput",
     "GenerationConfig",
@@ -35,7 +36,7 @@ PROMISED = {
     "hookimpl",
 }
 """Users rely on these names."""
-NEEDED_BESIDE = {"Cache", "CrossAttention", "Reading", "Rule", "Seam", "Trace"}
+NEEDED_BESIDE = {"AttentionSizes", "Cache", "CrossAttention", "DecoderSizes", "Reading", "Rule", "Seam", "Trace"}
 """What a signature or a field of a promised name needs."""
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
 

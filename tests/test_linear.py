@@ -13,7 +13,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.flop_counter import FlopCounterMode
 
 from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
-from vedcore.nn import Linear, lean
+from vedcore.model.prepare import inference_form
+from vedcore.nn import Linear
 from vedcore.speed.products import LARGE, MANY, WIDE, linear, onednn_pays
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
@@ -260,13 +261,13 @@ def test_few_numbers_of_rows_are_asked_for(monkeypatch):
     assert len(asked) == 8 + WIDE // 8 - 1
 
 
-def test_a_lean_twin_multiplies_as_its_layer_does(oneDNN):  # noqa: N803
+def test_the_inference_form_multiplies_as_its_layer_does(oneDNN):  # noqa: N803
     for layer in (Linear(16, 100), nn.Linear(16, LARGE // 16), nn.Linear(16, 100, bias=False)):
-        twin = lean(layer)
+        form = inference_form(layer)
         for rows in (1, 3, MANY // 1600 + 1):
             x = torch.randn(rows, 16)
             with torch.inference_mode():
-                torch.testing.assert_close(twin(x), linear(x, layer.weight, layer.bias))
+                torch.testing.assert_close(form(x), linear(x, layer.weight, layer.bias))
     assert oneDNN
 
 

@@ -523,7 +523,7 @@ def test_what_is_no_list_of_functions_is_refused_with_how_to_pass_them(model, pi
 
 
 def test_generate_needs_an_image(model):
-    with pytest.raises(InputError, match="needs pixel_values or encoder_outputs"):
+    with pytest.raises(InputError, match="no images: pass pixel_values or encoder_outputs"):
         model.generate()
 
 

@@ -26,9 +26,9 @@ class Model: config_class = Config
 @hookimpl
 def vedcore_plugin():
     return [
-        Backbone(name="good", role="encoder", model=Model, protocol=1),
-        Backbone(name="better", role="decoder", model=Model, protocol=1),
-        Checkpoint(name="shipped", folder=Path("x"), summary="s", protocol=1),
+        Backbone(name="good", role="encoder", model=Model, protocol=2),
+        Backbone(name="better", role="decoder", model=Model, protocol=2),
+        Checkpoint(name="shipped", folder=Path("x"), summary="s", protocol=2),
     ]
 """
 HEAD = "from vedcore import Checkpoint, hookimpl\nfrom pathlib import Path\n"
@@ -60,14 +60,18 @@ BROKEN = {
     "returns None": (hook("return None"), "returns a record"),
     "returns nothing": (hook("return []"), "returns a record"),
     "returns an int": (hook("return 5"), "TypeError"),
-    "returns a record alone": (record(1).replace("[", "").replace("]", ""), "TypeError"),
+    "returns a record alone": (record(2).replace("[", "").replace("]", ""), "TypeError"),
     "returns text": (hook("return ['vit']"), "returned a str, not a record"),
     "fails while it is read": (hook("return (1 / 0 for _ in range(2))"), "ZeroDivisionError"),
     "record without protocol": (hook("return [Checkpoint(name='a', folder=Path(), summary='')]"), "protocol"),
-    "protocol 0": (record(0), "protocol 0, this vedcore speaks 1: install a newer broken-dist"),
-    "protocol 2": (record(2), "protocol 2, this vedcore speaks 1: upgrade vedcore"),
-    "protocol None": (record(None), "protocol None, this vedcore speaks 1: install a newer broken-dist"),
-    "protocol x": (record("'x'"), "protocol 'x', this vedcore speaks 1"),
+    "protocol 1": (
+        record(1),
+        "protocol 1, this vedcore speaks 2: install a newer broken-dist, or change it: set protocol=2",
+    ),
+    "protocol 0": (record(0), "protocol 0, this vedcore speaks 2: install a newer broken-dist"),
+    "protocol 3": (record(3), "protocol 3, this vedcore speaks 2: upgrade vedcore"),
+    "protocol None": (record(None), "protocol None, this vedcore speaks 2: install a newer broken-dist"),
+    "protocol x": (record("'x'"), "protocol 'x', this vedcore speaks 2"),
 }
 
 
@@ -319,7 +323,7 @@ def install(folder, name, version, entry_points):
 
 def test_the_command_lists_real_metadata_with_its_reason(tmp_path):
     (tmp_path / "torn_module.py").write_text("raise ValueError('torn on purpose')")
-    (tmp_path / "whole_module.py").write_text(record(1).replace("'broken'", "'whole'"))
+    (tmp_path / "whole_module.py").write_text(record(2).replace("'broken'", "'whole'"))
     install(tmp_path, "torn-dist", "0.7", "torn = torn_module\nwhole = whole_module")
     install(tmp_path, "first-dist", "1.1", "claimed = torn_module")
     install(tmp_path, "second-dist", "2.2", "claimed = torn_module")

@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     from vedcore.contract.hookspecs import Backbone as Backbone
     from vedcore.contract.hookspecs import Checkpoint as Checkpoint
     from vedcore.contract.hookspecs import hookimpl as hookimpl
+    from vedcore.contract.protocols import AttentionSizes as AttentionSizes
     from vedcore.contract.protocols import Cache as Cache
     from vedcore.contract.protocols import CrossAttention as CrossAttention
     from vedcore.contract.protocols import CrossAttentionAdapter as CrossAttentionAdapter
     from vedcore.contract.protocols import Decoder as Decoder
+    from vedcore.contract.protocols import DecoderSizes as DecoderSizes
     from vedcore.contract.protocols import Encoder as Encoder
     from vedcore.contract.protocols import Seam as Seam
     from vedcore.contract.types import EncoderOutput as EncoderOutput
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from vedcore.generation import GenerationConfig as GenerationConfig
     from vedcore.model import VisionEncoderDecoderConfig as VisionEncoderDecoderConfig
     from vedcore.model import VisionEncoderDecoderModel as VisionEncoderDecoderModel
+    from vedcore.part import DecoderPart as DecoderPart
     from vedcore.part import Part as Part
     from vedcore.reader import Processor as Processor
     from vedcore.reader import Reader as Reader
@@ -57,7 +60,16 @@ if _moved.finder not in sys.meta_path:  # last, so that a real file of that name
 
 _HOMES = {
     "contract.hookspecs": ("Adapter", "Backbone", "Checkpoint", "hookimpl"),
-    "contract.protocols": ("Cache", "CrossAttention", "CrossAttentionAdapter", "Decoder", "Encoder", "Seam"),
+    "contract.protocols": (
+        "AttentionSizes",
+        "Cache",
+        "CrossAttention",
+        "CrossAttentionAdapter",
+        "Decoder",
+        "DecoderSizes",
+        "Encoder",
+        "Seam",
+    ),
     "contract.types": ("EncoderOutput", "Memory", "Step", "Trace"),
     "errors": (
         "CheckpointError",
@@ -75,7 +87,7 @@ _HOMES = {
     ),
     "generation": ("GenerationConfig",),
     "model": ("VisionEncoderDecoderConfig", "VisionEncoderDecoderModel"),
-    "part": ("Part",),
+    "part": ("DecoderPart", "Part"),
     "reader": ("Processor", "Reader", "Reading"),
     "storage.keymap": ("KeyMap", "Rule"),
     "text": ("Tokenizer",),

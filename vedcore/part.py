@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vedcore.config import Config
+from vedcore.contract.protocols import DecoderSizes
+from vedcore.contract.types import Step
 from vedcore.errors import CheckpointNotFound, ConfigError, SaveError, foreign
 from vedcore.nn.pruning import apply_pruning, prune_heads
+from vedcore.speed.preparable import Preparable
 from vedcore.storage.files import staged, write_json
 from vedcore.storage.keymap import KeyMap
 from vedcore.storage.loading import load_sections
@@ -26,7 +29,7 @@ C = TypeVar("C", bound=Config)
 M = TypeVar("M", bound=nn.Module)
 
 
-class Part(nn.Module, Generic[C]):
+class Part(Preparable, Generic[C]):
     """An encoder or a decoder that is built from its config.
 
     A subclass defines ``config_class`` and ``keymap``, and its ``__init__`` calls ``super().__init__(config)`` first. When
@@ -81,6 +84,7 @@ class Part(nn.Module, Generic[C]):
         Raises ConfigError, and changes nothing, if there is no such layer or head, or if a layer would have no head left.
         """
         prune_heads(self, heads, cross)
+        self.discard_prepared()
 
     def sections(self) -> list[Section]:
         """How the part is stored in a checkpoint of its own."""
@@ -122,6 +126,33 @@ class Part(nn.Module, Generic[C]):
             part = cls(config)
         load_sections(part.sections(), Path(folder), allow_pickle=allow_pickle, dtype=dtype)
         return part.eval()
+
+
+class DecoderPart(Part[C]):
+    """The base of a decoder. It has the ``forward`` that composes the parts.
+
+    A subclass has ``sizes``, ``token_embedding``, ``embed``, ``blocks``, ``cross``, ``norm``, ``lm_head`` and ``make_cross``:
+    see ``vedcore.contract.protocols.Decoder``.
+    """
+
+    sizes: DecoderSizes
+    blocks: nn.Module
+    cross: nn.ModuleList | None
+    norm: nn.Module
+    lm_head: nn.Module
+
+    def embed(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D), with positions and token types added."""
+        raise NotImplementedError
+
+    def make_cross(self) -> nn.ModuleList | None:
+        """New cross-attention layers of the architecture's own kind; None if it has none."""
+        return None
+
+    def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
+        x = self.embed(input_ids, step, inputs_embeds=inputs_embeds)
+        return self.norm(self.blocks(x, step, self.cross))  # type: ignore[no-any-return]
 
 
 @contextmanager

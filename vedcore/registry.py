@@ -15,7 +15,7 @@ from typing import TypeVar
 import pluggy
 
 from vedcore.contract import hookspecs
-from vedcore.contract.hookspecs import GROUP, PROTOCOL, Adapter, Backbone, Checkpoint, Record
+from vedcore.contract.hookspecs import CHANGES, GROUP, PROTOCOL, Adapter, Backbone, Checkpoint, Record
 from vedcore.errors import PluginError, PluginNotFound
 
 R = TypeVar("R", Backbone, Adapter, Checkpoint)
@@ -203,7 +203,10 @@ def _load(plugin: Plugin) -> tuple[Record, ...]:
             )
         if record.protocol != PROTOCOL:
             newer = isinstance(record.protocol, int) and record.protocol > PROTOCOL
+            changes = CHANGES.get(record.protocol) if isinstance(record.protocol, int) else None
             advice = "upgrade vedcore" if newer else f"install a newer {plugin.distribution}"
+            if changes is not None:
+                advice += f", or change it: {changes}"
             raise PluginError(
                 f"{plugin} was written for protocol {record.protocol!r}, this vedcore speaks {PROTOCOL}: {advice}",
                 field="protocol",

@@ -115,7 +115,7 @@ def test_nothing_is_kept_that_nobody_asked_for(model, monkeypatch):
     assert all(getattr(found, name) is None for name in (*FIELDS, *ENCODER, "beam_indices"))
     for name in ALL:
         setattr(model.generation_config, name, True)  # as a file may, without the object that would hold them
-    monkeypatch.setattr("vedcore.generation.run.Record", None)
+    monkeypatch.setattr("vedcore.generation.run.StepRecorder", None)
     assert isinstance(model.generate(pixels), torch.Tensor)
     assert len(list(model.stream(pixels))) > 0
     assert set(steps) == {None}

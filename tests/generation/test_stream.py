@@ -11,7 +11,7 @@ from tests.generation.toy import STRATEGIES, build, end_after, never_end, rows_o
 from tests.parity import assert_within, images
 from vedcore import ConfigError, GenerationError, InputError
 from vedcore.generation import StreamedTokens
-from vedcore.generation.engine import Standing
+from vedcore.generation.beams import BeamState
 from vedcore_plugin_gpt2.testing import config_fields as gpt2_fields
 from vedcore_plugin_vit.testing import config_fields as vit_fields
 
@@ -113,25 +113,26 @@ def test_what_is_told_of_beams_is_all_that_is_certain(model, monkeypatch):
     pixels = images(model, 4)
     options = {"num_beams": 3, "max_new_tokens": 8, "logits_processor": [end_after(3, 5, 7)]}
     best = rows_of(told(model, pixels, **options))
-    steps, agreed = [[] for _ in pixels], Standing.agreed
+    steps, agreed = [[] for _ in pixels], BeamState.agreed
 
-    def look(standing):
-        for place, image in enumerate(standing.images.tolist()):
-            ended, running = standing.finished, standing.running.ids[place].tolist()
-            first = [ended.ids[place, 0, : int(ended.lengths[place, 0])].tolist()] if ended.done[place, 0] else []
-            steps[image].append(first if standing.done[place] else first + running)
-        return agreed(standing)
+    def look(state):
+        for place, image in enumerate(state.images.tolist()):
+            ended, running = state.finished, state.running.tokens[place].tolist()
+            first = [ended.tokens[place, 0, : int(ended.counts[place, 0])].tolist()] if ended.valid[place, 0] else []
+            steps[image].append(first if state.done[place] else first + running)
+        return agreed(state)
 
-    monkeypatch.setattr(Standing, "agreed", look)
+    monkeypatch.setattr(BeamState, "agreed", look)
     when = [[] for _ in pixels]
     for new in model.stream(pixels, **options):
         when[new.row] += [len(steps[new.row])] * len(new.tokens)
     assert any(step < len(seen) for steps_, seen in zip(when, steps, strict=True) for step in steps_)
     for image, ids in enumerate(best):
-        for place in range(1, len(ids)):
-            beginning = ids[: place + 1]
+        tokens = ids[1:]  # without the start token
+        for place in range(len(tokens)):
+            beginning = tokens[: place + 1]
             certain = [all(row[: place + 1] == beginning for row in rows) for rows in steps[image]]
-            assert when[image][place - 1] == certain.index(True) + 1
+            assert when[image][place] == certain.index(True) + 1
 
 
 # What is refused.
@@ -143,14 +144,14 @@ def test_errors_come_before_the_first_token(model):
         ({"num_beam": 2}, TypeError, "num_beams"),
         ({"temperature": 0.5}, ConfigError, "sampling alone"),
         ({"num_beams": 3, "num_return_sequences": 2}, ConfigError, "stream the best text"),
-        ({"return_dict_in_generate": True}, ConfigError, "return_dict_in_generate=True is not read by stream"),
-        ({"output_scores": True}, ConfigError, "output_scores=True is not read by stream"),
+        ({"return_dict_in_generate": True}, ConfigError, "return_dict_in_generate=True has no effect on stream"),
+        ({"output_scores": True}, ConfigError, "output_scores=True has no effect on stream"),
         ({"decoder_input_ids": torch.full((2, 2), 13)}, InputError, "13"),
         ({"decoder_input_ids": torch.ones(2, 21, dtype=torch.long)}, InputError, "positions for 20"),
     ):
         with pytest.raises(error, match=message):
             model.stream(pixels, **wrong)
-    with pytest.raises(InputError, match="needs pixel_values or encoder_outputs"):
+    with pytest.raises(InputError, match="no images: pass pixel_values or encoder_outputs"):
         model.stream()
     with pytest.raises(InputError, match="no images"):
         model.stream(pixels[:0])

@@ -21,8 +21,20 @@ import pluggy
 if TYPE_CHECKING:
     from vedcore.contract.protocols import CrossAttentionAdapter
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The version of ``vedcore.contract``. A record states, as a literal, the version that it was written for."""
+
+CHANGES = {
+    1: (
+        "set protocol=2; import Part from vedcore and use field factories through their module (from vedcore.config "
+        "import field); Backbone has only name, role, model and protocol, the rest is a vedcore.testing.BackboneSpec in "
+        "the package's testing module; a decoder is a vedcore.DecoderPart with sizes=DecoderSizes.uniform(..., "
+        "seam=Seam(...)) in place of hidden_size, memory_size, vocab_size, max_positions, cache_shapes and seam, with "
+        "embed() in place of forward(), with norm (nn.Identity() if there is none) and with make_cross(); an adapter's "
+        "layer() gets the decoder's sizes in place of its seam"
+    ),
+}
+"""What a plugin author has to change, by the version that a record carries."""
 
 GROUP = "vedcore.plugins"
 

@@ -1,6 +1,7 @@
-"""What passes between an encoder, an adapter, a decoder and the generation loop.
+"""The values that pass between an encoder, an adapter, a decoder and the generation loop.
 
-B images, R rows (B times beams, or any), T new tokens, L keys in use, S encoder states, D hidden size, H heads, d head width.
+Shapes: B images, R rows of text (B times the beams, or any number), T new tokens, L keys in use, S encoder states, D hidden
+size, H heads, d head width.
 """
 
 from __future__ import annotations
@@ -12,18 +13,16 @@ from typing import Any, Protocol, Self
 import torch
 from torch import Tensor
 
-from vedcore.errors import InputError
-
 Trace = Callable[[str, int, Tensor], None]
-"""Called as ``trace(kind, layer, tensor)`` with what a user wants to see inside.
+"""Called as ``trace(kind, layer, tensor)`` with the intermediate values of a pass.
 
-``"hidden"``: (R, T, D), layer 0 is what enters the first block, layer n what leaves block n.
-``"self"``, ``"cross"``: attention probabilities (R, H, T, L) and (R, H, T, S). No trace costs nothing.
+``"hidden"``: (R, T, D); layer 0 is the input of the first block, layer n the output of block n.
+``"self"``, ``"cross"``: attention probabilities (R, H, T, L) and (R, H, T, S). Without a trace they are not computed.
 """
 
 
 class Batch(dict[str, Any]):
-    """A mapping whose keys read as attributes too: ``processor(image).pixel_values``, ``model(**batch)``."""
+    """A mapping whose keys are attributes too: ``processor(image).pixel_values``, ``model(**batch)``."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -37,31 +36,31 @@ class Batch(dict[str, Any]):
 
 
 class Output:
-    """A dataclass of outcomes that reads as a mapping too, of the fields that are there, and by their positions.
+    """A dataclass of results that is also a mapping of the fields that are not None, and a sequence of their values.
 
-    As transformers' ModelOutput does: ``"loss" in output``, ``output["loss"]``, ``output[0]``, ``dict(output)``.
+    It behaves as transformers' ModelOutput: ``"loss" in output``, ``output["loss"]``, ``output[0]``, ``dict(output)``.
     """
 
     __slots__ = ()
 
     def keys(self) -> tuple[str, ...]:
-        """The names of the fields that are there, in order."""
+        """The names of the fields that are not None, in order."""
         return tuple(field.name for field in fields(self) if getattr(self, field.name) is not None)  # type: ignore[arg-type]
 
     def values(self) -> tuple[Any, ...]:
-        """The fields that are there."""
+        """The values of the fields that are not None, in order."""
         return tuple(getattr(self, name) for name in self.keys())
 
     def items(self) -> tuple[tuple[str, Any], ...]:
-        """Both."""
+        """The names and values of the fields that are not None, in order."""
         return tuple(zip(self.keys(), self.values(), strict=True))
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """The fields that are there, in order."""
+        """The values of the fields that are not None, in order."""
         return self.values()
 
     def __getitem__(self, key: int | slice | str) -> Any:
-        """By position among the fields that are there, or by name; KeyError for a name that is none of them."""
+        """The value at a position among the fields that are not None, or of a name. Raises KeyError for an unknown name."""
         if not isinstance(key, str):
             return self.values()[key]
         if key not in self:
@@ -80,10 +79,11 @@ class Output:
 
 @dataclass(slots=True)
 class EncoderOutput:
-    """What an encoder makes of B images.
+    """The states that an encoder computes from B images.
 
-    states: (B, S, D). mask: (B, S), True where a state belongs to the image and not to padding; None means all.
-    grid: (h, w) when the states after ``extra`` leading tokens (class, distillation) are a grid of patches, row by row.
+    states: (B, S, D). mask: (B, S) bool, True where a state belongs to the image and not to padding; None means everywhere.
+    grid: (h, w) if the states after the first ``extra`` ones (class token, distillation token) are a grid of patches, row by
+    row.
     """
 
     states: Tensor
@@ -94,26 +94,48 @@ class EncoderOutput:
 
 @dataclass(slots=True)
 class Memory:
-    """The cross-attention keys and values of B images: computed once an image, never repeated for its beams.
+    """The cross-attention keys and values of B images: computed once per image, never repeated for its beams.
 
     layers: for each cross-attention layer keys and values, each (B, H, S, d). mask: (B, S) bool or None.
-    rows: (R,) the image that each row looks at; None means R / B rows an image, in order.
+    rows: (R,) long, the image that each row attends to; None means R / B consecutive rows per image.
     """
 
     layers: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor | None = None
     rows: Tensor | None = None
 
-    def select(self, images: Tensor) -> Memory:
-        """The memory of ``images`` (long, (B',)) alone, in that order. This one is spent: its storage may be reused."""
-        layers = tuple((take(keys, images), take(values, images)) for keys, values in self.layers)
-        return Memory(layers, None if self.mask is None else self.mask[images])  # the mask may be the caller's own
+    @property
+    def images(self) -> int:
+        """B."""
+        return self.layers[0][0].shape[0]
 
-    def join(self, others: Memory) -> Memory:
-        """Both memories as one; where S differs the shorter is padded and masked."""
-        if self.rows is not None or others.rows is not None:
-            raise InputError("memories with explicit rows cannot be joined; join first, then set rows")
-        sizes = [memory.layers[0][0].shape[2] for memory in (self, others)]
+    def select(self, images: Tensor) -> Memory:
+        """The memory of ``images`` (long, (B',)) alone, in that order. This object must not be used afterwards.
+
+        In inference mode the storage of this memory is reused.
+        """
+        layers = tuple((take(keys, images), take(values, images)) for keys, values in self.layers)
+        return Memory(layers, None if self.mask is None else self.mask[images])  # the mask may belong to the caller
+
+    def for_rows(self, images: Tensor) -> Memory:
+        """The memory for rows that attend to ``images`` (long, (R,)). This object must not be used afterwards.
+
+        Images that no row attends to are dropped. Rows of one image that follow each other share its keys without a copy.
+        """
+        runs, counts = torch.unique_consecutive(images, return_counts=True)
+        is_regular = bool((counts == counts[0]).all()) and len(torch.unique(runs)) == len(runs)
+        if is_regular:
+            return self.select(runs)
+        used, rows = torch.unique(images, return_inverse=True)
+        memory = self.select(used)
+        return Memory(memory.layers, memory.mask, rows)
+
+    def join(self, other: Memory) -> Memory:
+        """The images of both memories. If they have different numbers of states, the shorter one is padded and masked.
+
+        If one of the two names the image of each row, the other must too, or have one row per image.
+        """
+        sizes = [memory.layers[0][0].shape[2] for memory in (self, other)]
         longest = max(sizes)
 
         def pad(tensor: Tensor) -> Tensor:
@@ -121,23 +143,32 @@ class Memory:
 
         layers = tuple(
             (torch.cat([pad(a), pad(b)]), torch.cat([pad(c), pad(d)]))
-            for (a, c), (b, d) in zip(self.layers, others.layers, strict=True)
+            for (a, c), (b, d) in zip(self.layers, other.layers, strict=True)
         )
-        if sizes[0] == sizes[1] and self.mask is None and others.mask is None:
-            return Memory(layers)
-        mask = torch.cat([memory._full_mask(longest) for memory in (self, others)])
-        return Memory(layers, mask)
+        rows = None
+        if self.rows is not None or other.rows is not None:
+            rows = torch.cat([_rows(self), _rows(other) + self.images])
+        if sizes[0] == sizes[1] and self.mask is None and other.mask is None:
+            return Memory(layers, None, rows)
+        return Memory(layers, torch.cat([_full_mask(memory, longest) for memory in (self, other)]), rows)
 
-    def _full_mask(self, longest: int) -> Tensor:
-        keys = self.layers[0][0]
-        mask = self.mask if self.mask is not None else keys.new_ones(keys.shape[0], keys.shape[2], dtype=torch.bool)
-        return torch.nn.functional.pad(mask, (0, longest - mask.shape[1]))
+
+def _rows(memory: Memory) -> Tensor:
+    if memory.rows is not None:
+        return memory.rows
+    return torch.arange(memory.images, device=memory.layers[0][0].device)
+
+
+def _full_mask(memory: Memory, longest: int) -> Tensor:
+    keys = memory.layers[0][0]
+    mask = memory.mask if memory.mask is not None else keys.new_ones(keys.shape[0], keys.shape[2], dtype=torch.bool)
+    return torch.nn.functional.pad(mask, (0, longest - mask.shape[1]))
 
 
 def take(buffer: Tensor, rows: Tensor) -> Tensor:
-    """``buffer[rows]``, in the storage of ``buffer`` where no more rows are asked for than it has.
+    """``buffer[rows]``; in inference mode it reuses the storage of ``buffer`` if that is large enough.
 
-    Only rows that change their place are copied: a row that leaves a large batch costs one copy, not a copy of all.
+    Only rows that change their place are copied, so dropping a row from a large batch costs one copy, not a copy of all.
     """
     count = rows.shape[0]
     if count > buffer.shape[0] or not torch.is_inference_mode_enabled():
@@ -149,39 +180,47 @@ def take(buffer: Tensor, rows: Tensor) -> Tensor:
 
 
 class Cache(Protocol):
-    """Keys and values of self-attention, written in place; an argument, never the state of a module."""
-
-    @property
-    def lengths(self) -> Tensor:
-        """(R,) long: the slots in use; rows may differ."""
+    """The keys and values of self-attention, as an attention layer uses them: an argument, never the state of a module."""
 
     def write(self, layer: int, keys: Tensor, values: Tensor, step: Step) -> tuple[Tensor, Tensor]:
-        """Put (R, H, T, d) keys and values into ``step.slots``; return all of the layer's, (R, H, L, d)."""
+        """Put (R, H, T, d) keys and values into ``step.slots``; return all keys and values of the layer, (R, H, L, d)."""
 
     def read(self, layer: int) -> tuple[Tensor, Tensor]:
         """The keys and values of a layer, (R, H, longest length, d) each."""
 
-    def select(self, rows: Tensor) -> Self:
-        """The cache of ``rows`` alone, in that order. This one is spent: its storage may be reused."""
 
-    def join(self, other: Self) -> Self:
-        """The rows of both."""
+class RowCache(Cache, Protocol):
+    """A cache as generation uses it: rows have lengths of their own, they join, leave and change places."""
+
+    @property
+    def lengths(self) -> Tensor:
+        """(R,) long: the number of slots in use in each row."""
 
     def set_lengths(self, lengths: Tensor) -> None:
         """Advance or roll back to (R,) ``lengths``."""
 
+    def reserve(self, extent: int) -> None:
+        """Make room for ``extent`` slots in each row."""
+
+    def select(self, rows: Tensor) -> Self:
+        """The cache of ``rows`` alone, in that order; rows may repeat. This object must not be used afterwards."""
+
+    def join(self, other: Self) -> Self:
+        """The rows of both. Neither of the two may be used afterwards."""
+
 
 @dataclass(slots=True)
 class Step:
-    """All that a block reads beside its input x (R, T, D). A new need is a new field here, and touches no backbone.
+    """All that a block reads besides its input x (R, T, D). A new need becomes a new field here; no backbone changes.
 
-    slots: (R or 1, T) long, where in the cache the new tokens go; one row when all rows agree. None in an encoder.
-    positions: (R or 1, T) long, or None: the architecture's own rule, from the ids and the slots.
+    slots: (R or 1, T) long, the cache slots of the new tokens; one row if all rows agree. None in an encoder.
+    positions: (R or 1, T) long, or None: the architecture derives them from the ids and the slots.
     token_types: (R, T) long or None.
-    mask: (R or 1, 1, T, L) bool, True where a query may look; None: every query may look at every key.
+    mask: (R or 1, 1, T, L) bool, True where a query may attend to a key; None: every query attends to every key.
     extent: L, the number of cache slots in use after this step; an int, so that no step waits for the device.
-    memory: what cross-attention looks at; None: the cross-attention is passed over.
-    cache: where self-attention keeps keys and values; None: nothing is kept, the new tokens are all there is.
+    memory: what cross-attention attends to; None: cross-attention is skipped.
+    cache: where self-attention keeps keys and values; None: nothing is kept, the keys are those of the new tokens.
+    trace: called with hidden states and attention probabilities; None: nobody observes the pass.
     """
 
     slots: Tensor | None = None
@@ -195,10 +234,10 @@ class Step:
 
 
 def causal_mask(slots: Tensor, extent: int, keys: Tensor | None = None) -> Tensor | None:
-    """(R or 1, T) slots -> (R or 1, 1, T, L) bool: a token looks at itself and at what came before it.
+    """(R or 1, T) slots -> (R or 1, 1, T, L) bool: a token attends to itself and to the tokens before it.
 
-    keys: (R, L) bool, True for tokens that are not padding; a padded token still looks at itself, so that no row of
-    scores is empty. Returns None for one new token in the last slot of every row, which may look at everything.
+    keys: (R, L) bool, False for padding. A padding token still attends to itself, so that no row of scores is empty.
+    Returns None for one new token in the last slot of every row, which attends to every key.
     """
     if keys is None and slots.shape == (1, 1):
         return None
@@ -210,7 +249,7 @@ def causal_mask(slots: Tensor, extent: int, keys: Tensor | None = None) -> Tenso
 
 
 class Recorder:
-    """A trace that keeps what it sees: tensors by kind, in the order of their layers."""
+    """A trace that keeps the tensors of some kinds, in the order of their layers."""
 
     def __init__(self, *kinds: str) -> None:
         self._kinds = kinds
@@ -222,7 +261,7 @@ class Recorder:
             self._seen[kind, layer] = tensor
 
     def all(self, kind: str) -> tuple[Tensor, ...] | None:
-        """The tensors of one kind, or None if that kind is not recorded."""
+        """The tensors of one kind by layer, or None if that kind is not recorded."""
         if kind not in self._kinds:
             return None
         return tuple(self._seen[key] for key in sorted(self._seen) if key[0] == kind)

@@ -15,7 +15,7 @@ from vedcore.errors import ConfigError, PluginNotFound, VedcoreError, foreign
 from vedcore.generation import GenerationConfig
 from vedcore.generation.config import FILE as GENERATION_FILE
 from vedcore.model import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
-from vedcore.model.compose import MODEL_TYPE, OWN_MODEL_TYPE, build
+from vedcore.model.part_config import MODEL_TYPE, OWN_MODEL_TYPE, build
 from vedcore.part import without_storage
 from vedcore.reader import locate, read_cut_rule
 from vedcore.registry import registry

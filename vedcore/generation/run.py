@@ -1,40 +1,43 @@
-"""``generate`` and ``stream``: a task done at once or bit by bit, and the outcome put into words.
+"""``generate`` and ``stream``: a request carried out at once or token by token.
 
-Shapes: B images, R rows (B times what is returned an image), P ids of the prompt, T ids with the prompt, N new tokens.
+Shapes: B images, R rows (B times the texts per image), P ids of the prompt, T ids with the prompt, N new tokens.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vedcore.contract.types import Output
 from vedcore.errors import ConfigError
+from vedcore.generation.beams import BeamSearch, BeamState
 from vedcore.generation.config import OUTPUTS
-from vedcore.generation.engine import collect, decode, last
-from vedcore.generation.task import Task
-from vedcore.generation.watch import Record
+from vedcore.generation.one_text import OneText
+from vedcore.generation.record import StepRecorder
+from vedcore.generation.request import Request
+from vedcore.generation.strategy import Hypotheses
 
 Steps = tuple[tuple[Tensor, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationOutput(Output):
-    """What decoding made of the images.
+    """The texts of the images, and the values behind them.
 
-    sequences: (R, T) ids, the prompt first, padded behind each row's end. sequences_scores: (R,) of a beam search, else None.
-    token_logprobs: (R, N) log-probability of each new token under the unprocessed scores, 0 behind a row's end.
-    lengths: (R,) ids of each row without that padding. stop_reasons: for each row "eos", "length", "stopped" by a criterion
-    of the caller, or "none" where a beam search found fewer texts than asked for, since too few tokens were allowed.
+    sequences: (R, T) ids, the prompt first, padded after each row's end. sequences_scores: (R,) of a beam search, else None.
+    token_logprobs: (R, N) log-probability of each new token under the unprocessed scores, 0 after a row's end.
+    lengths: (R,) the ids of each row without that padding. stop_reasons: for each row "eos", "length", "stopped" (by a
+    stopping criterion), or "none" if a beam search found fewer texts than requested because too few tokens were allowed.
 
-    What was asked for, else None; all but the encoder's have an element a step, of R rows, B times num_beams in a beam
-    search, zeros where a row has ended. scores: (R, V) processed. logits: (R, V) unprocessed. beam_indices: (R, N) the row
-    of ``scores`` that each token was chosen in, -1 behind a row's end. decoder_attentions: (R, H, P or 1, T),
-    cross_attentions: (R, H, P or 1, S), decoder_hidden_states: (R, P or 1, D), a tuple of layers each.
-    encoder_attentions, encoder_hidden_states: a tensor a layer, of B rows, as ``forward`` returns them.
+    The other fields are None unless they are requested. All but the encoder's have one element per step, with R rows (B times
+    num_beams in a beam search), zeros where a row has ended. scores: (R, V) processed. logits: (R, V) unprocessed.
+    beam_indices: (R, N) the row of ``scores`` that each token was chosen in, -1 after a row's end. decoder_attentions: (R, H,
+    P or 1, T), cross_attentions: (R, H, P or 1, S), decoder_hidden_states: (R, P or 1, D), a tuple of layers each.
+    encoder_attentions, encoder_hidden_states: a tensor per layer with B rows, as ``forward`` returns them.
     """
 
     sequences: Tensor
@@ -53,17 +56,17 @@ class GenerationOutput(Output):
 
     @property
     def confidences(self) -> Tensor:
-        """(R,): the exponential of the mean log-probability of a row's new tokens, its end token included; 0 of none."""
+        """(R,): exp(mean log-probability of a row's new tokens, the end token included); 0 for a row without new tokens."""
         count = self.lengths - (self.sequences.shape[1] - self.token_logprobs.shape[1])
         return (self.token_logprobs.sum(dim=1) / count).exp().masked_fill(count == 0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
 class StreamedTokens:
-    """What is new of one row: its tokens behind the prompt and what came before, and their log-probabilities.
+    """New tokens of one row and their log-probabilities.
 
-    stop_reason: None while the row goes on, else why these are its last. Of a beam search the last may be none: what was
-    told turns out to be all.
+    stop_reason: None while the row goes on, else the reason why these tokens are its last ones. In a beam search the last
+    event may have no tokens.
     """
 
     row: int
@@ -72,75 +75,128 @@ class StreamedTokens:
     stop_reason: str | None
 
 
-@torch.inference_mode()
-def generate(task: Task) -> GenerationOutput:
-    """Write it to the end, and keep on the way what the settings ask to see."""
-    settings, width = task.settings, task.prompt.shape[1]
+def generate(request: Request) -> GenerationOutput:
+    """Carry the request out. All tensors of the output are ordinary tensors, which may be changed and trained on."""
+    with torch.inference_mode():
+        output = _generate(request)
+    values = {field.name: _ordinary(getattr(output, field.name)) for field in fields(output)}
+    return GenerationOutput(**values)
+
+
+def _ordinary(value: Any) -> Any:
+    """The value with tensors that were made in inference mode replaced by ordinary ones."""
+    if isinstance(value, tuple):
+        return tuple(_ordinary(item) for item in value)
+    return value.clone() if isinstance(value, Tensor) and value.is_inference() else value
+
+
+def _generate(request: Request) -> GenerationOutput:
+    settings, given, returned = request.settings, request.given, request.returned
+    images, width = given.shape
     wanted = {name: bool(getattr(settings, name)) and bool(settings.return_dict_in_generate) for name in OUTPUTS}
-    record = None
+    recorder = None
     if any(wanted.values()):
-        record = Record(
-            len(task.given) * max(task.beams, task.returned),
+        recorder = StepRecorder(
+            images * max(request.beams, returned),
             width,
             scores=wanted["output_scores"],
             logits=wanted["output_logits"],
             attentions=wanted["output_attentions"],
             hidden_states=wanted["output_hidden_states"],
         )
-    prompt = task.prompt.repeat_interleave(task.returned, dim=0)
-    if task.beams > 1:
-        found = last(task.search(record))
-    else:
-        found = collect(decode(task.decoder, task.memory, prompt, task.rules, task.choose, record), prompt, task.pad)
-    outputs = {} if record is None else record.outputs()
-    if record is not None and task.beams > 1 and wanted["output_scores"]:
-        outputs["beam_indices"] = record.beam_indices(found, len(task.given))
-    rooms = task.rooms(prompt)
-    counts = (found.lengths - width).tolist()
-    ends = found.ids.gather(1, found.lengths[:, None] - 1)[:, 0].tolist()
-    reasons = tuple(task.reason(*row) for row in zip(ends, counts, rooms, strict=True))
-    sequences = torch.cat([task.given.repeat_interleave(task.returned, dim=0), found.ids[:, width:]], dim=1)
-    return GenerationOutput(sequences, found.scores, found.logprobs, found.lengths, reasons, **outputs)
+    strategies = list(request.strategies())
+    session = request.session(strategies, recorder)
+    while session.running:
+        session.step()
+    found = _together(request, [strategy.result(request.pad) for strategy in strategies])
+    outputs = {} if recorder is None else recorder.outputs()
+    if request.encoder_trace is not None:
+        outputs["encoder_hidden_states"] = request.encoder_trace.all("hidden")
+        outputs["encoder_attentions"] = request.encoder_trace.all("self")
+    if recorder is not None and request.beams > 1 and wanted["output_scores"]:
+        outputs["beam_indices"] = recorder.beam_indices(found, images)
+    counts, tokens = found.counts.tolist(), found.tokens.tolist()
+    rules = {image: group.rules for group in request.groups for image in group.images}
+    reasons = tuple(
+        rules[row // returned].reason(tokens[row][count - 1] if count else -1, count)
+        for row, count in enumerate(counts)
+    )
+    sequences = torch.cat([given.repeat_interleave(returned, dim=0), found.tokens], dim=1)
+    return GenerationOutput(sequences, found.scores, found.logprobs, found.counts + width, reasons, **outputs)
 
 
-def stream(task: Task) -> Iterator[StreamedTokens]:
-    """What ``generate`` writes, as it comes; ConfigError where several texts of a beam search are asked for.
+def _together(request: Request, results: list[Hypotheses]) -> Hypotheses:
+    """The texts of all groups in the order of their images."""
+    if len(results) == 1:
+        return results[0]
+    longest = max(result.tokens.shape[1] for result in results)
 
-    A beam search yields, of each image, the tokens that all that can still become its best hypothesis agree on.
+    def padded(tensors: list[Tensor], value: float) -> Tensor:
+        fill = [torch.nn.functional.pad(tensor, (0, longest - tensor.shape[1]), value=value) for tensor in tensors]
+        return torch.cat(fill)[order]
+
+    texts = range(request.returned)
+    rows = [image * request.returned + text for group in request.groups for image in group.images for text in texts]
+    order = torch.tensor(rows, device=request.given.device).argsort()
+    scores = [result.scores for result in results if result.scores is not None]
+    return Hypotheses(
+        padded([result.tokens for result in results], request.pad),
+        padded([result.logprobs for result in results], 0.0),
+        torch.cat([result.counts for result in results])[order],
+        torch.cat(scores)[order] if scores else None,
+    )
+
+
+def stream(request: Request) -> Iterator[StreamedTokens]:
+    """The tokens that ``generate`` would return, as they are chosen.
+
+    A beam search yields, for each image, the tokens on which all hypotheses agree that can still become its best one.
+    Raises ConfigError if several texts of a beam search are requested.
     """
-    if task.beams > 1 and task.returned > 1:
+    if request.beams > 1 and request.returned > 1:
         raise ConfigError(
-            f"num_return_sequences is {task.returned}, but a beam search can only stream the best text of an image; "
-            "leave it out, or call generate"
+            f"num_return_sequences is {request.returned}, but a beam search can only stream the best text of an image; "
+            "leave it out, or call generate",
+            field="num_return_sequences",
+            expected=1,
+            found=request.returned,
         )
-    return _stream_beams(task) if task.beams > 1 else _stream_rows(task)
+    return _stream(request)
 
 
-def _stream_rows(task: Task) -> Iterator[StreamedTokens]:
-    prompt = task.prompt.repeat_interleave(task.returned, dim=0)
-    rooms = task.rooms(prompt)
-    for count, step in enumerate(decode(task.decoder, task.memory, prompt, task.rules, task.choose), 1):
-        for row, token, logprob, ended in zip(step.rows, step.tokens, step.logprobs, step.ended, strict=True):
-            reason = task.reason(token, count, rooms[row]) if ended else None
-            yield StreamedTokens(row, (token,), (logprob,), reason)
+def _stream(request: Request) -> Iterator[StreamedTokens]:
+    sent: dict[int, int] = {}  # the tokens of each image that were yielded
+    with torch.inference_mode():
+        strategies = list(request.strategies())
+        session = request.session(strategies)
+    while session.running:
+        running = list(session.strategies)
+        with torch.inference_mode():
+            session.step()
+            new = [event for strategy in running for event in _events(strategy, sent)]
+        yield from new  # outside of inference mode, which the caller did not choose
 
 
-def _stream_beams(task: Task) -> Iterator[StreamedTokens]:
-    width, rooms = task.prompt.shape[1], task.rooms(task.prompt)
-    told = [0] * len(rooms)
-    for standing in task.search():
-        done, agreed = standing.done.tolist(), standing.agreed().tolist()
-        for place, image in enumerate(standing.images.tolist()):
-            if done[place]:
-                best_ids, best_logprobs = standing.finished.ids[place, 0], standing.finished.logprobs[place, 0]
-                count = int(standing.finished.lengths[place, 0]) - width
-            else:
-                best_ids, best_logprobs = standing.running.ids[place, 0], standing.running.logprobs[place, 0]
-                count = agreed[place] - width
-            if count <= told[image] and not done[place]:
-                continue
-            tokens = best_ids[width + told[image] : width + count].tolist()
-            logprobs = best_logprobs[told[image] : count].tolist()
-            told[image] = count
-            reason = task.reason(int(best_ids[width + count - 1]), count, rooms[image]) if done[place] else None
-            yield StreamedTokens(image, tuple(tokens), tuple(logprobs), reason)
+def _events(strategy: Any, sent: dict[int, int]) -> Iterator[StreamedTokens]:
+    """What a strategy's last step added."""
+    if isinstance(strategy, OneText) and strategy.new is not None:
+        for text, token, logprob, ended in zip(*strategy.new, strict=True):
+            reason = strategy.rules.reason(token, len(strategy.tokens[text])) if ended else None
+            yield StreamedTokens(text, (token,), (logprob,), reason)
+    elif isinstance(strategy, BeamSearch) and strategy.state is not None:
+        yield from _agreed(strategy, strategy.state, sent)
+
+
+def _agreed(strategy: BeamSearch, state: BeamState, sent: dict[int, int]) -> Iterator[StreamedTokens]:
+    done, agreed = state.done.tolist(), state.agreed().tolist()
+    for index, image in enumerate(strategy.places[state.images].tolist()):
+        source = state.finished if done[index] else state.running
+        count = int(state.finished.counts[index, 0]) if done[index] else agreed[index]
+        first = sent.get(image, 0)
+        if count <= first and not done[index]:
+            continue
+        tokens = source.tokens[index, 0, :count].tolist()
+        logprobs = source.logprobs[index, 0, first:count].tolist()
+        reason = strategy.rules.reason(tokens[-1] if tokens else -1, count) if done[index] else None
+        sent[image] = count
+        yield StreamedTokens(image, tuple(tokens[first:]), tuple(logprobs), reason)

@@ -1,7 +1,7 @@
-"""How the states of an encoder reach a decoder: a bridge between their widths, and layers for a decoder born without any.
+"""How the states of an encoder reach a decoder: a bridge between their widths, and layers for a decoder that has none.
 
-An adapter is asked when parts are joined, and never in a step. What it makes for a decoder's seam stands where the decoder's
-own cross-attention would: between the self-attention and the MLP of each block.
+An adapter is called when parts are joined, and never in a step. The layers that it makes stand where the decoder's own
+cross-attention would: between the self-attention and the MLP of each block.
 """
 
 from __future__ import annotations
@@ -11,34 +11,38 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vedcore.contract.hookspecs import Adapter, hookimpl
+from vedcore.contract.hookspecs import PROTOCOL, Adapter, hookimpl
 from vedcore.contract.protocols import CrossAttention as CrossAttentionProtocol
-from vedcore.contract.protocols import CrossAttentionAdapter, Decoder, Seam
+from vedcore.contract.protocols import CrossAttentionAdapter, Decoder, DecoderSizes
 from vedcore.contract.types import EncoderOutput, Step
 from vedcore.nn import CrossAttention, Linear, PostNormCrossAttention, PreNormCrossAttention, initialize
 
 
 class LinearAdapter:
-    """transformers' way: one linear layer where the widths differ, and the decoder's own cross-attention.
+    """The way of transformers: one linear layer if the widths differ, and the decoder's own cross-attention.
 
-    A decoder without any gets layers like its own blocks: the norm first or last, as its seam says.
+    A decoder without cross-attention gets layers like its own blocks: the norm first or last, as its seam says.
     """
 
     def bridge(self, encoder_size: int, memory_size: int) -> nn.Module:
         """A module EncoderOutput -> EncoderOutput; its linear layer is saved as ``enc_to_dec_proj``."""
-        return Straight() if encoder_size == memory_size else Projection(encoder_size, memory_size)
+        return nn.Identity() if encoder_size == memory_size else Projection(encoder_size, memory_size)
 
-    def layer(self, index: int, seam: Seam, own: CrossAttentionProtocol | None) -> Any:
+    def layer(self, index: int, sizes: DecoderSizes, own: CrossAttentionProtocol | None) -> Any:
         """The decoder's own layer, or a new one that fits its seam."""
-        return _like_its_block(seam) if own is None else own
+        if own is not None:
+            return own
+        seam = sizes.seam
+        kind = PreNormCrossAttention if seam.norm == "pre" else PostNormCrossAttention
+        return kind(_attention(sizes), norm_eps=seam.norm_eps, dropout=seam.hidden_dropout)
 
 
 class GatedAdapter(LinearAdapter):
-    """New layers behind a gate that is closed at first, so that the decoder writes as it did before (Flamingo)."""
+    """New layers with a gate that is closed at first, so that the decoder writes as it did before (Flamingo)."""
 
-    def layer(self, index: int, seam: Seam, own: CrossAttentionProtocol | None) -> Any:
+    def layer(self, index: int, sizes: DecoderSizes, own: CrossAttentionProtocol | None) -> Any:
         """A gated layer in place of the decoder's own."""
-        return GatedCrossAttention(_attention(seam), norm_eps=seam.norm_eps)
+        return GatedCrossAttention(_attention(sizes), norm_eps=sizes.seam.norm_eps)
 
 
 class GatedCrossAttention(nn.Module):
@@ -59,45 +63,6 @@ class GatedCrossAttention(nn.Module):
         return x + self.gate.tanh() * self.attention(self.norm(x), layer, step)  # type: ignore[no-any-return]
 
 
-class Inserted(nn.ModuleList):
-    """Cross-attention layers that an adapter made: not the decoder's, and saved under a name of their own."""
-
-
-def join(adapter: CrossAttentionAdapter, decoder: Decoder) -> None:
-    """Give ``decoder`` the cross-attention that ``adapter`` has for it; its own stays where the adapter returns it."""
-    seam = decoder.seam
-    own = decoder.cross
-    layers = [adapter.layer(i, seam, None if own is None else own[i]) for i in range(seam.num_layers)]
-    if own is None or any(new is not old for new, old in zip(layers, own, strict=True)):
-        inserted = Inserted(layers)
-        weight: Tensor = next(decoder.token_embedding.parameters())
-        decoder.cross = inserted.to(dtype=weight.dtype, device=weight.device)  # type: ignore[assignment]
-
-
-def _like_its_block(seam: Seam) -> nn.Module:
-    kind = PreNormCrossAttention if seam.norm == "pre" else PostNormCrossAttention
-    return kind(_attention(seam), norm_eps=seam.norm_eps, dropout=seam.hidden_dropout)
-
-
-def _attention(seam: Seam) -> CrossAttention:
-    attention = CrossAttention(
-        seam.hidden_size,
-        seam.num_heads,
-        memory_size=seam.memory_size,
-        attention_dropout=seam.attention_dropout,
-    )
-    initialize(attention, seam.initializer_range)
-    return attention
-
-
-class Straight(nn.Module):
-    """Equal widths need no bridge."""
-
-    def forward(self, output: EncoderOutput) -> EncoderOutput:
-        """The output as it is."""
-        return output
-
-
 class Projection(nn.Module):
     """One linear layer over each state."""
 
@@ -111,10 +76,43 @@ class Projection(nn.Module):
         return EncoderOutput(states, output.mask, output.grid, output.extra)
 
 
+class Inserted(nn.ModuleList):
+    """Cross-attention layers that an adapter made. They are not the decoder's, and are saved under a name of their own."""
+
+
+def join(adapter: CrossAttentionAdapter, decoder: Decoder) -> None:
+    """Give ``decoder`` the cross-attention that ``adapter`` has for it. Its own stays if the adapter returns it."""
+    sizes, own = decoder.sizes, decoder.cross
+    layers = [adapter.layer(i, sizes, None if own is None else own[i]) for i in range(len(sizes.layers))]
+    if own is None or any(new is not old for new, old in zip(layers, own, strict=True)):
+        decoder.cross = like_weights(Inserted(layers), decoder)  # type: ignore[assignment]
+
+
+def give_own_cross(decoder: Decoder) -> None:
+    """Give a decoder without cross-attention new layers of its own kind, if its architecture has one."""
+    if decoder.cross is None and (cross := decoder.make_cross()) is not None:
+        decoder.cross = like_weights(cross, decoder)  # type: ignore[assignment]
+
+
+def like_weights(module: nn.Module, decoder: Any) -> nn.Module:
+    """``module`` in the type, on the device and in the mode of ``decoder``."""
+    weight: Tensor = next(decoder.token_embedding.parameters())
+    return module.to(dtype=weight.dtype, device=weight.device).train(decoder.training)
+
+
+def _attention(sizes: DecoderSizes) -> CrossAttention:
+    seam = sizes.seam
+    attention = CrossAttention(
+        sizes.hidden_size, seam.num_heads, memory_size=sizes.memory_size, attention_dropout=seam.attention_dropout
+    )
+    initialize(attention, seam.initializer_range)
+    return attention
+
+
 @hookimpl
 def vedcore_plugin() -> list[Adapter]:
-    """The adapters that vedcore ships; they are found like any other."""
+    """The adapters that vedcore ships. They are found like any other."""
     return [
-        Adapter(name="linear", adapter=LinearAdapter(), protocol=1),
-        Adapter(name="gated", adapter=GatedAdapter(), protocol=1),
+        Adapter(name="linear", adapter=LinearAdapter(), protocol=PROTOCOL),
+        Adapter(name="gated", adapter=GatedAdapter(), protocol=PROTOCOL),
     ]

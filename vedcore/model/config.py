@@ -10,7 +10,7 @@ import attrs
 
 from vedcore.config import Config, TokenIds, field, settings, to_dict
 from vedcore.errors import CheckpointNotFound, ConfigError
-from vedcore.model.compose import MODEL_TYPE, OWN_MODEL_TYPE, part_config
+from vedcore.model.part_config import MODEL_TYPE, OWN_MODEL_TYPE, part_config
 from vedcore.registry import registry
 from vedcore.storage.files import read_json, staged, write_json
 from vedcore.storage.hub import resolve
@@ -76,7 +76,7 @@ class VisionEncoderDecoderConfig(Config):
         fixed = {"model_type": MODEL_TYPE, "is_encoder_decoder": True, "tie_word_embeddings": False}
         data = {**data, "encoder": self.encoder.to_dict(), "decoder": decoder, **fixed}
         pruned = any(part.pruned_heads or part.pruned_cross_heads for part in (self.encoder, self.decoder))
-        return ours_alone(data) if pruned or self.adapter != "linear" else data
+        return refused_by_transformers(data) if pruned or self.adapter != "linear" else data
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write config.json to ``folder``. SaveError leaves it as it was."""
@@ -84,7 +84,7 @@ class VisionEncoderDecoderConfig(Config):
             write_json(stage / "config.json", self.to_dict())
 
 
-def ours_alone(data: Mapping[str, Any]) -> dict[str, Any]:
+def refused_by_transformers(data: Mapping[str, Any]) -> dict[str, Any]:
     """A config.json that transformers refuses, whichever of its classes is asked: its decoder's model type is unknown too."""
     decoder = data["decoder"]
     decoder = {**decoder, "model_type": f"{OWN_MODEL_TYPE}:{decoder['model_type'].removeprefix(f'{OWN_MODEL_TYPE}:')}"}

@@ -5,6 +5,9 @@ Shapes: R rows, T tokens. ``start``, ``end``, ``pad`` are token ids of the model
 
 from __future__ import annotations
 
+import warnings
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -84,3 +87,16 @@ def label_problems(labels: Tensor, *, start: int | None, end: TokenIds, pad: int
             "padding the right way round, or a text empty?"
         )
     return problems
+
+
+def warn_of_labels(labels: Tensor, config: Any, known: set[str], stacklevel: int) -> None:
+    """Warn the caller of each problem of (R, T) ``labels`` that is not ``known`` yet, and add it to ``known``.
+
+    config: the model's, with its token ids.
+    """
+    found = label_problems(
+        labels, start=config.decoder_start_token_id, end=config.eos_token_id, pad=config.pad_token_id
+    )
+    for problem in found.keys() - known:
+        warnings.warn(found[problem], LabelWarning, stacklevel=stacklevel + 1)
+    known |= found.keys()

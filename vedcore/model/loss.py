@@ -49,3 +49,13 @@ def token_loss(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> 
 def count_labels(labels: Tensor) -> Tensor:
     """(R, T) labels -> () long: how many of them count."""
     return (labels != IGNORED).sum()
+
+
+def label_loss(
+    logits: Tensor, labels: Tensor | None, label_smoothing: float = 0.0, num_items: Tensor | float | None = None
+) -> Tensor | None:
+    """(): the loss of (R, T, V) logits: the mean over the labels that count, or the sum divided by ``num_items``."""
+    if labels is None:
+        return None
+    total = token_loss(logits, labels, label_smoothing)
+    return total.mean if num_items is None else total.sum / num_items

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vedcore.errors import PluginError
-from vedcore.model.compose import build
+from vedcore.model.part_config import build
 from vedcore.part import Part, reference_without_storage
 
 

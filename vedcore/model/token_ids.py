@@ -21,6 +21,18 @@ ID_NAMES = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token
 """The token ids that a model needs, as config.json names them."""
 
 
+def move_ids(generation_config: GenerationConfig, config: Any) -> GenerationConfig:
+    """Move the ids of ``generation_config`` to ``config`` where both agree or only the former has one."""
+    agreed: dict[str, None] = {}
+    for name in ID_NAMES:
+        own, other = getattr(config, name), getattr(generation_config, name)
+        if own is None and other is not None:
+            setattr(config, name, other)
+        if own is None or own == other:
+            agreed[name] = None
+    return generation_config.replace(**agreed)
+
+
 def settle(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str, TokenIds], GenerationConfig]:
     """The ids that the decoder's files agree on, and its generation config without them.
 
@@ -28,7 +40,7 @@ def settle(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str
     other. Without a start id the begin token is taken, or a BERT's class token; without an end id a BERT's separator.
     Raises ConfigError with both places, or for an id beyond the vocabulary.
     """
-    vocabulary, folder = source.module.vocab_size, source.folder
+    vocabulary, folder = source.module.sizes.vocab_size, source.folder
     generation = GenerationConfig() if folder is None else GenerationConfig.from_pretrained(folder)
     tokenizer = None if folder is None else _tokenizer(folder)
     has_file = folder is not None and (folder / GENERATION_FILE).is_file()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,11 +18,9 @@ from torch import Tensor, nn
 
 from vedcore.config import id_tuple
 from vedcore.errors import ConfigError, foreign
-from vedcore.model.compose import seeded
+from vedcore.model.seeding import seeded
 from vedcore.model.token_ids import ID_NAMES
-from vedcore.nn import Twin
 from vedcore.part import without_storage
-from vedcore.storage.own import checksums
 
 if TYPE_CHECKING:
     from vedcore.text import Tokenizer
@@ -94,31 +92,71 @@ def tokenizer_report(tokenizer: Tokenizer, lines: Iterable[str]) -> TokenizerRep
     )
 
 
-def resize(model: Any, size: int, seed: int | torch.Generator | None) -> None:
-    """Give the decoder ``size`` tokens: the first stay, those behind the old end start random.
+@dataclass(frozen=True, slots=True)
+class NewVocabulary:
+    """A decoder after its vocabulary was replaced.
 
-    Raises ConfigError where an id of ``model.config`` has no place, the machine no memory for so many, or the decoder's
-    config no ``vocab_size``.
+    config: of the decoder. parameters: the tensors of the vocabulary by their names in the decoder; all are new. is_new:
+    none of their rows comes from the old ones.
     """
-    _check_size(model.decoder, size)
+
+    config: Any
+    parameters: dict[str, nn.Parameter]
+    is_new: bool
+
+
+def resize(decoder: Any, ids: Any, size: int, seed: int | torch.Generator | None) -> NewVocabulary:
+    """Give ``decoder`` ``size`` tokens: the first ones stay, those after the old end start random.
+
+    ids: the model's config, with its token ids. Raises ConfigError if one of them is beyond the new end, the machine has no
+    memory for so many tokens, or the decoder's config has no ``vocab_size``.
+    """
+    _check_size(decoder, size)
     for name in ID_NAMES:
-        for token in id_tuple(getattr(model.config, name)):
+        for token in id_tuple(getattr(ids, name)):
             if token >= size:
                 raise ConfigError(
-                    f"a vocabulary of {size} tokens has no place for model.config.{name}, which is {token}"
+                    f"a vocabulary of {size} tokens has no place for model.config.{name}, which is {token}",
+                    field=name,
+                    expected=f"an id below {size}",
+                    found=token,
                 )
     source = torch.arange(size)
-    _refit(model, source.masked_fill(source >= model.decoder.vocab_size, -1), {}, seed)
+    return _refit(decoder, source.masked_fill(source >= decoder.sizes.vocab_size, -1), {}, seed)
 
 
-def replace_tokenizer(model: Any, old: Tokenizer, new: Tokenizer, seed: int | torch.Generator | None) -> Replacement:
-    """Give the decoder the vocabulary of ``new`` in place of that of ``old``, as ``model.replace_tokenizer`` says."""
+@dataclass(frozen=True, slots=True)
+class NewTokenizer:
+    """What follows from another tokenizer: the new vocabulary, token ids by name, and the generation config."""
+
+    vocabulary: NewVocabulary
+    ids: dict[str, Any]
+    generation_config: Any
+    replacement: Replacement
+
+
+def replace_tokenizer(
+    decoder: Any,
+    config: Any,
+    generation_config: Any,
+    old: Tokenizer,
+    new: Tokenizer,
+    seed: int | torch.Generator | None,
+) -> NewTokenizer:
+    """Give ``decoder`` the vocabulary of ``new`` in place of that of ``old``.
+
+    config, generation_config: the model's, with ids of the old vocabulary. Raises ConfigError before anything is changed.
+    """
     old_vocabulary, new_vocabulary = _vocabulary_of("old", old), _vocabulary_of("new", new)
-    _check_size(model.decoder, max(new_vocabulary.values()) + 1)
-    if max(old_vocabulary.values()) >= model.decoder.vocab_size:
+    _check_size(decoder, max(new_vocabulary.values()) + 1)
+    largest, size = max(old_vocabulary.values()), decoder.sizes.vocab_size
+    if largest >= size:
         raise ConfigError(
-            f"the old tokenizer has ids up to {max(old_vocabulary.values())}, the decoder a vocabulary of "
-            f"{model.decoder.vocab_size}: it is not the decoder's tokenizer"
+            f"the old tokenizer has ids up to {largest}, but the decoder's vocabulary has {size} tokens: it is not the "
+            "decoder's tokenizer",
+            field="old",
+            expected=f"ids below {size}",
+            found=largest,
         )
     source = torch.full((max(new_vocabulary.values()) + 1,), -1)
     for piece, token in new_vocabulary.items():
@@ -127,21 +165,19 @@ def replace_tokenizer(model: Any, old: Tokenizer, new: Tokenizer, seed: int | to
         mine, theirs = _of_role(new, role), _of_role(old, role)
         if mine is not None and theirs is not None:
             source[mine] = theirs
-    places = {old_id: new_vocabulary[piece] for piece, old_id in old_vocabulary.items() if piece in new_vocabulary}
+    moves = {old_id: new_vocabulary[piece] for piece, old_id in old_vocabulary.items() if piece in new_vocabulary}
     for role in reversed(ROLES):
         theirs, mine = getattr(old, f"{role}_token_id"), _of_role(new, role)
         if mine is not None and theirs is not None:
-            places[theirs] = mine
-    ids = _moved_ids(model.config, places, new)
-    fields, unset = _moved_fields(model.generation_config, places)
-
-    _refit(model, source, ids, seed)
-    for name, value in ids.items():
-        setattr(model.config, name, value)
-    model.generation_config = model.generation_config.replace(**fields, **dict.fromkeys(ID_NAMES))
+            moves[theirs] = mine
+    ids = _moved_ids(config, moves, new)
+    fields, unset = _moved_fields(generation_config, moves)
+    generation_config = generation_config.replace(**fields, **dict.fromkeys(ID_NAMES))
+    vocabulary = _refit(decoder, source, ids, seed)
     kept = int((source >= 0).sum())
     dropped = len(set(old_vocabulary.values()) - set(source.tolist()))
-    return Replacement(kept=kept, new=len(new_vocabulary) - kept, dropped=dropped, unset=tuple(unset))
+    replacement = Replacement(kept=kept, new=len(new_vocabulary) - kept, dropped=dropped, unset=tuple(unset))
+    return NewTokenizer(vocabulary, ids, generation_config, replacement)
 
 
 def _check_size(decoder: Any, size: int) -> None:
@@ -153,7 +189,7 @@ def _check_size(decoder: Any, size: int) -> None:
     if needed > there:
         raise ConfigError(
             f"a vocabulary of {size} tokens of {width} numbers takes {needed / 2**30:.0f} GiB of memory or more, and this "
-            f"machine has {there / 2**30:.0f}: ask for fewer tokens (the decoder has {decoder.vocab_size})"
+            f"machine has {there / 2**30:.0f}: ask for fewer tokens (the decoder has {decoder.sizes.vocab_size})"
         )
 
 
@@ -221,46 +257,44 @@ def _moved(value: Any, places: Mapping[int, int]) -> Any:
     return places[value] if isinstance(value, int) else value
 
 
-def _refit(model: Any, source: Tensor, ids: Mapping[str, Any], seed: int | torch.Generator | None) -> None:
-    """Row i of each tensor of the vocabulary becomes its row ``source[i]``, or a new one where that is -1.
+def _refit(decoder: Any, source: Tensor, ids: Mapping[str, Any], seed: int | torch.Generator | None) -> NewVocabulary:
+    """Row i of each tensor of the vocabulary becomes its row ``source[i]``, or a new one if that is -1.
 
-    ids: for the decoder's own config, where it states them.
+    ids: for the decoder's own config, if it states them.
     """
-    decoder, untrained = model.decoder, set(model.untrained)
     config = _config_of(decoder, len(source), ids)
     with without_storage():
-        larger = type(decoder)(decoder.config.replace(vocab_size=decoder.vocab_size + 1))
+        larger = type(decoder)(decoder.config.replace(vocab_size=decoder.sizes.vocab_size + 1))
         wanted = type(decoder)(config)
-    if wanted.max_positions != decoder.max_positions:
+    if wanted.sizes.max_positions != decoder.sizes.max_positions:
+        old_pad, new_pad = decoder.config.pad_token_id, config.pad_token_id
         raise ConfigError(
-            f"{type(decoder).__name__} counts its positions from its padding id, {decoder.config.pad_token_id}: with "
-            f"{config.pad_token_id} in its place each token would stand elsewhere than it was trained. Make the new "
-            f"tokenizer with its padding token at {decoder.config.pad_token_id}"
+            f"{type(decoder).__name__} counts its positions from its padding id, {old_pad}: with {new_pad} instead, every "
+            "token would get another position than in training. Make the new tokenizer with its padding token at "
+            f"{old_pad}",
+            field="pad_token_id",
+            expected=old_pad,
+            found=new_pad,
         )
     shapes = {name: p.shape for name, p in larger.named_parameters(remove_duplicate=False)}
     refitted: dict[int, nn.Parameter] = {}
-    # No memory for the new tables is an error of torch's; the model is still as it was.
-    with foreign(ConfigError, f"a decoder of {len(source)} tokens"), seeded(seed):
+    # Too little memory for the new tables is an error of torch's; the decoder has not changed yet.
+    with foreign(ConfigError, f"a decoder of {len(source)} tokens", field="vocab_size"), seeded(seed):
         for name, old in list(decoder.named_parameters(remove_duplicate=False)):
             if name in shapes and shapes[name] != old.shape and id(old) not in refitted:
-                refitted[id(old)] = _with_rows(old, source, decoder.seam.initializer_range)
-    names = {id(p): f"decoder.{name}" for name, p in decoder.named_parameters()}
+                refitted[id(old)] = _with_rows(old, source, decoder.sizes.seam.initializer_range)
+    parameters = {name: refitted[id(p)] for name, p in decoder.named_parameters() if id(p) in refitted}
     like = dict(wanted.named_modules())
     for path, module in decoder.named_modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
             if id(parameter) in refitted:
                 setattr(module, name, refitted[id(parameter)])
         _take_sizes(module, like.get(path))
+    decoder.sizes = replace(decoder.sizes, vocab_size=len(source), token_types=wanted.sizes.token_types)
     pad = getattr(decoder.token_embedding, "padding_idx", None)
     if pad is not None and source[pad] < 0:
         nn.init.zeros_(decoder.token_embedding.weight[pad].detach())
-    model.config.decoder = config
-    decoder.config = model.config.decoder
-    model._twin = Twin()  # the one before holds the old tables
-    is_new = not bool((source >= 0).any())
-    for old_id, parameter in refitted.items():
-        if is_new or names[old_id] in untrained:
-            model._first_values[names[old_id]] = checksums(parameter)
+    return NewVocabulary(config, parameters, not bool((source >= 0).any()))
 
 
 def _config_of(decoder: Any, size: int, ids: Mapping[str, Any]) -> Any:

@@ -6,13 +6,13 @@ A brick has at least two users, and no flag that selects an architecture. What o
 from typing import TYPE_CHECKING, Any
 
 from vedcore._moved import moved_name
-from vedcore.nn.attention import CrossAttention, SelfAttention, attend, attention_probabilities, split_heads
+from vedcore.nn.attention import CrossAttention, SelfAttention, split_heads
 from vedcore.nn.bert import (
     BertFields,
     BertHead,
     bert_block,
-    bert_cross_attention,
-    bert_seam,
+    bert_cross,
+    bert_sizes,
     bert_text_embeddings,
 )
 from vedcore.nn.blocks import (
@@ -33,13 +33,13 @@ from vedcore.nn.key_tables import (
     bert_blocks,
     bert_embeddings,
 )
-from vedcore.nn.lean import Twin, lean
 from vedcore.nn.linear import Linear
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
 from vedcore.nn.patches import ClassPooler, PatchEmbeddings, Patches, patch_grid, patch_mask
 from vedcore.nn.positions import OffsetPositions, positions_from_ids, resize_positions
 from vedcore.nn.text import TextEmbeddings, TransformHead
 from vedcore.nn.vit import ViTFields, vit_block, vit_pooler
+from vedcore.speed.attention import attend, attention_probabilities
 
 __all__ = [
     "ACTIVATIONS",
@@ -67,21 +67,19 @@ __all__ = [
     "SelfAttention",
     "TextEmbeddings",
     "TransformHead",
-    "Twin",
     "ViTFields",
     "activation",
     "attend",
     "attention_probabilities",
     "bert_block",
     "bert_blocks",
-    "bert_cross_attention",
+    "bert_cross",
     "bert_embeddings",
-    "bert_seam",
+    "bert_sizes",
     "bert_text_embeddings",
     "drop",
     "drop_layers",
     "initialize",
-    "lean",
     "patch_grid",
     "patch_mask",
     "positions_from_ids",

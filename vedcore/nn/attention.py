@@ -5,60 +5,23 @@ Shapes: R rows, B images, T new tokens, L keys in use, S encoder states, D hidde
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.contract.types import Step
 from vedcore.errors import ConfigError
-from vedcore.nn.drop import drop
-from vedcore.nn.lean import is_plain
-from vedcore.nn.linear import Linear
-from vedcore.speed.products import LARGE, linear
-
-SHORT = 2**14
-"""Scores of one head up to which three plain products train faster on a CPU than the fused kernel and its backward pass."""
-
-
-def attend(
-    query: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    *,
-    mask: Tensor | None = None,
-    bias: Tensor | None = None,
-    scale: float,
-    dropout: float = 0.0,
-) -> Tensor:
-    """(R, H, T, d) queries, (R, H, L, d) keys and values -> (R, H, T, d): softmax(q k^T scale + bias) v.
-
-    mask: bool, broadcast to (R, H, T, L), True where a query may look. bias: added to the scores, same shape.
-    """
-    if dropout or (torch.is_grad_enabled() and query.shape[2] * keys.shape[2] <= SHORT and query.device.type == "cpu"):
-        seen = attention_probabilities(query, keys, mask=mask, bias=bias, scale=scale)
-        return drop(seen, dropout, True) @ values
-    if bias is not None and mask is not None:
-        bias = bias.masked_fill(~mask, float("-inf"))
-    return F.scaled_dot_product_attention(query, keys, values, attn_mask=mask if bias is None else bias, scale=scale)
-
-
-def attention_probabilities(
-    query: Tensor, keys: Tensor, *, mask: Tensor | None = None, bias: Tensor | None = None, scale: float
-) -> Tensor:
-    """(R, H, T, d), (R, H, L, d) -> (R, H, T, L): what ``attend`` weighs the values with, for who wants to see it."""
-    scores = (query * scale) @ keys.transpose(-1, -2)
-    if bias is not None:
-        scores = scores + bias
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
+from vedcore.nn.linear import Linear, is_plain
+from vedcore.speed.attention import attend, attention_probabilities, joined
+from vedcore.speed.products import linear
 
 
 class SelfAttention(nn.Module):
-    """Tokens look at tokens: causal and cached in a decoder, all at all in an encoder, as the step says."""
+    """Tokens attend to tokens: causal and cached in a decoder, all to all in an encoder; the step decides."""
 
-    fused: list[tuple[Tensor, Tensor | None] | None] | None = None
-    """Of a lean twin, from the first step of a call: the weight and bias of ``_one_product``, if there is one."""
+    qkv: Callable[[Tensor], Tensor] | None = None
+    """Query, key and value as one product, in a model that is prepared for inference (``vedcore.model.prepare``)."""
 
     def __init__(
         self,
@@ -70,9 +33,9 @@ class SelfAttention(nn.Module):
         scale: float | None = None,
         attention_dropout: float = 0.0,
     ) -> None:
-        """bias: of query, key and value; key_bias where the key's differs. scale: of the scores, 1/sqrt(d) if None."""
+        """bias: of query, key and value; key_bias: of the key, if it differs. scale: of the scores, 1/sqrt(d) if None."""
         super().__init__()
-        width = head_width(hidden_size, num_heads)  # first, for it refuses more heads than there are places
+        width = head_width(hidden_size, num_heads)  # first, because it refuses more heads than dimensions
         self.num_heads = self.whole = num_heads
         self.heads = tuple(range(num_heads))
         self.scale = width**-0.5 if scale is None else scale
@@ -84,7 +47,7 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, layer: int, step: Step, bias: Tensor | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``bias`` (R or 1, H, T, L) is added to the scores."""
-        query, keys, values = self._project(x, step)
+        query, keys, values = self._project(x)
         if bias is not None and self.num_heads < self.whole:
             bias = bias[:, self.heads]
         if step.cache is not None:
@@ -96,41 +59,30 @@ class SelfAttention(nn.Module):
         x = attend(query, keys, values, mask=step.mask, bias=bias, scale=self.scale, dropout=dropout)
         return self.out(merge_heads(x))  # type: ignore[no-any-return]
 
-    def _project(self, x: Tensor, step: Step) -> tuple[Tensor, Tensor, Tensor]:
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(R, T, D) -> query, keys and values, (R, H, T, d) each."""
-        fused, kept = None, self.fused
-        if torch.is_grad_enabled():
-            fused = self._one_product()
-        elif kept is not None and step.cache is not None:
-            if not kept:
-                kept.append(self._one_product())
-            fused = kept[0]  # another thread may begin a call meanwhile, and a list of its own
         heads = self.num_heads
-        if fused is None:
+        if self.qkv is not None:
+            three = self.qkv(x)
+        elif torch.is_grad_enabled() and (one := self.joined()) is not None:
+            three = linear(x, *one)
+        else:
             return split_heads(self.query(x), heads), split_heads(self.key(x), heads), split_heads(self.value(x), heads)
         rows, tokens, _ = x.shape
-        three = linear(x, *fused)
         if tokens == 1:
             return three.view(rows, 3, heads, 1, -1).unbind(1)  # type: ignore[return-value]
         return three.view(rows, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind()  # type: ignore[return-value]
 
-    def _one_product(self) -> tuple[Tensor, Tensor | None] | None:
-        """The weight and bias that give query, keys and values at once, where that is faster: of small and plain layers."""
+    def joined(self) -> tuple[Tensor, Tensor | None] | None:
+        """One weight and bias for query, key and value; None if that is not faster, or a layer is not a plain linear."""
         layers = (self.query, self.key, self.value)
-        if not all(is_plain(layer) and layer.weight.numel() < LARGE for layer in layers):
+        if not all(map(is_plain, layers)):
             return None
-        biases: list[Tensor] = [layer.bias for layer in layers if layer.bias is not None]
-        if len(biases) not in (0, 3):
-            return None
-        return torch.cat([layer.weight for layer in layers]), torch.cat(biases) if biases else None
-
-    def make_lean(self) -> None:
-        """For a lean twin: the weight of one product is made once a call, by the first of its many steps."""
-        self.fused = []
+        return joined([layer.weight for layer in layers], [layer.bias for layer in layers])
 
 
 class CrossAttention(nn.Module):
-    """Tokens look at an image. The rows of one image share its keys: they are more queries, not more keys."""
+    """Tokens attend to an image. The rows of one image share its keys: they are more queries, not more keys."""
 
     def __init__(
         self,
@@ -142,10 +94,10 @@ class CrossAttention(nn.Module):
         scale: float | None = None,
         attention_dropout: float = 0.0,
     ) -> None:
-        """memory_size: the width of the states that are looked at, ``hidden_size`` if None."""
+        """memory_size: the width of the encoder states, ``hidden_size`` if None."""
         super().__init__()
         memory_size = hidden_size if memory_size is None else memory_size
-        width = head_width(hidden_size, num_heads)  # first, for it refuses more heads than there are places
+        width = head_width(hidden_size, num_heads)  # first, because it refuses more heads than dimensions
         self.num_heads = self.whole = num_heads
         self.heads = tuple(range(num_heads))
         self.scale = width**-0.5 if scale is None else scale
@@ -195,7 +147,7 @@ def head_width(hidden_size: int, num_heads: int) -> int:
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(R, T, D) -> (R, H, T, d)."""
     rows, tokens, _ = x.shape
-    if tokens == 1:  # most of decoding: nothing to transpose
+    if tokens == 1:  # most steps of decoding: nothing to transpose
         return x.view(rows, num_heads, 1, -1)
     return x.view(rows, tokens, num_heads, -1).transpose(1, 2)
 

@@ -6,9 +6,10 @@ import torch
 from torch import nn
 
 from vedcore.config import Config, field, settings
-from vedcore.contract.protocols import Seam
+from vedcore.contract.protocols import DecoderSizes, Seam
 from vedcore.nn.attention import CrossAttention, SelfAttention
 from vedcore.nn.blocks import PostNormBlock, PostNormCrossAttention
+from vedcore.nn.init import initialize
 from vedcore.nn.mlp import ACTIVATIONS, MLP
 from vedcore.nn.text import TextEmbeddings, TransformHead
 
@@ -70,18 +71,30 @@ def bert_cross_attention(config: BertFields) -> PostNormCrossAttention:
     return PostNormCrossAttention(attention, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)
 
 
-def bert_seam(config: BertFields) -> Seam:
-    """What a cross-attention layer from an adapter must fit."""
-    return Seam(
+def bert_cross(config: BertFields) -> nn.ModuleList:
+    """New cross-attention layers for all blocks."""
+    layers = nn.ModuleList(bert_cross_attention(config) for _ in range(config.num_hidden_layers))
+    initialize(layers, config.initializer_range)
+    return layers
+
+
+def bert_sizes(config: BertFields, max_positions: int) -> DecoderSizes:
+    """The sizes of the decoder. max_positions: how many tokens a text may have."""
+    return DecoderSizes.uniform(
         hidden_size=config.hidden_size,
-        memory_size=config.hidden_size,
-        num_heads=config.num_attention_heads,
+        vocab_size=config.vocab_size,
+        max_positions=max_positions,
         num_layers=config.num_hidden_layers,
-        norm="post",
-        norm_eps=config.layer_norm_eps,
-        attention_dropout=config.attention_probs_dropout_prob,
-        hidden_dropout=config.hidden_dropout_prob,
-        initializer_range=config.initializer_range,
+        position_ids=config.max_position_embeddings,
+        token_types=config.type_vocab_size,
+        seam=Seam(
+            norm="post",
+            norm_eps=config.layer_norm_eps,
+            num_heads=config.num_attention_heads,
+            attention_dropout=config.attention_probs_dropout_prob,
+            hidden_dropout=config.hidden_dropout_prob,
+            initializer_range=config.initializer_range,
+        ),
     )
 
 

@@ -7,11 +7,13 @@ counted through all its stages. Heads keep the numbers that they have in the unp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vedcore.contract.protocols import AttentionSizes
 from vedcore.errors import ConfigError
 from vedcore.nn.attention import CrossAttention, SelfAttention
 
@@ -49,9 +51,10 @@ def apply_pruning(part: Any) -> None:
     )  # a decoder may get its layers later
     for attention, heads in _heads_to_remove(part, config.pruned_heads, cross_heads):
         _remove(attention, heads)
-    if config.pruned_heads and (shapes := getattr(part, "cache_shapes", None)):
-        layers = _layers(part, SelfAttention)
-        part.cache_shapes = tuple((a.num_heads, width) for a, (_, width) in zip(layers, shapes, strict=True))
+    if config.pruned_heads and (sizes := getattr(part, "sizes", None)):
+        left = [attention.num_heads for attention in _layers(part, SelfAttention)]
+        layers = (AttentionSizes(heads, heads, old.head_width) for heads, old in zip(left, sizes.layers, strict=True))
+        part.sizes = replace(sizes, layers=tuple(layers))
 
 
 def _layers(part: nn.Module, kind: type[Attention]) -> list[Any]:

@@ -28,7 +28,7 @@ class Reader:
 
     def __init__(self, model: VisionEncoderDecoderModel, processor: Processor, cut_rule: CutRule | None = None) -> None:
         """Raises TokenizerError if the tokenizer has tokens outside the model's vocabulary."""
-        largest, size = max(processor.tokenizer.get_vocab().values()), model.decoder.vocab_size
+        largest, size = max(processor.tokenizer.get_vocab().values()), model.decoder.sizes.vocab_size
         if largest >= size:
             raise TokenizerError(
                 f"the tokenizer has ids up to {largest}, but the decoder's vocabulary has {size} tokens, so the tokenizer "

@@ -12,7 +12,7 @@ from vedcore.errors import ConfigError, InputError
 from vedcore.vision import ImageProcessor
 
 
-def check_image_size(encoder: torch.nn.Module, image_processor: ImageProcessor) -> None:
+def check_image_size(encoder: Any, image_processor: ImageProcessor) -> None:
     """Raises ConfigError if the encoder does not accept the output size of the image processor.
 
     If the size is not the one in the encoder's config, a copy of the encoder without weights runs once: many encoders

@@ -1,8 +1,8 @@
-"""The product of a linear layer, by the library that is faster at it here.
+"""Products of a matrix and a batch of rows: the ways to compute one, and the rules that choose among them.
 
-torch multiplies float32 matrices on a CPU by MKL, which takes its AVX-512 kernels on Intel's processors alone. oneDNN, which
-torch has for convolutions, takes them on all: on an AMD Zen 5 its products are twice as fast, forward and backward. On any
-other processor than an AMD with AVX-512 this is ``F.linear``.
+torch multiplies float32 matrices on a CPU by MKL, which uses its AVX-512 kernels only on Intel's processors. oneDNN, which
+torch has for convolutions, uses them on all: on an AMD Zen 5 its products are twice as fast, forward and backward. The choice
+follows rules and is never measured, because a training run must resume bit for bit, however busy the machine is.
 Shapes: N rows (all dimensions but the last), I in, O out.
 """
 
@@ -10,39 +10,94 @@ from __future__ import annotations
 
 import functools
 import platform
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd import forward_ad
 
 LARGE = 2**18
-"""Weights of a matrix from which even one row is multiplied faster: it is read from memory or a shared cache."""
+"""The number of weights from which a matrix is read from memory or a shared cache, so that one row is already faster."""
 
 MANY = 3 * 2**20
-"""Multiplications from which the product by a small matrix outweighs the call, which takes some 15 microseconds more."""
+"""The number of multiplications from which the product outweighs a call of oneDNN, which takes about 15 microseconds more."""
 
 WIDE = 192
-"""Rows from which the product is a convolution: it first brings the matrix into a form of its own."""
+"""The number of rows from which the product is computed as a convolution, which first brings the matrix into its own form."""
+
+Product = Callable[[Tensor], Tensor]
+"""(..., I) -> (..., O)."""
+
+
+class Way(NamedTuple):
+    """One way to compute x W^T + b.
+
+    applies: called with x, the weight and the bias. build: called with the weight and the bias, returns the product.
+    """
+
+    name: str
+    applies: Callable[[Tensor, Tensor, Tensor | None], bool]
+    build: Callable[[Tensor, Tensor | None], Product]
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(..., I), (O, I), (O,) -> (..., O): ``F.linear``, of which it differs by rounding alone."""
-    if weight.numel() < LARGE and x.numel() * weight.shape[0] < MANY:
+    """(..., I), (O, I), (O,) -> (..., O): ``F.linear``, from which it differs only by rounding."""
+    if is_small(x, weight):  # the common case of a small model's step, without a loop
         return F.linear(x, weight, bias)
-    is_wide = x.numel() >= WIDE * weight.shape[-1]
-    learns = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, weight, bias))
-    if (learns and not is_wide) or not _is_for_onednn(x, weight, bias):
-        return F.linear(x, weight, bias)
-    if learns:
-        return _WideProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
-    return (_wide if is_wide else _narrow)(x, weight, bias)
+    way = next(way for way in WAYS if way.applies(x, weight, bias))
+    return way.build(weight, bias)(x)
+
+
+def prepared(weight: Tensor, bias: Tensor | None = None) -> Product:
+    """The product by a matrix that does not change any more, for use without gradients."""
+    few = 0 if weight.numel() >= LARGE else -(-MANY // max(1, weight.shape[0]))  # values of x up to which it is small
+
+    def product(x: Tensor) -> Tensor:
+        return F.linear(x, weight, bias) if x.numel() < few else linear(x, weight, bias)
+
+    return product
+
+
+def is_small(x: Tensor, weight: Tensor) -> bool:
+    """Whether a product is too small for any other way than ``F.linear``."""
+    return weight.numel() < LARGE and x.numel() * weight.shape[0] < MANY
+
+
+def _learns(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def _is_wide(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    return x.numel() >= WIDE * weight.shape[-1] and _is_for_onednn(x, weight, bias)
+
+
+def _is_narrow(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    return not _learns(x, weight, bias) and _is_for_onednn(x, weight, bias)
+
+
+def _build_wide(weight: Tensor, bias: Tensor | None) -> Product:
+    def product(x: Tensor) -> Tensor:
+        if _learns(x, weight, bias):
+            return _WideProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
+        return _wide(x, weight, bias)
+
+    return product
+
+
+WAYS = (
+    Way("small", lambda x, weight, bias: is_small(x, weight), lambda weight, bias: lambda x: F.linear(x, weight, bias)),
+    Way("convolution", _is_wide, _build_wide),
+    Way("inner product", _is_narrow, lambda weight, bias: lambda x: _narrow(x, weight, bias)),
+    Way("plain", lambda x, weight, bias: True, lambda weight, bias: lambda x: F.linear(x, weight, bias)),
+)
+"""Tried in order; the first that applies is used."""
 
 
 def _is_for_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Plain float32 on a CPU, nobody tracing, transforming or casting it, where it pays."""
+    """Whether x, weight and bias are plain float32 on a CPU where oneDNN pays, and nothing traces or transforms the call."""
     return (
         x.dtype is weight.dtype is torch.float32
         and x.device.type == weight.device.type == "cpu"
@@ -56,19 +111,19 @@ def _is_for_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
         and not torch._C._get_tracing_state()
         and forward_ad._current_level < 0
         and torch._C._functorch.peek_interpreter_stack() is None  # torch.func knows F.linear
-        and not torch._C._len_torch_dispatch_stack()  # and so does a mode, such as one that counts operations
+        and not torch._C._len_torch_dispatch_stack()  # so does a mode, such as one that counts operations
         and bool(torch.backends.mkldnn.enabled)
         and onednn_pays()
     )
 
 
-_PLAIN = (Tensor, nn.Parameter)
+_PLAIN = (Tensor, torch.nn.Parameter)
 
 
 class _WideProduct(torch.autograd.Function):
-    """Forward one convolution; backward one for the gradient of x, and one for that of a small weight.
+    """The forward pass is one convolution; the backward pass one for the gradient of x, and one for that of a small weight.
 
-    MKL makes that of a large weight, for which the convolution is at times the slower.
+    MKL computes the gradient of a large weight, for which the convolution is sometimes slower.
     """
 
     @staticmethod
@@ -86,40 +141,40 @@ class _WideProduct(torch.autograd.Function):
         of_x, of_weight, of_bias = ctx.needs_input_grad
         rows = gradient.reshape(-1, len(weight))
         of_kernel = of_weight and weight.numel() < LARGE
-        pictures = _picture(gradient), _picture(x), weight[:, :, None, None]
+        images = _as_image(gradient), _as_image(x), weight[:, :, None, None]
         shape = None, (1, 1), (0, 0), (1, 1), False, (0, 0), 1
-        asked = (of_x, of_kernel, False)
-        to_x, to_kernel, _ = torch.ops.aten.convolution_backward(*pictures, *shape, asked)
+        wanted = (of_x, of_kernel, False)
+        to_x, to_kernel, _ = torch.ops.aten.convolution_backward(*images, *shape, wanted)
         to_weight = to_kernel[:, :, 0, 0] if of_kernel else rows.t() @ x.reshape(-1, x.shape[-1]) if of_weight else None
-        return _rows(to_x).view(x.shape) if of_x else None, to_weight, rows.sum(dim=0) if of_bias else None
+        return _as_rows(to_x).view(x.shape) if of_x else None, to_weight, rows.sum(dim=0) if of_bias else None
 
 
 def _wide(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """A convolution by a kernel of one place."""
-    product = torch.mkldnn_convolution(_picture(x), weight[:, :, None, None], bias, (0, 0), (1, 1), (1, 1), 1)
-    return _rows(product).view(*x.shape[:-1], -1)
+    """The product as a convolution with a kernel of one pixel."""
+    product = torch.mkldnn_convolution(_as_image(x), weight[:, :, None, None], bias, (0, 0), (1, 1), (1, 1), 1)
+    return _as_rows(product).view(*x.shape[:-1], -1)
 
 
-def _picture(x: Tensor) -> Tensor:
+def _as_image(x: Tensor) -> Tensor:
     """(..., C) -> (B, C, T, 1), the channels last in memory."""
     images = x if x.dim() == 3 else x.reshape(1, -1, x.shape[-1])
     return images.contiguous()[:, :, None].permute(0, 3, 1, 2)
 
 
-def _rows(picture: Tensor) -> Tensor:
-    """(B, C, T, 1) -> (B, T, C), as it lies in memory."""
-    return picture[..., 0].transpose(1, 2).contiguous()
+def _as_rows(image: Tensor) -> Tensor:
+    """(B, C, T, 1) -> (B, T, C), in the order of the memory."""
+    return image[..., 0].transpose(1, 2).contiguous()
 
 
 def _narrow(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The product that reads the matrix as it is.
+    """The product that reads the matrix in place.
 
-    For each number of rows oneDNN keeps half a megabyte, so beyond eight they are filled up to a multiple of eight.
+    For each number of rows oneDNN keeps half a megabyte, so more than eight rows are padded to a multiple of eight.
     """
     rows = x.reshape(-1, x.shape[-1])
     count = len(rows)
     if count > 8 and count % 8:
-        rows = torch.cat([rows, rows[: -count % 8]])  # what they hold is cut off again
+        rows = torch.cat([rows, rows[: -count % 8]])  # their results are dropped
     weight = weight if weight.is_contiguous() or weight.t().is_contiguous() else weight.contiguous()
     product: Tensor = torch.ops.mkldnn._linear_pointwise(rows.contiguous(), weight, bias, "none", [], "")
     return product[:count].view(*x.shape[:-1], -1)
@@ -127,11 +182,7 @@ def _narrow(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 @functools.cache
 def onednn_pays() -> bool:
-    """Whether this processor is AMD's and has AVX-512, and oneDNN multiplies here as MKL does.
-
-    A rule and not a measurement: the same in every process and thread, however busy the machine, for a run is to resume
-    bit by bit.
-    """
+    """Whether this processor is AMD's and has AVX-512, and oneDNN computes the same as MKL here."""
     has_mkl = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
     if not (has_mkl and torch.backends.cpu.get_cpu_capability() == "AVX512" and _is_amd()):
         return False
@@ -140,12 +191,12 @@ def onednn_pays() -> bool:
         with torch.inference_mode():
             usual = F.linear(x, weight)
             return all(torch.allclose(usual, product(x, weight, None), atol=1e-4) for product in (_wide, _narrow))
-    except (AttributeError, RuntimeError):  # the operators are torch's own, and may go
+    except (AttributeError, RuntimeError):  # the operators are private to torch and may disappear
         return False
 
 
 def _is_amd() -> bool:
     try:
         return "AuthenticAMD" in Path("/proc/cpuinfo").read_text(errors="replace")
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return "AuthenticAMD" in platform.processor()

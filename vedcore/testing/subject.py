@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vedcore.config import pair
 from vedcore.contract.types import EncoderOutput, Memory, Step, causal_mask
-from vedcore.generation import SelfCache, new_cache
+from vedcore.generation import SelfCache, TorchLoop
 from vedcore.model.adapters import LinearAdapter, join
 from vedcore.testing.spec import BackboneSpec
 
@@ -82,10 +82,10 @@ class Subject:
 
     def ids(self, rows: int = 2, seed: int = 1) -> Tensor:
         """(R, T) random ids, none of them the padding id. T is 6, or fewer if the model has fewer positions."""
-        limit = self.model.max_positions
+        limit = self.model.sizes.max_positions
         length = 6 if limit is None else min(6, limit)
         pad = getattr(self.config, "pad_token_id", None)
-        allowed = [token for token in range(self.model.vocab_size) if token != pad]
+        allowed = [token for token in range(self.model.sizes.vocab_size) if token != pad]
         draw = random.Random(seed)
         return torch.tensor([[draw.choice(allowed) for _ in range(length)] for _ in range(rows)])
 
@@ -93,7 +93,7 @@ class Subject:
         """The memory of ``images`` random images; None for a decoder that has no cross-attention yet."""
         if self.model.cross is None:
             return None
-        states = _normal((images, STATES, self.model.memory_size), seed).to(next(self.model.parameters()).dtype)
+        states = _normal((images, STATES, self.model.sizes.memory_size), seed).to(next(self.model.parameters()).dtype)
         return remember(self.model, EncoderOutput(states, mask))
 
     def encode(self, pixels: Tensor, **options: Any) -> EncoderOutput:
@@ -117,7 +117,7 @@ class Subject:
 
     def cache(self, rows: int, capacity: int = 16) -> SelfCache:
         """An empty cache for ``rows`` rows of the decoder."""
-        return new_cache(self.model, rows, capacity)
+        return TorchLoop(self.model).new_cache(rows, capacity)
 
     def output(self) -> Tensor:
         """The states or logits for the same input each time, to compare two models that should be equal."""

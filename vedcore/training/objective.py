@@ -27,7 +27,7 @@ class Objective(nn.Module):
     def __init__(self, model: VisionEncoderDecoderModel, *, label_smoothing: float = 0.0, ctc: bool = False) -> None:
         super().__init__()
         self.model, self.label_smoothing = model, label_smoothing
-        self.ctc = Linear(model.encoder.hidden_size, model.decoder.vocab_size) if ctc else None
+        self.ctc = Linear(model.encoder.hidden_size, model.decoder.sizes.vocab_size) if ctc else None
 
     def forward(self, pixel_values: Tensor, labels: Tensor) -> Tensor:
         """(B, C, height, width) pixels, (B, T) labels with the end token and then -100 -> (2,) the sums of the two losses.

@@ -6,7 +6,7 @@ from vedcore_plugin_convnext.model import ConvNextModel
 
 __all__ = ["CONVNEXT", "ConvNextConfig", "ConvNextModel"]
 
-CONVNEXT = Backbone(name="convnext", role="encoder", model=ConvNextModel, protocol=1)
+CONVNEXT = Backbone(name="convnext", role="encoder", model=ConvNextModel, protocol=2)
 
 
 @hookimpl

@@ -6,8 +6,8 @@ from vedcore_plugin_bart.model import BartForCausalLM, MBartForCausalLM
 
 __all__ = ["BART", "MBART", "BartConfig", "BartForCausalLM", "MBartConfig", "MBartForCausalLM"]
 
-BART = Backbone(name="bart", role="decoder", model=BartForCausalLM, protocol=1)
-MBART = Backbone(name="mbart", role="decoder", model=MBartForCausalLM, protocol=1)
+BART = Backbone(name="bart", role="decoder", model=BartForCausalLM, protocol=2)
+MBART = Backbone(name="mbart", role="decoder", model=MBartForCausalLM, protocol=2)
 
 
 @hookimpl

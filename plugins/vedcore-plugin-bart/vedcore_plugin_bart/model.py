@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
-from vedcore import KeyMap, Part, Rule, Seam, Step
+from vedcore import DecoderPart, DecoderSizes, KeyMap, Rule, Seam, Step
 from vedcore.nn import (
     FAIRSEQ_BLOCKS,
     MLP,
@@ -55,7 +55,7 @@ KEYMAP = KeyMap(
 )
 
 
-class BartDecoder(Part[DecoderConfig]):
+class BartDecoder(DecoderPart[DecoderConfig]):
     """What BART and MBart share: all but the place of the norms. A subclass names its config class and its blocks."""
 
     keymap: ClassVar = KEYMAP
@@ -66,19 +66,19 @@ class BartDecoder(Part[DecoderConfig]):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__(config)
         width, heads, layers = config.d_model, config.decoder_attention_heads, config.decoder_layers
-        self.hidden_size = self.memory_size = width
-        self.vocab_size, self.max_positions = config.vocab_size, config.max_position_embeddings
-        self.cache_shapes = ((heads, width // heads),) * layers
-        self.seam = Seam(
+        self.sizes = DecoderSizes.uniform(
             hidden_size=width,
-            memory_size=width,
-            num_heads=heads,
+            vocab_size=config.vocab_size,
+            max_positions=config.max_position_embeddings,
             num_layers=layers,
-            norm=self.norm_place,
-            norm_eps=NORM_EPS,
-            attention_dropout=config.attention_dropout,
-            hidden_dropout=config.dropout,
-            initializer_range=config.init_std,
+            seam=Seam(
+                norm=self.norm_place,
+                norm_eps=NORM_EPS,
+                num_heads=heads,
+                attention_dropout=config.attention_dropout,
+                hidden_dropout=config.dropout,
+                initializer_range=config.init_std,
+            ),
         )
         self.token_embedding = ScaledEmbedding(
             config.vocab_size, width, scale=config.embedding_scale, pad=config.pad_token_id
@@ -90,10 +90,7 @@ class BartDecoder(Part[DecoderConfig]):
             self.block(self_attention(config), mlp(config), norm_eps=NORM_EPS, dropout=config.dropout)
             for _ in range(layers)
         )
-        self.cross = nn.ModuleList(
-            self.cross_attention(cross_attention(config), norm_eps=NORM_EPS, dropout=config.dropout)
-            for _ in range(layers)
-        )
+        self.cross = self.make_cross()
         self.norm = self.final_norm(config)
         self.lm_head = Linear(width, config.vocab_size, bias=False)
         initialize(self, config.init_std)
@@ -105,12 +102,21 @@ class BartDecoder(Part[DecoderConfig]):
         """The norm after the blocks."""
         raise NotImplementedError
 
-    def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
-        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
+    def embed(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D), with positions and token types added."""
         x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
         x = x + self.positions(step.slots if step.positions is None else step.positions)
-        x = self.dropout(self.embedding_norm(x))
-        return self.norm(self.blocks(x, step, self.cross))  # type: ignore[no-any-return]
+        return self.dropout(self.embedding_norm(x))  # type: ignore[no-any-return]
+
+    def make_cross(self) -> nn.ModuleList:
+        """New cross-attention layers."""
+        config = self.config
+        layers = nn.ModuleList(
+            self.cross_attention(cross_attention(config), norm_eps=NORM_EPS, dropout=config.dropout)
+            for _ in range(config.decoder_layers)
+        )
+        initialize(layers, config.init_std)
+        return layers
 
 
 class BartForCausalLM(BartDecoder):

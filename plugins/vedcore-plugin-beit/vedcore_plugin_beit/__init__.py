@@ -6,7 +6,7 @@ from vedcore_plugin_beit.model import BeitModel
 
 __all__ = ["BEIT", "BeitConfig", "BeitModel"]
 
-BEIT = Backbone(name="beit", role="encoder", model=BeitModel, protocol=1)
+BEIT = Backbone(name="beit", role="encoder", model=BeitModel, protocol=2)
 
 
 @hookimpl

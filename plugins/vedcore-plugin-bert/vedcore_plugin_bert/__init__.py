@@ -6,7 +6,7 @@ from vedcore_plugin_bert.model import BertForCausalLM
 
 __all__ = ["BERT", "BertConfig", "BertForCausalLM"]
 
-BERT = Backbone(name="bert", role="decoder", model=BertForCausalLM, protocol=1)
+BERT = Backbone(name="bert", role="decoder", model=BertForCausalLM, protocol=2)
 
 
 @hookimpl

@@ -9,16 +9,16 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vedcore import KeyMap, Part, Rule, Step
+from vedcore import DecoderPart, KeyMap, Rule, Step
 from vedcore.nn import (
     TENSORFLOW_NORMS,
     BertHead,
     Blocks,
     bert_block,
     bert_blocks,
-    bert_cross_attention,
+    bert_cross,
     bert_embeddings,
-    bert_seam,
+    bert_sizes,
     bert_text_embeddings,
     initialize,
 )
@@ -48,7 +48,7 @@ KEYMAP = KeyMap(
 )
 
 
-class BertForCausalLM(Part[BertConfig]):
+class BertForCausalLM(DecoderPart[BertConfig]):
     """A causal BERT, with cross-attention if the config has ``add_cross_attention``."""
 
     config_class: ClassVar = BertConfig
@@ -56,15 +56,11 @@ class BertForCausalLM(Part[BertConfig]):
 
     def __init__(self, config: BertConfig) -> None:
         super().__init__(config)
-        self.hidden_size = self.memory_size = config.hidden_size
-        self.vocab_size, self.max_positions = config.vocab_size, config.max_position_embeddings
-        heads, layers = config.num_attention_heads, config.num_hidden_layers
-        self.cache_shapes = ((heads, config.hidden_size // heads),) * layers
-        self.seam = bert_seam(config)
+        self.sizes = bert_sizes(config, config.max_position_embeddings)
         self.embeddings = bert_text_embeddings(config, config.pad_token_id)
-        self.blocks = Blocks(bert_block(config) for _ in range(layers))
-        crossed = range(layers) if config.add_cross_attention else ()
-        self.cross = nn.ModuleList(bert_cross_attention(config) for _ in crossed) or None
+        self.blocks = Blocks(bert_block(config) for _ in range(config.num_hidden_layers))
+        self.cross = self.make_cross() if config.add_cross_attention else None
+        self.norm = nn.Identity()  # each block ends with a norm
         self.lm_head = BertHead(
             config.hidden_size, config.vocab_size, config.hidden_act, norm_eps=config.layer_norm_eps
         )
@@ -77,12 +73,13 @@ class BertForCausalLM(Part[BertConfig]):
         """(R, T) ids -> (R, T, D)."""
         return self.embeddings.tokens
 
-    def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
-        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
-        x = self.embeddings(
-            input_ids,
-            step.slots if step.positions is None else step.positions,
-            token_types=step.token_types,
-            inputs_embeds=inputs_embeds,
+    def embed(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D), with positions and token types added."""
+        positions = step.slots if step.positions is None else step.positions
+        return self.embeddings(  # type: ignore[no-any-return]
+            input_ids, positions, token_types=step.token_types, inputs_embeds=inputs_embeds
         )
-        return self.blocks(x, step, self.cross)  # type: ignore[no-any-return]
+
+    def make_cross(self) -> nn.ModuleList:
+        """New cross-attention layers."""
+        return bert_cross(self.config)

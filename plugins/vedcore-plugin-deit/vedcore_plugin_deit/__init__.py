@@ -6,7 +6,7 @@ from vedcore_plugin_deit.model import DeiTModel
 
 __all__ = ["DEIT", "DeiTConfig", "DeiTModel"]
 
-DEIT = Backbone(name="deit", role="encoder", model=DeiTModel, protocol=1)
+DEIT = Backbone(name="deit", role="encoder", model=DeiTModel, protocol=2)
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from vedcore_plugin_distilbert.model import DistilBertForCausalLM
 
 __all__ = ["DISTILBERT", "DistilBertConfig", "DistilBertForCausalLM"]
 
-DISTILBERT = Backbone(name="distilbert", role="decoder", model=DistilBertForCausalLM, protocol=1)
+DISTILBERT = Backbone(name="distilbert", role="decoder", model=DistilBertForCausalLM, protocol=2)
 
 
 @hookimpl

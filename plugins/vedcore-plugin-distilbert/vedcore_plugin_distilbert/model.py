@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vedcore import InputError, KeyMap, Part, Rule, Seam, Step
+from vedcore import DecoderPart, DecoderSizes, InputError, KeyMap, Rule, Seam, Step
 from vedcore.nn import MLP, Blocks, PostNormBlock, SelfAttention, TextEmbeddings, TransformHead, initialize
 from vedcore_plugin_distilbert.config import DistilBertConfig
 
@@ -51,7 +51,7 @@ KEYMAP = KeyMap(
 )
 
 
-class DistilBertForCausalLM(Part[DistilBertConfig]):
+class DistilBertForCausalLM(DecoderPart[DistilBertConfig]):
     """A causal DistilBERT."""
 
     config_class: ClassVar = DistilBertConfig
@@ -59,19 +59,19 @@ class DistilBertForCausalLM(Part[DistilBertConfig]):
 
     def __init__(self, config: DistilBertConfig) -> None:
         super().__init__(config)
-        self.hidden_size = self.memory_size = config.dim
-        self.vocab_size, self.max_positions = config.vocab_size, config.max_position_embeddings
-        self.cache_shapes = ((config.n_heads, config.dim // config.n_heads),) * config.n_layers
-        self.seam = Seam(
+        self.sizes = DecoderSizes.uniform(
             hidden_size=config.dim,
-            memory_size=config.dim,
-            num_heads=config.n_heads,
+            vocab_size=config.vocab_size,
+            max_positions=config.max_position_embeddings,
             num_layers=config.n_layers,
-            norm="post",
-            norm_eps=NORM_EPS,
-            attention_dropout=config.attention_dropout,
-            hidden_dropout=config.dropout,
-            initializer_range=config.initializer_range,
+            seam=Seam(
+                norm="post",
+                norm_eps=NORM_EPS,
+                num_heads=config.n_heads,
+                attention_dropout=config.attention_dropout,
+                hidden_dropout=config.dropout,
+                initializer_range=config.initializer_range,
+            ),
         )
         self.embeddings = TextEmbeddings(
             config.vocab_size,
@@ -82,7 +82,8 @@ class DistilBertForCausalLM(Part[DistilBertConfig]):
             pad=config.pad_token_id,
         )
         self.blocks = Blocks(block(config) for _ in range(config.n_layers))
-        self.cross: nn.ModuleList | None = None
+        self.cross = None  # an adapter inserts it
+        self.norm = nn.Identity()  # each block ends with a norm
         self.lm_head = TransformHead(config.dim, config.vocab_size, config.activation, norm_eps=NORM_EPS)
         initialize(self, config.initializer_range)
         if config.sinusoidal_pos_embds:  # only the initial values: they are trained and saved like learned ones
@@ -96,13 +97,12 @@ class DistilBertForCausalLM(Part[DistilBertConfig]):
         """(R, T) ids -> (R, T, D)."""
         return self.embeddings.tokens
 
-    def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
-        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
+    def embed(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D), with positions and token types added."""
         if step.token_types is not None:
             raise InputError("DistilBERT has no token types: leave token_type_ids out", tensor="token_type_ids")
         positions = step.slots if step.positions is None else step.positions
-        x = self.embeddings(input_ids, positions, inputs_embeds=inputs_embeds)
-        return self.blocks(x, step, self.cross)  # type: ignore[no-any-return]
+        return self.embeddings(input_ids, positions, inputs_embeds=inputs_embeds)  # type: ignore[no-any-return]
 
 
 def block(config: DistilBertConfig) -> PostNormBlock:

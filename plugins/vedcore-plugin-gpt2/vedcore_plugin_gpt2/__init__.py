@@ -6,7 +6,7 @@ from vedcore_plugin_gpt2.model import GPT2LMHeadModel
 
 __all__ = ["GPT2", "GPT2Config", "GPT2LMHeadModel"]
 
-GPT2 = Backbone(name="gpt2", role="decoder", model=GPT2LMHeadModel, protocol=1)
+GPT2 = Backbone(name="gpt2", role="decoder", model=GPT2LMHeadModel, protocol=2)
 
 
 @hookimpl

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vedcore import KeyMap, Part, Rule, Seam, Step
+from vedcore import DecoderPart, DecoderSizes, KeyMap, Rule, Seam, Step
 from vedcore.nn import (
     MLP,
     Blocks,
@@ -66,7 +66,7 @@ KEYMAP = KeyMap(
 )
 
 
-class GPT2LMHeadModel(Part[GPT2Config]):
+class GPT2LMHeadModel(DecoderPart[GPT2Config]):
     """A GPT-2 decoder, with cross-attention if the config has ``add_cross_attention``."""
 
     config_class: ClassVar = GPT2Config
@@ -74,44 +74,54 @@ class GPT2LMHeadModel(Part[GPT2Config]):
 
     def __init__(self, config: GPT2Config) -> None:
         super().__init__(config)
-        self.hidden_size = self.memory_size = config.n_embd
-        self.vocab_size, self.max_positions = config.vocab_size, config.n_positions
-        self.cache_shapes = ((config.n_head, config.n_embd // config.n_head),) * config.n_layer
-        self.seam = Seam(
+        self.sizes = DecoderSizes.uniform(
             hidden_size=config.n_embd,
-            memory_size=config.n_embd,
-            num_heads=config.n_head,
+            vocab_size=config.vocab_size,
+            max_positions=config.n_positions,
             num_layers=config.n_layer,
-            norm="pre",
-            norm_eps=config.layer_norm_epsilon,
-            attention_dropout=config.attn_pdrop,
-            hidden_dropout=config.resid_pdrop,
-            initializer_range=config.initializer_range,
+            token_types=config.vocab_size,  # GPT-2 looks token types up among the tokens
+            seam=Seam(
+                norm="pre",
+                norm_eps=config.layer_norm_epsilon,
+                num_heads=config.n_head,
+                attention_dropout=config.attn_pdrop,
+                hidden_dropout=config.resid_pdrop,
+                initializer_range=config.initializer_range,
+            ),
         )
         self.token_embedding = nn.Embedding(config.vocab_size, config.n_embd)
         self.positions = nn.Embedding(config.n_positions, config.n_embd)
         self.dropout = nn.Dropout(config.embd_pdrop)
         self.blocks = Blocks(block(config, i) for i in range(config.n_layer))
-        layers = range(config.n_layer) if config.add_cross_attention else ()
-        self.cross = nn.ModuleList(cross_attention(config, i) for i in layers) or None
+        self.cross = self.make_cross() if config.add_cross_attention else None
         self.norm = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
         self.lm_head = Linear(config.n_embd, config.vocab_size, bias=False)
         initialize(self, config.initializer_range)
-        # Initial values of projections into the residual stream are divided by the root of their number (Radford et al., 2.3).
-        for name, weight in self.named_parameters():
-            if name.endswith(("attention.out.weight", "mlp.down.weight")):
-                nn.init.normal_(weight, std=config.initializer_range / (2 * config.n_layer) ** 0.5)
+        scale_residuals(self, config)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.token_embedding.weight
 
-    def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
-        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
+    def embed(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D), with positions and token types added."""
         x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
         x = x + self.positions(step.slots if step.positions is None else step.positions)
         if step.token_types is not None:
             x = x + self.token_embedding(step.token_types)  # GPT-2 uses the token embedding for token types too
-        x = self.blocks(self.dropout(x), step, self.cross)
-        return self.norm(x)  # type: ignore[no-any-return]
+        return self.dropout(x)  # type: ignore[no-any-return]
+
+    def make_cross(self) -> nn.ModuleList:
+        """New cross-attention layers."""
+        layers = nn.ModuleList(cross_attention(self.config, i) for i in range(self.config.n_layer))
+        initialize(layers, self.config.initializer_range)
+        scale_residuals(layers, self.config)
+        return layers
+
+
+def scale_residuals(module: nn.Module, config: GPT2Config) -> None:
+    """Divide initial values of projections into the residual stream by the root of their number (Radford et al., 2.3)."""
+    for name, weight in module.named_parameters():
+        if name.endswith(("attention.out.weight", "mlp.down.weight")):
+            nn.init.normal_(weight, std=config.initializer_range / (2 * config.n_layer) ** 0.5)
 
 
 def block(config: GPT2Config, layer: int) -> PreNormBlock:

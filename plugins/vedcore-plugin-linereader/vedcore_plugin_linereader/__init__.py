@@ -10,7 +10,7 @@ LINE_READER = Checkpoint(
     name="line-reader",
     folder=Path(__file__).parent / "line-reader",
     summary="one line of printed ASCII text; ViT and GPT-2, 1.4 million parameters",
-    protocol=1,
+    protocol=2,
 )
 
 

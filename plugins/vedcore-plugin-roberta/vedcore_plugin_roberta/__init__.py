@@ -16,8 +16,8 @@ __all__ = [
     "XLMRobertaForCausalLM",
 ]
 
-ROBERTA = Backbone(name="roberta", role="decoder", model=RobertaForCausalLM, protocol=1)
-XLM_ROBERTA = Backbone(name="xlm-roberta", role="decoder", model=XLMRobertaForCausalLM, protocol=1)
+ROBERTA = Backbone(name="roberta", role="decoder", model=RobertaForCausalLM, protocol=2)
+XLM_ROBERTA = Backbone(name="xlm-roberta", role="decoder", model=XLMRobertaForCausalLM, protocol=2)
 
 
 @hookimpl

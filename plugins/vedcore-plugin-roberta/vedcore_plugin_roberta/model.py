@@ -9,16 +9,16 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vedcore import InputError, KeyMap, Part, Rule, Step
+from vedcore import DecoderPart, InputError, KeyMap, Rule, Step
 from vedcore.nn import (
     TENSORFLOW_NORMS,
     BertHead,
     Blocks,
     bert_block,
     bert_blocks,
-    bert_cross_attention,
+    bert_cross,
     bert_embeddings,
-    bert_seam,
+    bert_sizes,
     bert_text_embeddings,
     initialize,
     positions_from_ids,
@@ -46,28 +46,22 @@ KEYMAP = KeyMap(
 )
 
 
-class RobertaDecoder(Part[RobertaFields]):
+class RobertaDecoder(DecoderPart[RobertaFields]):
     """The decoder of both model types. A subclass names its config class."""
 
     keymap: ClassVar = KEYMAP
 
     def __init__(self, config: RobertaFields) -> None:
         super().__init__(config)
-        self.hidden_size = self.memory_size = config.hidden_size
-        self.vocab_size, self.max_positions = config.vocab_size, config.max_tokens
-        heads, layers = config.num_attention_heads, config.num_hidden_layers
-        self.cache_shapes = ((heads, config.hidden_size // heads),) * layers
-        self.seam = bert_seam(config)
+        self.sizes = bert_sizes(config, config.max_tokens)
         self.pad = config.pad_token_id
         self.embeddings = bert_text_embeddings(config, self.pad)
         # Padding tokens have this position. Its vector starts at zero and is not trained.
         self.embeddings.positions.padding_idx = self.pad
-        self.blocks = Blocks(bert_block(config) for _ in range(layers))
+        self.blocks = Blocks(bert_block(config) for _ in range(config.num_hidden_layers))
         initialize(self, config.initializer_range)
-        self.cross: nn.ModuleList | None = None
-        if config.add_cross_attention:
-            self.cross = nn.ModuleList(bert_cross_attention(config) for _ in range(layers))
-            initialize(self.cross, config.initializer_range)
+        self.cross = self.make_cross() if config.add_cross_attention else None
+        self.norm = nn.Identity()  # each block ends with a norm
         # The head's activation is GELU, whatever hidden_act is.
         self.lm_head = BertHead(config.hidden_size, config.vocab_size, "gelu", norm_eps=config.layer_norm_eps)
         initialize(self.lm_head, config.initializer_range)
@@ -79,11 +73,16 @@ class RobertaDecoder(Part[RobertaFields]):
         """(R, T) ids -> (R, T, D)."""
         return self.embeddings.tokens
 
-    def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
-        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
+    def embed(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D), with positions and token types added."""
         positions = self.positions(input_ids if inputs_embeds is None else None, step)
-        x = self.embeddings(input_ids, positions, token_types=step.token_types, inputs_embeds=inputs_embeds)
-        return self.blocks(x, step, self.cross)  # type: ignore[no-any-return]
+        return self.embeddings(  # type: ignore[no-any-return]
+            input_ids, positions, token_types=step.token_types, inputs_embeds=inputs_embeds
+        )
+
+    def make_cross(self) -> nn.ModuleList:
+        """New cross-attention layers."""
+        return bert_cross(self.config)
 
     def positions(self, input_ids: Tensor | None, step: Step) -> Tensor:
         """-> (R or 1, T). Padding tokens are not counted. Without ids every token counts.

@@ -6,8 +6,8 @@ from vedcore_plugin_swin.model import DonutSwinModel, SwinModel
 
 __all__ = ["DONUT_SWIN", "SWIN", "DonutSwinConfig", "DonutSwinModel", "SwinConfig", "SwinModel"]
 
-SWIN = Backbone(name="swin", role="encoder", model=SwinModel, protocol=1)
-DONUT_SWIN = Backbone(name="donut-swin", role="encoder", model=DonutSwinModel, protocol=1)
+SWIN = Backbone(name="swin", role="encoder", model=SwinModel, protocol=2)
+DONUT_SWIN = Backbone(name="donut-swin", role="encoder", model=DonutSwinModel, protocol=2)
 
 
 @hookimpl

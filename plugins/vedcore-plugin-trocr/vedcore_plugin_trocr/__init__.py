@@ -6,7 +6,7 @@ from vedcore_plugin_trocr.model import TrOCRForCausalLM
 
 __all__ = ["TROCR", "TrOCRConfig", "TrOCRForCausalLM"]
 
-TROCR = Backbone(name="trocr", role="decoder", model=TrOCRForCausalLM, protocol=1)
+TROCR = Backbone(name="trocr", role="decoder", model=TrOCRForCausalLM, protocol=2)
 
 
 @hookimpl

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from vedcore import KeyMap, Part, Rule, Seam, Step
+from vedcore import DecoderPart, DecoderSizes, KeyMap, Rule, Seam, Step
 from vedcore.nn import (
     FAIRSEQ_BLOCKS,
     MLP,
@@ -44,7 +44,7 @@ KEYMAP = KeyMap(
 )
 
 
-class TrOCRForCausalLM(Part[TrOCRConfig]):
+class TrOCRForCausalLM(DecoderPart[TrOCRConfig]):
     """A TrOCR decoder."""
 
     config_class: ClassVar = TrOCRConfig
@@ -53,19 +53,20 @@ class TrOCRForCausalLM(Part[TrOCRConfig]):
     def __init__(self, config: TrOCRConfig) -> None:
         super().__init__(config)
         width, heads, layers = config.d_model, config.decoder_attention_heads, config.decoder_layers
-        self.hidden_size, self.memory_size = width, config.memory_size
-        self.vocab_size, self.max_positions = config.vocab_size, config.max_position_embeddings
-        self.cache_shapes = ((heads, width // heads),) * layers
-        self.seam = Seam(
+        self.sizes = DecoderSizes.uniform(
             hidden_size=width,
-            memory_size=config.memory_size,
-            num_heads=heads,
+            vocab_size=config.vocab_size,
+            max_positions=config.max_position_embeddings,
             num_layers=layers,
-            norm="post",
-            norm_eps=NORM_EPS,
-            attention_dropout=config.attention_dropout,
-            hidden_dropout=config.dropout,
-            initializer_range=config.init_std,
+            memory_size=config.memory_size,
+            seam=Seam(
+                norm="post",
+                norm_eps=NORM_EPS,
+                num_heads=heads,
+                attention_dropout=config.attention_dropout,
+                hidden_dropout=config.dropout,
+                initializer_range=config.init_std,
+            ),
         )
         self.token_embedding = ScaledEmbedding(
             config.vocab_size, width, scale=config.embedding_scale, pad=config.pad_token_id
@@ -74,20 +75,26 @@ class TrOCRForCausalLM(Part[TrOCRConfig]):
         self.embedding_norm = nn.LayerNorm(width, eps=NORM_EPS) if config.layernorm_embedding else nn.Identity()
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = Blocks(block(config) for _ in range(layers))
-        self.cross = nn.ModuleList(cross_attention(config) for _ in range(layers))
+        self.cross = self.make_cross()
+        self.norm = nn.Identity()  # each block ends with a norm
         self.lm_head = Linear(width, config.vocab_size, bias=False)
         initialize(self, config.init_std)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.token_embedding.weight
         drop_layers(self.blocks, config.decoder_layerdrop)
 
-    def forward(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
-        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D) hidden states."""
+    def embed(self, input_ids: Tensor | None, step: Step, /, *, inputs_embeds: Tensor | None = None) -> Tensor:
+        """(R, T) ids, or (R, T, D) embeddings in their place -> (R, T, D), with positions and token types added."""
         x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
         # The sinusoids keep their dtype when the weights are loaded in another.
         x = x + self.positions(input_ids, step).to(x.dtype)
-        x = self.dropout(self.embedding_norm(x))
-        return self.blocks(x, step, self.cross)  # type: ignore[no-any-return]
+        return self.dropout(self.embedding_norm(x))  # type: ignore[no-any-return]
+
+    def make_cross(self) -> nn.ModuleList:
+        """New cross-attention layers."""
+        layers = nn.ModuleList(cross_attention(self.config) for _ in range(self.config.decoder_layers))
+        initialize(layers, self.config.init_std)
+        return layers
 
 
 def positions(config: TrOCRConfig) -> LearnedPositions | SinusoidalPositions:

@@ -6,7 +6,7 @@ from vedcore_plugin_vit.model import ViTModel
 
 __all__ = ["VIT", "ViTConfig", "ViTModel"]
 
-VIT = Backbone(name="vit", role="encoder", model=ViTModel, protocol=1)
+VIT = Backbone(name="vit", role="encoder", model=ViTModel, protocol=2)
 
 
 @hookimpl

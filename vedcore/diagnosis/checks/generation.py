@@ -33,7 +33,7 @@ def length_is_limited(checkpoint: OpenedCheckpoint) -> Findings:
     generation_config, decoder = checkpoint.generation_config, checkpoint.part("decoder")
     if generation_config is None or not checkpoint.is_whole:
         return
-    positions = getattr(decoder, "max_positions", None)
+    positions = None if decoder is None else decoder.sizes.max_positions
     limits = [n for n in (positions, getattr(checkpoint.tokenizer, "model_max_length", None)) if n is not None]
     fix = f'set "max_length"{f": {min(limits)}" if limits else ""} in {GENERATION_FILE}'
     maximum, minimum = generation_config.limit(1), generation_config.least(1)

@@ -34,10 +34,8 @@ def ids_are_in_the_vocabulary(checkpoint: OpenedCheckpoint) -> Findings:
         return
     for name in ID_NAMES:
         for place, ids in ids_by_file(checkpoint, name).items():
-            if any(token >= decoder.vocab_size for token in ids):
-                problem = (
-                    f"{name} is {shown(ids)} in {place}, but the decoder's vocabulary has {decoder.vocab_size} tokens"
-                )
+            if any(token >= (size := decoder.sizes.vocab_size) for token in ids):
+                problem = f"{name} is {shown(ids)} in {place}, but the decoder's vocabulary has {size} tokens"
                 yield Finding("error", "ids", problem, _set_id(checkpoint, name, place=place))
 
 
@@ -48,7 +46,7 @@ def ids_match_the_tokenizer(checkpoint: OpenedCheckpoint) -> Findings:
         expected = tokenizer_id(checkpoint, name)
         for place, ids in ids_by_file(checkpoint, name).items():
             # ids_are_in_the_vocabulary reports the others.
-            in_vocabulary = decoder is None or all(token < decoder.vocab_size for token in ids)
+            in_vocabulary = decoder is None or all(token < decoder.sizes.vocab_size for token in ids)
             if expected is not None and in_vocabulary and expected not in ids:
                 problem = (
                     f"{name} is {shown(ids)} ({tokens_of(checkpoint, ids)!r}) in {place}, but {expected} "

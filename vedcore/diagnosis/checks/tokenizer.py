@@ -12,7 +12,7 @@ def vocabulary_matches_the_decoder(checkpoint: OpenedCheckpoint) -> Findings:
     decoder, tokenizer = checkpoint.part("decoder"), checkpoint.tokenizer
     if decoder is None or tokenizer is None:
         return
-    count, size = max(tokenizer.get_vocab().values()) + 1, decoder.vocab_size
+    count, size = max(tokenizer.get_vocab().values()) + 1, decoder.sizes.vocab_size
     fix = (
         "copy tokenizer.json and tokenizer_config.json from the checkpoint in which the decoder was trained; if tokens were "
         "added, the decoder needs an embedding row for each, and training"

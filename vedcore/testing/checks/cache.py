@@ -50,7 +50,7 @@ def _unequal_rows(subject: Subject) -> None:
 @check("rows share the memory of their image", "code that expects keys for each row", role="decoder")
 def _shared_memory(subject: Subject) -> None:
     ids = subject.ids(4)
-    states = torch.randn(2, 4, subject.model.memory_size)
+    states = torch.randn(2, 4, subject.model.sizes.memory_size)
     with torch.no_grad():
         shared = subject.decode(ids, remember(subject.model, EncoderOutput(states)))
         own = subject.decode(ids, remember(subject.model, EncoderOutput(states.repeat_interleave(2, dim=0))))
@@ -69,7 +69,7 @@ def _shared_memory(subject: Subject) -> None:
 )
 def _compile(subject: Subject) -> None:
     program, arguments, wanted = _exportable(subject)
-    torch._dynamo.reset()
+    torch.compiler.reset()
     with torch.no_grad():
         found = torch.compile(program, fullgraph=True, backend="aot_eager")(*arguments)
     require_close(found, wanted, "the output of the compiled model")
@@ -99,7 +99,7 @@ def _meta(subject: Subject) -> None:
         prepare(model)
     on_meta = subject.with_model(model.to("meta"))
     if subject.is_decoder:
-        memory = remember(model, EncoderOutput(torch.zeros(2, 3, model.memory_size, device="meta")))
+        memory = remember(model, EncoderOutput(torch.zeros(2, 3, model.sizes.memory_size, device="meta")))
         out = on_meta.decode(torch.zeros(2, 4, dtype=torch.long, device="meta"), memory)
     else:
         out = on_meta.encode(torch.zeros(2, *subject.pixel_shape(), device="meta")).states
@@ -133,7 +133,7 @@ class _DecodeStep(nn.Module):
 def _exportable(subject: Subject) -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
     if not subject.is_decoder:
         return _Encode(subject.model), (subject.pixels(),), subject.output()
-    arguments = (subject.ids()[:, :3], torch.randn(2, 4, subject.model.memory_size))
+    arguments = (subject.ids()[:, :3], torch.randn(2, 4, subject.model.sizes.memory_size))
     program = _DecodeStep(subject)
     with torch.no_grad():
         return program, arguments, program(*arguments)

@@ -25,7 +25,7 @@ def _parity(subject: Subject) -> None:
         loaded = subject.with_model(subject.record.model.from_pretrained(folder))
     with torch.no_grad():
         if subject.is_decoder:
-            ids, states = subject.ids(), torch.randn(2, 4, subject.model.memory_size)
+            ids, states = subject.ids(), torch.randn(2, 4, subject.model.sizes.memory_size)
             memory = remember(loaded.model, EncoderOutput(states)) if subject.has_own_cross_attention else None
             image = {"encoder_hidden_states": states} if subject.has_own_cross_attention else {}
             wanted = reference(lambda: theirs(input_ids=ids, **image).logits)

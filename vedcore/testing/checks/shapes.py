@@ -23,7 +23,10 @@ def _shapes(subject: Subject) -> None:
         if subject.is_decoder:
             for ids in (subject.ids(), subject.ids()[:1, :1]):
                 logits = subject.decode(ids, subject.memory(len(ids)))
-                must(tuple(logits.shape) == (*ids.shape, model.vocab_size), f"logits have shape {tuple(logits.shape)}")
+                must(
+                    tuple(logits.shape) == (*ids.shape, model.sizes.vocab_size),
+                    f"logits have shape {tuple(logits.shape)}",
+                )
                 must(bool(logits.isfinite().all()), "logits are not finite")
             return
         output, blank = subject.encode(subject.pixels()), subject.encode(torch.zeros_like(subject.pixels()))
@@ -45,10 +48,10 @@ def _shapes(subject: Subject) -> None:
     after=("shapes",),
 )
 def _last_position(subject: Subject) -> None:
-    if subject.model.max_positions is None:
+    if subject.model.sizes.max_positions is None:
         return
     with torch.no_grad():
-        subject.decode(subject.ids()[:, :1], subject.memory(), start=subject.model.max_positions - 1)
+        subject.decode(subject.ids()[:, :1], subject.memory(), start=subject.model.sizes.max_positions - 1)
 
 
 @check(
@@ -87,7 +90,7 @@ def _trace(subject: Subject) -> None:
             found = subject.encode(subject.pixels(), trace=recorder).states
     seen = recorder.all("hidden") or ()
     least = (
-        subject.model.seam.num_layers + 1 if subject.is_decoder else 2
+        len(subject.model.sizes.layers) + 1 if subject.is_decoder else 2
     )  # the input of the first layer, the output of each
     must(len(seen) >= least, f"the trace received {len(seen)} hidden states, expected at least {least}")
     shapes = [tuple(states.shape) for states in seen]
@@ -106,7 +109,7 @@ def _trace(subject: Subject) -> None:
 def _batch_independence(subject: Subject) -> None:
     with torch.no_grad():
         if subject.is_decoder:
-            ids, states = subject.ids(3), torch.randn(3, 4, subject.model.memory_size)
+            ids, states = subject.ids(3), torch.randn(3, 4, subject.model.sizes.memory_size)
             whole = subject.decode(ids, remember(subject.model, EncoderOutput(states)))
             for row in range(3):
                 alone = remember(subject.model, EncoderOutput(states[row : row + 1]))
@@ -157,7 +160,7 @@ def _looks_at_the_image(subject: Subject) -> None:
     ),
 )
 def _memory_mask(subject: Subject) -> None:
-    states = torch.randn(2, 5, subject.model.memory_size)
+    states = torch.randn(2, 5, subject.model.sizes.memory_size)
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]).bool()
     other = states.masked_scatter(~mask[..., None], torch.randn_like(states))
     with torch.no_grad():
@@ -302,7 +305,7 @@ def _inputs_embeds(subject: Subject) -> None:
     ids = subject.ids()
     with torch.no_grad():
         embeds = subject.model.token_embedding(ids)
-        shape, wanted = tuple(embeds.shape), (*ids.shape, subject.model.hidden_size)
+        shape, wanted = tuple(embeds.shape), (*ids.shape, subject.model.sizes.hidden_size)
         must(shape == wanted, f"token_embedding gives shape {shape}, expected {wanted}")
         found = subject.decode(ids, subject.memory(), inputs_embeds=embeds)
         require_close(found, subject.decode(ids, subject.memory()), "logits from inputs_embeds")

@@ -32,7 +32,7 @@ class LabelEncoder:
                 field="eos_token_id",
                 expected="a token id",
             )
-        return cls(reader.processor.tokenizer, ends[0], reader.model.decoder.max_positions)
+        return cls(reader.processor.tokenizer, ends[0], reader.model.decoder.sizes.max_positions)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.tokenizer, self.end, self.max_length)

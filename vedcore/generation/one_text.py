@@ -1,0 +1,101 @@
+"""Greedy decoding and sampling: each row writes one text.
+
+Shapes: R rows, T ids so far (prompt included), V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vedcore.generation.rules import Rules
+from vedcore.generation.strategy import Choice, Hypotheses, Observe, Select, finite
+
+
+class NewTokens(NamedTuple):
+    """What one step added: the texts that got a token, the tokens, their log-probabilities, and which texts it ended."""
+
+    texts: list[int]
+    tokens: list[int]
+    logprobs: list[float]
+    ended: list[bool]
+
+
+class OneText:
+    """The strategy that gives every row its own next token, by ``best`` (greedy decoding) or by a ``Draw`` (sampling)."""
+
+    def __init__(self, prompt: Tensor, rules: Rules, select: Select, places: Sequence[int] | None = None) -> None:
+        """prompt: (R, P) ids. places: the numbers of the texts in the whole output."""
+        self.rules, self.select_token = rules, select
+        self._ids = [prompt]  # joined when they are read: without processors nobody reads them
+        self._length = prompt.shape[1]
+        self.texts = list(range(prompt.shape[0]) if places is None else places)
+        self.tokens: dict[int, list[int]] = {text: [] for text in self.texts}
+        self.logprobs: dict[int, list[float]] = {text: [] for text in self.texts}
+        self.new: NewTokens | None = None
+
+    @property
+    def ids(self) -> Tensor:
+        """(R, T) the ids of the rows."""
+        if len(self._ids) > 1:
+            self._ids = [torch.cat(self._ids, dim=1)]
+        return self._ids[0]
+
+    @property
+    def max_length(self) -> int:
+        """The length at which every row ends."""
+        return self.rules.max_length
+
+    def advance(self, scores: Tensor, observe: Observe | None = None) -> Choice:
+        """(R, V) scores of the next token -> the tokens of the rows that go on."""
+        processed = self.rules.process(self.ids, scores) if self.rules.processors else scores
+        if observe is not None:
+            observe(self.ids.new_tensor(self.texts), self.ids, scores, processed)
+        new = self.select_token(processed, 1)
+        logprobs = finite(scores.log_softmax(dim=-1).gather(1, new), self._length)
+        self._ids.append(new)
+        self._length += 1
+        tokens: list[int] = new.flatten().tolist()
+        ended = self._ended(tokens, processed)
+        self.new = NewTokens(self.texts, tokens, logprobs, ended)
+        for text, token, logprob in zip(self.texts, tokens, logprobs, strict=True):
+            self.tokens[text].append(token)
+            self.logprobs[text].append(logprob)
+        if True not in ended:
+            return Choice(None, new)
+        keep = survivors(ended)
+        rows = torch.tensor(keep, dtype=torch.long, device=new.device)
+        self.texts, self._ids = [self.texts[index] for index in keep], [self.ids[rows]]
+        return Choice(rows, new[rows])
+
+    def _ended(self, tokens: list[int], processed: Tensor) -> list[bool]:
+        """Which rows end with these tokens."""
+        if self._length >= self.rules.max_length:
+            return [True] * len(tokens)
+        ended = [token in self.rules.eos for token in tokens]
+        if not self.rules.stops:
+            return ended
+        stopped: list[bool] = self.rules.stopped(self.ids, processed).tolist()
+        return [a or b for a, b in zip(ended, stopped, strict=True)]
+
+    def result(self, pad: int) -> Hypotheses:
+        """The texts in the order of their places, padded with ``pad``."""
+        counts = [len(tokens) for tokens in self.tokens.values()]
+        longest, device = max(counts), self._ids[0].device
+        tokens = [row + [pad] * (longest - len(row)) for row in self.tokens.values()]
+        logprobs = [row + [0.0] * (longest - len(row)) for row in self.logprobs.values()]
+        return Hypotheses(
+            torch.tensor(tokens, device=device),
+            torch.tensor(logprobs, device=device),
+            torch.tensor(counts, device=device),
+        )
+
+
+def survivors(ended: list[bool]) -> list[int]:
+    """The rows that go on. A row from the end fills each gap, so that few rows change their place and few are copied."""
+    keep = [index for index, is_over in enumerate(ended) if not is_over]
+    spare = [index for index in keep if index >= len(keep)]
+    return [spare.pop() if ended[index] else index for index in range(len(keep))]
