@@ -188,11 +188,6 @@ class BeamSearch:
         self.state: BeamState | None = None
         self.eos = prompt.new_tensor(sorted(rules.eos))
 
-    @property
-    def max_length(self) -> int:
-        """The length at which every row ends."""
-        return self.rules.max_length
-
     def advance(self, scores: Tensor, observe: Observe | None = None) -> Choice:
         """(B, V) or (B n, V) scores of the next token -> the tokens of the beams that go on."""
         rules, n, images = self.rules, self.num_beams, len(self.images)

@@ -15,6 +15,9 @@ from vedcore.contract.protocols import Decoder
 from vedcore.contract.types import RowCache, Step
 from vedcore.generation.cache import SelfCache
 
+FIRST_CAPACITY = 64
+"""The cache slots that a session allocates before the first token: more than most texts need, and little memory."""
+
 
 class Loop(Protocol):
     """Advances rows of text by the tokens that it is given."""
@@ -31,9 +34,6 @@ class Loop(Protocol):
 
         last: (R,) the index of each row's last token, if it is not T - 1. The tokens after it are padding.
         """
-
-    def fill(self, ids: Tensor, step: Step) -> None:
-        """Feed (R, T) ids into ``step.slots`` and compute no scores."""
 
 
 class TorchLoop:
@@ -55,7 +55,3 @@ class TorchLoop:
         at_last = hidden[:, -1] if last is None else hidden[torch.arange(ids.shape[0], device=ids.device), last]
         scores: Tensor = self._decoder.lm_head(at_last)
         return scores.float()
-
-    def fill(self, ids: Tensor, step: Step) -> None:
-        """Feed (R, T) ids into ``step.slots`` and compute no scores."""
-        self._decoder(ids, step)

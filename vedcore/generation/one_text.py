@@ -6,22 +6,12 @@ Shapes: R rows, T ids so far (prompt included), V vocabulary size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from vedcore.generation.rules import Rules
-from vedcore.generation.strategy import Choice, Hypotheses, Observe, Select, finite
-
-
-class NewTokens(NamedTuple):
-    """What one step added: the texts that got a token, the tokens, their log-probabilities, and which texts it ended."""
-
-    texts: list[int]
-    tokens: list[int]
-    logprobs: list[float]
-    ended: list[bool]
+from vedcore.generation.strategy import Choice, Hypotheses, NewTokens, Observe, Select, finite, survivors
 
 
 class OneText:
@@ -44,11 +34,6 @@ class OneText:
             self._ids = [torch.cat(self._ids, dim=1)]
         return self._ids[0]
 
-    @property
-    def max_length(self) -> int:
-        """The length at which every row ends."""
-        return self.rules.max_length
-
     def advance(self, scores: Tensor, observe: Observe | None = None) -> Choice:
         """(R, V) scores of the next token -> the tokens of the rows that go on."""
         processed = self.rules.process(self.ids, scores) if self.rules.processors else scores
@@ -66,8 +51,7 @@ class OneText:
             self.logprobs[text].append(logprob)
         if True not in ended:
             return Choice(None, new)
-        keep = survivors(ended)
-        rows = torch.tensor(keep, dtype=torch.long, device=new.device)
+        rows = torch.tensor(keep := survivors(ended), dtype=torch.long, device=new.device)
         self.texts, self._ids = [self.texts[index] for index in keep], [self.ids[rows]]
         return Choice(rows, new[rows])
 
@@ -78,24 +62,8 @@ class OneText:
         ended = [token in self.rules.eos for token in tokens]
         if not self.rules.stops:
             return ended
-        stopped: list[bool] = self.rules.stopped(self.ids, processed).tolist()
-        return [a or b for a, b in zip(ended, stopped, strict=True)]
+        return [a or b for a, b in zip(ended, self.rules.stopped(self.ids, processed).tolist(), strict=True)]
 
     def result(self, pad: int) -> Hypotheses:
         """The texts in the order of their places, padded with ``pad``."""
-        counts = [len(tokens) for tokens in self.tokens.values()]
-        longest, device = max(counts), self._ids[0].device
-        tokens = [row + [pad] * (longest - len(row)) for row in self.tokens.values()]
-        logprobs = [row + [0.0] * (longest - len(row)) for row in self.logprobs.values()]
-        return Hypotheses(
-            torch.tensor(tokens, device=device),
-            torch.tensor(logprobs, device=device),
-            torch.tensor(counts, device=device),
-        )
-
-
-def survivors(ended: list[bool]) -> list[int]:
-    """The rows that go on. A row from the end fills each gap, so that few rows change their place and few are copied."""
-    keep = [index for index, is_over in enumerate(ended) if not is_over]
-    spare = [index for index in keep if index >= len(keep)]
-    return [spare.pop() if ended[index] else index for index in range(len(keep))]
+        return Hypotheses.of(list(self.tokens.values()), list(self.logprobs.values()), pad, self._ids[0].device)

@@ -14,11 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vedcore.contract.types import Memory, RowCache, Step, Trace, causal_mask
-from vedcore.generation.loop import Loop
+from vedcore.generation.loop import FIRST_CAPACITY, Loop
 from vedcore.generation.strategy import Recorder, Strategy
-
-FIRST_CAPACITY = 64
-"""The cache slots that are allocated before the first token: more than most texts need, and little memory."""
 
 
 class Session:
@@ -45,14 +42,13 @@ class Session:
         images = torch.arange(memory.images, device=self.loop.device).repeat_interleave(rows // memory.images)
         filled = 0
         if self.use_cache:
-            cache = self.loop.new_cache(rows, min(strategy.max_length, FIRST_CAPACITY))
-            if (
-                any(self.fed) and length > 1
-            ):  # rows that run go on by one token, so the others are fed alone, but for one
+            cache = self.loop.new_cache(rows, FIRST_CAPACITY)
+            if any(self.fed) and length > 1:  # running rows go on by one token, so all but the last are fed now
                 filled = length - 1
                 slots = torch.arange(filled, device=self.loop.device)[None]
-                looks = Memory(memory.layers, memory.mask, images)
-                self.loop.fill(strategy.ids[:, :filled], _step(slots, filled, looks, cache))
+                own = Memory(memory.layers, memory.mask, images)
+                step = Step(slots=slots, mask=causal_mask(slots, filled), extent=filled, memory=own, cache=cache)
+                self.loop.advance(strategy.ids[:, :filled], step)
                 cache.set_lengths(cache.lengths.new_full((rows,), filled))
             self.cache = cache if self.cache is None else self.cache.join(cache)
         self.images = images if self.memory is None else torch.cat([self.images, images + self.memory.images])
@@ -80,10 +76,13 @@ class Session:
 
     def select(self, rows: Tensor) -> None:
         """Keep the ``rows`` (long, (R',)) alone, in that order. Rows may repeat."""
+        images = self.images[rows]
+        if not images.shape[0]:
+            self.images, self.memory, self.cache = images, None, None
+            return
         if self.cache is not None:
             self.cache = self.cache.select(rows)
-        images = self.images[rows]
-        if images.shape[0] and not torch.equal(images, self.images):
+        if not torch.equal(images, self.images):
             self._attend(images)
 
     def _continue(self, rows: list[Tensor | None], counts: list[int]) -> None:
@@ -122,15 +121,10 @@ class Session:
                 last = ids.new_tensor(widths).repeat_interleave(counts) - 1
         if self.cache is not None:
             self.cache.reserve(extent)
-        scores = self.loop.advance(ids, _step(slots, extent, self.memory, self.cache, trace), last)
-        if self.cache is not None:
             ends = slots[:, -1:] if last is None else slots.gather(1, last[:, None])
             self.cache.set_lengths((ends + 1).flatten().expand(ids.shape[0]))
+        mask, memory, cache = causal_mask(slots, extent), self.memory, self.cache
+        step = Step(slots=slots, mask=mask, extent=extent, memory=memory, cache=cache, trace=trace)
+        scores = self.loop.advance(ids, step, last)
         self.fed = lengths
         return (scores,) if len(widths) == 1 else torch.split(scores, [own.shape[0] for own in self.pending])
-
-
-def _step(
-    slots: Tensor, extent: int, memory: Memory | None, cache: RowCache | None, trace: Trace | None = None
-) -> Step:
-    return Step(slots=slots, mask=causal_mask(slots, extent), extent=extent, memory=memory, cache=cache, trace=trace)

@@ -6,7 +6,7 @@ Shapes: R rows, T ids so far (prompt included), N new tokens, V vocabulary size.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -30,16 +30,21 @@ class Choice(NamedTuple):
     tokens: Tensor
 
 
+class NewTokens(NamedTuple):
+    """What one step added: the texts that got a token, the tokens, their log-probabilities, and which texts it ended."""
+
+    texts: list[int]
+    tokens: list[int]
+    logprobs: list[float]
+    ended: list[bool]
+
+
 class Strategy(Protocol):
     """Chooses the tokens of some rows of a session. All its rows have the same length."""
 
     @property
     def ids(self) -> Tensor:
         """(R, T) the ids of its rows. At first the prompts, the same number of rows for each image."""
-
-    @property
-    def max_length(self) -> int:
-        """The length at which every row ends."""
 
     def advance(self, scores: Tensor, observe: Observe | None) -> Choice:
         """(R, V) scores of the next token -> the tokens. A choice without tokens ends the strategy."""
@@ -63,6 +68,17 @@ class Hypotheses:
     logprobs: Tensor
     counts: Tensor
     scores: Tensor | None = None
+
+    @classmethod
+    def of(
+        cls, tokens: Sequence[list[int]], logprobs: Sequence[list[float]], pad: int, device: torch.device
+    ) -> Hypotheses:
+        """From lists of unequal length, which are padded with ``pad`` and 0."""
+        counts = [len(row) for row in tokens]
+        longest = max(counts)
+        padded = [row + [pad] * (longest - len(row)) for row in tokens]
+        values = [row + [0.0] * (longest - len(row)) for row in logprobs]
+        return cls(*(torch.tensor(rows, device=device) for rows in (padded, values, counts)))
 
 
 def best(scores: Tensor, count: int) -> Tensor:
@@ -110,3 +126,10 @@ def not_finite(length: int) -> GenerationError:
         f"the scores of token {length} are not finite; the weights or the pixel values hold NaN or infinity, "
         "a half-precision model overflows, or a processor leaves no token"
     )
+
+
+def survivors(ended: list[bool]) -> list[int]:
+    """The rows that go on. A row from the end fills each gap, so that few rows change their place and few are copied."""
+    keep = [index for index, is_over in enumerate(ended) if not is_over]
+    spare = [index for index in keep if index >= len(keep)]
+    return [spare.pop() if ended[index] else index for index in range(len(keep))]
