@@ -187,8 +187,9 @@ def test_a_part_of_two_models_discards_the_preparation_of_both(model):
 
 
 def test_a_prepared_model_that_is_deleted_is_not_kept_by_its_parts(model):
-    encoder, form = model.encoder, weakref.ref(model.prepare().inference_form)
-    del model
+    other = copy.deepcopy(model)  # the fixture keeps its own model
+    encoder, form = other.encoder, weakref.ref(other.prepare().inference_form)
+    del other
     gc.collect()
     assert form() is None
     encoder.to(torch.float64)

@@ -177,7 +177,7 @@ class BeamSearch:
         places: the numbers of the images in the whole output.
         """
         count, device = len(prompt), prompt.device
-        self.prompt, self.ids, self.rules, self.select_token = prompt, prompt, rules, select
+        self.prompt, self.rules, self.select_token = prompt, rules, select
         self.num_beams, self.num_return = num_beams, num_return
         self.length_penalty, self.early_stopping = length_penalty, early_stopping
         self.places = torch.arange(count, device=device) if places is None else prompt.new_tensor(places)
@@ -188,6 +188,11 @@ class BeamSearch:
         self.state: BeamState | None = None
         self.eos = prompt.new_tensor(sorted(rules.eos))
 
+    @property
+    def ids(self) -> Tensor:
+        """(B, P) the prompts at first, then (B n, T) the ids of the beams."""
+        return self._with_prompt(self.running.tokens) if self.state is not None else self.prompt
+
     def advance(self, scores: Tensor, observe: Observe | None = None) -> Choice:
         """(B, V) or (B n, V) scores of the next token -> the tokens of the beams that go on."""
         rules, n, images = self.rules, self.num_beams, len(self.images)
@@ -195,11 +200,11 @@ class BeamSearch:
         if per_image < n:
             scores = scores.repeat_interleave(n, dim=0)
         logprobs = scores.log_softmax(dim=-1)
-        ids = self.ids if per_image == n else self.ids.repeat_interleave(n, dim=0)
-        processed = rules.process(ids, logprobs)
+        processed = rules.process(self._with_prompt(self.running.tokens), logprobs) if rules.processors else logprobs
         if observe is not None:
-            beam = torch.arange(n, device=ids.device)
-            observe((self.places[self.images][:, None] * n + beam).flatten(), ids, scores, processed)
+            beam = torch.arange(n, device=scores.device)
+            places = (self.places[self.images][:, None] * n + beam).flatten()
+            observe(places, self._with_prompt(self.running.tokens), scores, processed)
         by_beam = processed.view(images, n, -1)
         candidates = min(max(2, 1 + len(rules.eos)), by_beam.shape[2]) * n
         found = self.running.extend(by_beam, logprobs.view_as(by_beam), candidates, self.select_token)
@@ -261,7 +266,6 @@ class BeamSearch:
             self.finished = self.finished.map(lambda tensor: tensor[keep])
         rows = keep[:, None] * per_image + (self.running.parents if per_image > 1 else 0)
         rows = rows.expand(-1, self.num_beams).flatten()
-        self.ids = self._with_prompt(self.running.tokens)
         return Choice(rows, self.running.tokens[:, :, -1].reshape(-1, 1))
 
     def result(self, pad: int) -> Hypotheses:

@@ -121,8 +121,8 @@ class Session:
                 last = ids.new_tensor(widths).repeat_interleave(counts) - 1
         if self.cache is not None:
             self.cache.reserve(extent)
-            ends = slots[:, -1:] if last is None else slots.gather(1, last[:, None])
-            self.cache.set_lengths((ends + 1).flatten().expand(ids.shape[0]))
+            ends = slots.new_full(ids.shape[:1], extent) if last is None else slots.gather(1, last[:, None])[:, 0] + 1
+            self.cache.set_lengths(ends)
         mask, memory, cache = causal_mask(slots, extent), self.memory, self.cache
         step = Step(slots=slots, mask=mask, extent=extent, memory=memory, cache=cache, trace=trace)
         scores = self.loop.advance(ids, step, last)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vedcore.model.core import EncoderDecoder
 from vedcore.nn import SelfAttention
@@ -35,6 +35,7 @@ def inference_core(model: EncoderDecoder) -> EncoderDecoder:
 
 
 def _form(module: nn.Module, seen: dict[int, nn.Module]) -> nn.Module:
+    """The form of ``module``; ``seen`` has those of the modules that were visited."""
     kind: Any = type(module)
     has_hooks = bool(module._forward_hooks or module._forward_pre_hooks)
     if kind.__call__ is not nn.Module.__call__ or "forward" in module.__dict__ or has_hooks:
@@ -44,17 +45,42 @@ def _form(module: nn.Module, seen: dict[int, nn.Module]) -> nn.Module:
     form: Any = object.__new__(kind)
     seen[id(module)] = form
     children = {name: child if child is None else _form(child, seen) for name, child in module._modules.items()}
-    attributes = {**module.__dict__, **module._parameters, **module._buffers, **children, "_modules": children}
+    called = {name: child.__dict__.get(_FUNCTION, child) for name, child in children.items() if child is not None}
+    attributes = {
+        **module.__dict__,
+        **module._parameters,
+        **module._buffers,
+        **children,
+        **called,
+        "_modules": children,
+    }
     form.__dict__.update(attributes)
+    function = _function(form)
+    if function is not None and not isinstance(form, nn.Embedding):  # whose parameters tell a decoder's type and device
+        form.__dict__[_FUNCTION] = function
     # What nn.Module.compile() sets: nn.Module.__call__ calls it, and looks for no hooks.
-    form.__dict__["_compiled_call_impl"] = _call(form)
-    if isinstance(form, SelfAttention) and (one := form.joined()) is not None:
+    form.__dict__["_compiled_call_impl"] = kind.forward.__get__(form) if function is None else function
+    if isinstance(module, SelfAttention) and (one := module.joined()) is not None:
         form.__dict__["qkv"] = prepared(*one)
     return form  # type: ignore[no-any-return]
 
 
-def _call(form: Any) -> Callable[..., Any]:
-    """What computes the result of ``form``: a function over its tensors for torch's own leaves, else its ``forward``."""
+_FUNCTION = "_inference_function"
+"""Where a form that is a function over its tensors keeps it. Its parent calls the function in its place."""
+
+
+def _function(form: Any) -> Callable[..., Any] | None:
+    """A function over the tensors of one of torch's leaves, which check at each call what cannot change here; else None.
+
+    It has the attributes of the leaf, for modules that read them.
+    """
+    function = _leaf(form)
+    if function is not None:
+        function.__dict__.update(form.__dict__)
+    return function
+
+
+def _leaf(form: Any) -> Callable[..., Any] | None:
     forward = type(form).forward
     if forward in LINEAR_FORWARDS:
         return prepared(form.weight, form.bias)
@@ -65,9 +91,5 @@ def _call(form: Any) -> Callable[..., Any]:
         table = form.weight
         return lambda ids: torch.embedding(table, ids)
     if forward is nn.Dropout.forward and not form.training:
-        return _identity
-    return forward.__get__(form)  # type: ignore[no-any-return]
-
-
-def _identity(x: Tensor) -> Tensor:
-    return x
+        return lambda x: x
+    return None
