@@ -11,14 +11,49 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from render_lines import Face, Look, Mixture, RenderedLines, Settings, drawing, find_faces, load, pillows_own
+from render_lines import (
+    Face,
+    LatinMixture,
+    Look,
+    Mixture,
+    Print,
+    PrintedLines,
+    PrintSettings,
+    RenderedLines,
+    Settings,
+    drawing,
+    find_faces,
+    load,
+    pillows_own,
+)
 from render_lines.__main__ import sheet
+from render_lines.alphabet import ALPHABET, CHARACTERS
+from render_lines.alphabet import LONGEST as LONGEST_OF_LATIN
+from render_lines.corpus import LANGUAGES, clean
 from render_lines.dataset import HERE, render
 from render_lines.faces import PRINTABLE
 from render_lines.folder import write_folder
+from render_lines.latin import (
+    AROUND,
+    BETWEEN,
+    BULLETS,
+    CELLS,
+    CODES,
+    DATES,
+    IBANS,
+    MONEY,
+    PHONES,
+    QUANTITIES,
+    THOUSANDS,
+    LatinTexts,
+    Line,
+)
+from render_lines.latin import KINDS as KINDS_OF_LATIN
+from render_lines.printing import INPUT, LEAST_HEIGHT, print_line
 from render_lines.texts import KINDS, LONGEST
 
 from vedcore.errors import ConfigError
+from vedcore.text import Tokenizer
 from vedcore.training.data import Folder, ValidatedDataset
 from vedcore.training.recipe import Recipe
 from vedcore.vision import load_image
@@ -244,3 +279,129 @@ def test_training_takes_the_lines_of_each_data_set(dataset):
     data = ValidatedDataset(load(dataset, FACES), dataset)
     assert data.problems == []
     assert data[3].text == load(dataset, FACES)[3].text
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    """A folder of a few words and sentences in each language, as the corpus command writes them."""
+    folder = tmp_path_factory.mktemp("corpus")
+    for language in LANGUAGES:
+        for prefix in ("", "held_out_"):
+            (folder / f"{prefix}words.{language.code}.txt").write_text("Größe\nreader\nl'été\nno\n", encoding="utf-8")
+            text = f'Hier steht "ein Satz" - in {language.code}.\n'
+            (folder / f"{prefix}prose.{language.code}.txt").write_text(text, encoding="utf-8")
+    return folder
+
+
+def printed_lines(corpus, faces=FACES, look=None, **fields):
+    mixture = LatinMixture(**dict.fromkeys(KINDS_OF_LATIN, 1.0))
+    settings = PrintSettings(texts=mixture, corpus=str(corpus), print=look or Print(), **fields)
+    return PrintedLines(settings, faces=faces)
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS_OF_LATIN))
+def test_a_latin_text_stays_within_the_alphabet_and_its_length(kind, corpus):
+    texts = LatinTexts(corpus)
+    for seed in range(60):
+        for longest in (12, LONGEST_OF_LATIN):
+            line = texts.draw(kind, Random(seed), longest)
+            assert 1 <= len(line.text) <= longest
+            assert set(line.before + line.text + line.after) <= ALPHABET
+            assert line.text == " ".join(line.text.split())
+            assert len(line.before) <= 1 >= len(line.after)
+
+
+def test_what_the_templates_print_is_in_the_alphabet():
+    tables = (BETWEEN, BULLETS, CELLS, CODES, DATES, IBANS, MONEY, PHONES, QUANTITIES, THOUSANDS, *AROUND)
+    assert set("".join(text for table in tables for text in table)) <= ALPHABET
+
+
+def test_the_tokenizer_has_one_token_for_each_character_of_the_alphabet():
+    tokenizer = Tokenizer.from_pretrained(EXAMPLES / "line_reader_tokenizer")
+    ids = [tokenizer.encode(mark) for mark in (" ", *CHARACTERS)]
+    assert [len(of) for of in ids] == [3] * len(ids)
+    assert [of[1] for of in ids] == list(range(4, 4 + len(ids)))
+    assert {(of[0], of[2]) for of in ids} == {(1, 2)}
+    recipe = Recipe.from_toml(EXAMPLES / "line_reader_latin.toml")
+    assert recipe.model.decoder["vocab_size"] == 4 + len(ids)
+    assert recipe.model.decoder["n_positions"] == recipe.model.generation["max_length"] == LONGEST_OF_LATIN + 2
+
+
+def test_a_face_draws_only_texts_of_which_it_has_each_character(corpus):
+    (face,) = FACES
+    assert set("abc 09") <= face.glyphs <= ALPHABET
+    lacking = ALPHABET - face.glyphs
+    assert lacking, "the face that Pillow carries has no accented letters"
+    lines = printed_lines(corpus)
+    assert all(set(lines[index].text) <= face.glyphs for index in range(60))
+
+
+def test_faces_that_readers_are_judged_on_are_never_drawn(corpus):
+    names = (
+        "Open Sans",
+        "OpenSans Condensed",
+        "Cantarell",
+        "Linux Libertine O",
+        "Libertinus Serif",
+        "Linux Biolinum",
+        "Lato",
+    )
+    reserved = tuple(Face(name, "Regular", f"{name}.ttf") for name in names)
+    assert all(face.reserved for face in reserved)
+    assert printed_lines(corpus, faces=(*reserved, *FACES)).faces == FACES
+    for share in ("all", "training"):
+        settings = Settings(texts=Mixture(words=1), faces=share)
+        assert RenderedLines(settings, faces=(*reserved, *FACES)).faces == FACES
+
+
+def test_a_printed_line_is_a_function_of_the_settings_and_its_index(corpus):
+    first, second = printed_lines(corpus), printed_lines(corpus)
+    assert [digest(first[index]) for index in (3, 70)] == [digest(second[index]) for index in (3, 70)]
+    assert digest(printed_lines(corpus, seed=1)[3]) != digest(first[3])
+
+
+def test_the_letters_beside_a_cut_are_cut_off():
+    never = Print(**dict.fromkeys((field.name for field in attrs.fields(Print)), 0.0))
+    width = {}
+    for line in (Line("mill"), Line("mill", "m", "m"), Line("mmillm")):
+        cover = print_line(line, FACES[0], never, Random(5), np.random.default_rng(5))
+        ink = np.flatnonzero((np.asarray(cover) < 128).any(0))
+        width[line] = ink[-1] - ink[0]
+    whole, cut, long = width.values()
+    assert whole <= cut < long - 2 * (long - whole) / 4
+
+
+def test_wide_margins_leave_letters_that_can_be_read(corpus):
+    lines = printed_lines(
+        corpus, look=Print(tight=0, wide_margins=1, tilted=0, boxed=0, ruled=0, bleeding=0, specked=0)
+    )
+    for index in range(40):
+        grey = np.asarray(lines[index].image.convert("L"), np.int16)
+        rows = np.flatnonzero((abs(grey - np.median(grey)) > 60).any(1))
+        if len(rows):  # faint print is below the threshold of this test
+            assert (rows[-1] + 1 - rows[0]) / len(grey) * INPUT[1] >= LEAST_HEIGHT / 3
+
+
+def test_the_corpus_keeps_sentences_that_the_alphabet_can_write():
+    found = clean(
+        ["zu kurz", "Das ist ein  ganzer\nSatz.", "Das ist ein ganzer Satz.", "это предложение не нужно здесь"]
+    )
+    assert found == ["Das ist ein ganzer Satz."]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("longest = 41\n", "longest must be"),
+        ("[print]\nsmal = 0.1\n", "'smal'; did you mean 'small'"),
+        ("[texts]\nphones = 1\n", "'phones'"),
+        ('corpus = "none"\n[texts]\nwords = 1\n', "python -m render_lines.corpus"),
+        ("", "[texts] has no weight above 0"),
+    ],
+)
+def test_a_latin_toml_that_cannot_be_drawn_is_told_what_to_do(tmp_path, content, told):
+    path = tmp_path / "set.toml"
+    path.write_text(f'alphabet = "latin"\n{content}')
+    with pytest.raises(ConfigError) as caught:
+        load(path, FACES)
+    assert told in str(caught.value)

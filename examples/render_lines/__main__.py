@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from render_lines.alphabet import ALPHABET
 from render_lines.dataset import load
-from render_lines.faces import find_faces
+from render_lines.faces import Face, find_faces
 from render_lines.folder import write_folder
 from vedcore.errors import VedcoreError
 from vedcore.training import Sample
@@ -17,11 +19,12 @@ CELL = (360, 72)  # pixels of a line on the sheet, its text included
 COLUMNS = 4
 
 
-def sheet(lines: list[Sample]) -> Image.Image:
-    """All lines on one picture, each with its text below it."""
+def sheet(lines: list[Sample], faces: Iterable[Face] = ()) -> Image.Image:
+    """All lines on one picture, each with its text below it, in the first of ``faces`` that has the whole alphabet."""
     width, height = CELL
     page = Image.new("RGB", (COLUMNS * width, -(-len(lines) // COLUMNS) * height), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(12)
+    face = next((face for face in faces if face.glyphs >= ALPHABET), None)
+    draw, font = ImageDraw.Draw(page), face.font(12) if face else ImageFont.load_default(12)
     for number, line in enumerate(lines):
         left, top = number % COLUMNS * width, number // COLUMNS * height
         picture = line.image.copy()
@@ -54,7 +57,7 @@ def main() -> None:
             if options.out:
                 print(f"{options.out}: {write_folder(map(lines.__getitem__, wanted), options.out)} lines")
             if options.sheet:
-                sheet(list(map(lines.__getitem__, wanted))).save(options.sheet)
+                sheet(list(map(lines.__getitem__, wanted)), lines.faces).save(options.sheet)
     except VedcoreError as error:
         raise SystemExit(str(error)) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,13 +13,18 @@ import numpy as np
 from PIL import Image
 
 from render_lines import drawing
+from render_lines.alphabet import LONGEST
 from render_lines.faces import Face, find_faces
+from render_lines.latin import KINDS as KINDS_OF_LATIN
+from render_lines.latin import LatinTexts, Line
+from render_lines.printing import Print, print_line
 from render_lines.texts import KINDS, Texts, read_words
 from vedcore.config import field, from_dict, strict
 from vedcore.errors import ConfigError
 from vedcore.training import Sample
 
 HERE = Path(__file__).parent
+_TRIES = 12  # faces for a text; some signs are in few of them, and another text is drawn then
 
 
 def _weight() -> Any:
@@ -92,6 +98,90 @@ class Settings:
     look: Look = attrs.field(factory=Look)
 
 
+@strict
+class LatinMixture:
+    """``[texts]`` of the alphabet "latin": how often each kind of text is drawn, beside the others."""
+
+    words: float = _weight()
+    prose: float = _weight()
+    pieces: float = _weight()
+    numbers: float = _weight()
+    amounts: float = _weight()
+    codes: float = _weight()
+    addresses: float = _weight()
+    dates: float = _weight()
+    cells: float = _weight()
+    capitals: float = _weight()
+    characters: float = _weight()
+
+
+@strict
+class PrintSettings:
+    """The toml of a data set of the alphabet "latin".
+
+    longest: characters of a text, at most 40. corpus: the folder of texts that ``python -m render_lines.corpus`` writes,
+    from the folder of the toml. held_out_texts: whether the texts are those that training never sees. The other keys are as
+    in ``Settings``.
+    """
+
+    alphabet: str = field.text("latin", one_of=("latin",))
+    seed: int = field.integer(0, at_least=0)
+    lines: int = field.integer(100_000_000)
+    faces: str = field.text("all", one_of=("all", "training", "held-out"))
+    fonts: str | None = field.text(None)
+    longest: int = field.integer(LONGEST, at_most=LONGEST)
+    corpus: str = field.text("text/corpus")
+    held_out_texts: bool = field.flag(False)
+    texts: LatinMixture = attrs.field(factory=LatinMixture)
+    print: Print = attrs.field(factory=Print)
+
+
+class PrintedLines:
+    """The lines of a data set of the alphabet "latin" by their index, as ``RenderedLines`` has those of ASCII.
+
+    A face draws only texts of which it has each character. Raises ConfigError: texts without a weight, a corpus or a folder of
+    fonts that cannot be read, no face.
+    """
+
+    def __init__(
+        self, settings: PrintSettings, path: str | Path = HERE / "dataset.toml", faces: tuple[Face, ...] | None = None
+    ):
+        self.settings, self.path = settings, Path(path)
+        self._kinds, self._weights = _weights(settings.texts, KINDS_OF_LATIN, self.path)
+        folder = self.path.parent
+        prefix = "held_out_" if settings.held_out_texts else ""
+        self.texts = LatinTexts(folder / settings.corpus, prefix, HERE / f"text/{prefix}prose.txt")
+        if faces is None:
+            faces = find_faces(folder / settings.fonts if settings.fonts else None)
+        faces = tuple(face for face in faces if not face.odd)
+        self.faces = chosen_faces(faces, settings.faces, self.path)
+        self._families = _by_family(self.faces)
+
+    def __len__(self) -> int:
+        return self.settings.lines
+
+    def __getitem__(self, index: int) -> Sample:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path}: line {index} of {len(self)}")
+        chance, grain = _chances(self.settings.seed, index)
+        while True:
+            kind = chance.choices(self._kinds, self._weights)[0]
+            line = self.texts.draw(kind, chance, self.settings.longest)
+            face = self._face_for(line, chance)
+            if face is not None:
+                image = print_line(line, face, self.settings.print, chance, grain)
+                return Sample(image, line.text, f"{self.path.name} {index}: {kind}, {face.family} {face.style}")
+
+    def _face_for(self, line: Line, chance: Random) -> Face | None:
+        """A face that has each character of the line; None where a few tries find none."""
+        wanted = set(line.before + line.text + line.after)
+        for _ in range(_TRIES):
+            face = chance.choice(chance.choice(self._families))
+            if wanted <= face.glyphs:
+                return face
+        return None
+
+
 class RenderedLines:
     """The lines of a data set by their index, the same bytes for the same index in any process.
 
@@ -103,19 +193,13 @@ class RenderedLines:
         self, settings: Settings, path: str | Path = HERE / "dataset.toml", faces: tuple[Face, ...] | None = None
     ):
         self.settings, self.path = settings, Path(path)
-        weights = {kind: getattr(settings.texts, kind) for kind in KINDS}
-        if not any(weights.values()):
-            raise ConfigError(f"{path}: [texts] has no weight above 0; give one to some of {', '.join(KINDS)}")
-        self._kinds, self._weights = list(weights), list(weights.values())
+        self._kinds, self._weights = _weights(settings.texts, KINDS, self.path)
         folder = self.path.parent
         self.texts = Texts(read_words(folder / settings.words), read_words(folder / settings.prose))
         if faces is None:
             faces = find_faces(folder / settings.fonts if settings.fonts else None)
-        self.faces = _chosen(faces, settings.faces, self.path)
-        self._families = [
-            [face for face in self.faces if face.family == family]
-            for family in sorted({face.family for face in self.faces})
-        ]
+        self.faces = chosen_faces(faces, settings.faces, self.path)
+        self._families = _by_family(self.faces)
 
     def __len__(self) -> int:
         return self.settings.lines
@@ -123,8 +207,7 @@ class RenderedLines:
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: line {index} of {len(self)}")
-        first, second = np.random.SeedSequence([self.settings.seed, index]).generate_state(2, np.uint64)
-        chance, grain = Random(int(first)), np.random.default_rng(second)
+        chance, grain = _chances(self.settings.seed, index)
         kind = chance.choices(self._kinds, self._weights)[0]
         words = self.texts.draw(kind, chance)
         face = chance.choice(chance.choice(self._families))
@@ -132,13 +215,16 @@ class RenderedLines:
         return Sample(image, words, f"{self.path.name} {index}: {kind}, {face.family} {face.style}")
 
 
-def load(dataset: str | Path, faces: tuple[Face, ...] | None = None) -> RenderedLines:
-    """The data set of a toml: its path, or the name of one beside this file ("words", "prose", "held_out").
+def load(dataset: str | Path, faces: tuple[Face, ...] | None = None) -> RenderedLines | PrintedLines:
+    """The data set of a toml: its path, or the name of one beside this file ("words", "prose", "latin").
 
-    Raises ConfigError: each key that is unknown or has a value that cannot be used, and what ``RenderedLines`` raises.
+    Raises ConfigError: each key that is unknown or has a value that cannot be used, and what the data set raises.
     """
     path = Path(dataset) if Path(dataset).suffix else HERE / f"{dataset}.toml"
-    return RenderedLines(read_settings(path), path, faces)
+    data = read_toml(path)
+    if data.get("alphabet") == "latin":
+        return PrintedLines(from_dict(PrintSettings, data, str(path)), path, faces)
+    return RenderedLines(from_dict(Settings, data, str(path)), path, faces)
 
 
 def render(line: str, face: Face, look: Look, chance: Random, grain: np.random.Generator) -> Image.Image:
@@ -170,18 +256,36 @@ def render(line: str, face: Face, look: Look, chance: Random, grain: np.random.G
     return drawing.tinted(image, chance) if happens(look.tinted) else image
 
 
-def read_settings(path: str | Path) -> Settings:
-    """The settings of a toml. Raises ConfigError: what cannot be read, and each key that is unknown or wrong."""
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The tables of a toml. Raises ConfigError: it cannot be read."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
         raise ConfigError(f"{path}: not a data set that can be read ({cause})") from cause
-    return from_dict(Settings, data, str(path))
 
 
-def _chosen(faces: tuple[Face, ...], which: str, path: Path) -> tuple[Face, ...]:
-    """The faces of a share: all, those for training, those held out."""
-    chosen = tuple(face for face in faces if which == "all" or face.held_out == (which == "held-out"))
+def _weights(mixture: Any, kinds: Iterable[str], path: Path) -> tuple[list[str], list[float]]:
+    """The kinds and their weights. Raises ConfigError: all weights are 0."""
+    weights = {kind: getattr(mixture, kind) for kind in kinds}
+    if not any(weights.values()):
+        raise ConfigError(f"{path}: [texts] has no weight above 0; give one to some of {', '.join(kinds)}")
+    return list(weights), list(weights.values())
+
+
+def _by_family(faces: tuple[Face, ...]) -> list[list[Face]]:
+    return [[face for face in faces if face.family == family] for family in sorted({face.family for face in faces})]
+
+
+def _chances(seed: int, index: int) -> tuple[Random, np.random.Generator]:
+    """What decides about a line, and what supplies its noise."""
+    first, second = np.random.SeedSequence([seed, index]).generate_state(2, np.uint64)
+    return Random(int(first)), np.random.default_rng(second)
+
+
+def chosen_faces(faces: tuple[Face, ...], which: str, path: Path) -> tuple[Face, ...]:
+    """The faces of a share: all, those for training, those held out. Reserved ones are in none."""
+    free = (face for face in faces if not face.reserved)
+    chosen = tuple(face for face in free if which == "all" or face.held_out == (which == "held-out"))
     if not chosen:
         raise ConfigError(
             f'{path}: faces = "{which}" leaves none of the {len(faces)} faces found (one kin of families in eight is held '

@@ -8,6 +8,7 @@ character, and letters as letters: b rises above x, p hangs below it, a dash is 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,11 +20,11 @@ from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from PIL import ImageFont
+from PIL import ImageFont, features
 
+from render_lines.alphabet import CHARACTERS, PRINTABLE
 from vedcore.errors import ConfigError
 
-PRINTABLE = "".join(map(chr, range(33, 127)))
 SUFFIXES = (".ttf", ".otf", ".ttc")
 FOLDERS = {
     "darwin": ("/System/Library/Fonts", "/Library/Fonts", "~/Library/Fonts"),
@@ -31,6 +32,18 @@ FOLDERS = {
 }
 OTHERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts")
 HELD_OUT = 8  # one kin of families in so many is never trained on
+RESERVED = (
+    "opensans", "cantarell", "linuxlibertine", "libertine", "libertinus", "linuxbiolinum", "biolinum", "lato", "carlito",
+    "droidsans", "notosans",
+)  # fmt: skip
+"""Parts of the names of families that no data set for training or evaluation draws: readers are judged on pages in them."""
+_ODD = (
+    "phon", "babel unicode", "monoisome", "junkyard", "penguin attack", "emerita", "opendyslexicalta", "keyfont",
+    "quotation", "math", "elegante", "domestic manners", "cmr10", "solothurn", "cupola", "compagnon", "klaudia",
+    "berenika", "furence", "monofur", "script", "sans thin",
+)  # fmt: skip
+_RAQM = bool(features.check("raqm"))
+_MONOSPACED = re.compile(r"mono|code|courier|cursor|typewriter|hack|hermit|agave|cousine")
 _TOO_THIN = ("thin", "hairline", "extralight", "ultralight", "extra light", "ultra light")
 _VARIANTS = ("light", "regular", "medium", "bold", "black", "condensed", "")  # of a variable font; "" beside "italic"
 
@@ -50,9 +63,25 @@ class Face:
         """Whether the face is kept for evaluation: decided by the first word of its family, on any machine alike."""
         return zlib.crc32(self.family.split()[0].lower().encode()) % HELD_OUT == 0
 
-    def font(self, size: int) -> ImageFont.FreeTypeFont:
-        """The face at ``size`` pixels an em."""
-        return _font(self, size)
+    @property
+    def reserved(self) -> bool:
+        """Whether readers are judged on texts in this family, or in one that was drawn from it: it is never drawn with."""
+        name = "".join(mark for mark in self.family.lower() if mark.isalnum())
+        return any(reserved in name for reserved in RESERVED)
+
+    @property
+    def odd(self) -> bool:
+        """Whether some glyphs of the face are not what their characters stand for, or are too ornate for print."""
+        return self.family == "sans" or any(odd in self.family.lower() for odd in _ODD)
+
+    def font(self, size: int, *, shaped: bool = False) -> ImageFont.FreeTypeFont:
+        """The face at ``size`` pixels an em. shaped: with ligatures, where Pillow can and the face is not monospaced."""
+        return _font(self, size, shaped and _RAQM and not _MONOSPACED.search(self.family.lower()))
+
+    @property
+    def glyphs(self) -> frozenset[str]:
+        """The characters of the alphabet that the face draws, the space among them."""
+        return _glyphs(self)
 
 
 def pillows_own() -> Face:
@@ -61,6 +90,7 @@ def pillows_own() -> Face:
     return Face(family or "Pillow", style or "Regular")
 
 
+@lru_cache(maxsize=8)
 def find_faces(folder: str | Path | None = None) -> tuple[Face, ...]:
     """The faces that can write a line, in the order of their names: those under ``folder``, or all of the machine.
 
@@ -139,11 +169,23 @@ def _writes(font: ImageFont.FreeTypeFont) -> bool:
     return bool(b_top < x_top and p_bottom > x_bottom and bottom - top < right - left)
 
 
+@lru_cache(maxsize=4096)
+def _glyphs(face: Face) -> frozenset[str]:
+    """A character without a glyph is drawn as a mark of its own, or as nothing; some faces draw letters without accents."""
+    font = _font(face, 24)
+    missing = bytes(font.getmask("\uffff"))
+    masks = {mark: font.getmask(mark) for mark in CHARACTERS}
+    found = {mark for mark, mask in masks.items() if mask.getbbox() and bytes(mask) != missing}
+    plain = {bytes(masks[mark]) for mark in PRINTABLE}
+    return frozenset({mark for mark in found if mark in PRINTABLE or bytes(masks[mark]) not in plain} | {" "})
+
+
 @lru_cache(maxsize=512)
-def _font(face: Face, size: int) -> ImageFont.FreeTypeFont:
+def _font(face: Face, size: int, shaped: bool = False) -> ImageFont.FreeTypeFont:
     if not face.path:
         return _own(size)
-    font = ImageFont.truetype(face.path, size, index=face.index, layout_engine=ImageFont.Layout.BASIC)
+    engine = ImageFont.Layout.RAQM if shaped else ImageFont.Layout.BASIC
+    font = ImageFont.truetype(face.path, size, index=face.index, layout_engine=engine)
     if face.variant:
         font.set_variation_by_name(face.variant)
     return font

@@ -12,7 +12,7 @@ from datetime import date
 from pathlib import Path
 from random import Random
 
-from render_lines.faces import PRINTABLE
+from render_lines.alphabet import PRINTABLE
 from vedcore.errors import ConfigError
 
 LONGEST = 24  # characters: the decoder of the line reader has 28 positions
