@@ -5,6 +5,8 @@ dependency has one home; a private attribute is used only in the file that defin
 """
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -203,3 +205,9 @@ def test_a_private_name_of_another_file_is_found(source, found):
 def test_a_file_uses_no_private_name_of_another_file(path):
     allowed = TORCH_DICTS | KNOWN_PRIVATE.get(str(path.relative_to(ROOT)), set())
     assert private_names_of_others(ast.parse(path.read_text())) <= allowed
+
+
+def test_bricks_load_no_file_code():
+    program = "import sys, vedcore.nn; print(*(name for name in sys.modules if name.startswith('vedcore.storage')))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert set(done.stdout.split()) == {"vedcore.storage", "vedcore.storage.keymap"}  # names, which are no files

@@ -12,7 +12,6 @@ import attrs
 
 from vedcore.config.convert import from_dict, to_dict
 from vedcore.config.field import Heads, head_lists, is_mapping
-from vedcore.storage.files import read_json
 
 C = TypeVar("C")
 
@@ -56,6 +55,8 @@ class Config:
     @classmethod
     def from_pretrained(cls, folder: str | os.PathLike[str]) -> Self:
         """The config in the config.json of ``folder``. Raises CheckpointNotFound or ConfigError."""
+        from vedcore.storage.files import read_json  # here, because bricks use configs and import no file code
+
         path = Path(folder) / "config.json"
         return cls.from_dict(read_json(path), str(path))
 
