@@ -1,4 +1,9 @@
-"""Generation of text: settings, logits processors, sessions of rows, and the strategies that choose their tokens."""
+"""Generation of text: from the memory of images to token ids.
+
+``config`` has the settings, and ``request`` turns a call into a ``session`` of rows that grow by one token per step. A
+``strategy`` chooses the tokens: ``one_text`` (greedy, sampling) or ``beams``, with ``processors`` of scores and ``rules`` for
+the end. ``run`` collects the output.
+"""
 
 from vedcore.generation.cache import SelfCache
 from vedcore.generation.config import OUTPUTS, GenerationConfig
