@@ -1,15 +1,14 @@
 """Render the example line images in ``examples/images`` and their ``labels.jsonl``.
 
-Each image shows one line of printed text, of the kind people scan: a number, a date, a name, a phrase.
-They differ in font, size, paper and damage (noise, blur, tilt, JPEG, low contrast, uneven light), and are
-rendered rather than scanned so that their texts are known exactly and the files are free to share.
-The texts, fonts and seed below were fixed for legibility to people before any recogniser read the images,
-so the images are not picked to suit one. Keep that order when changing them.
+Each image shows one line of printed text of a kind that people scan: a number, a date, a name, a phrase. The images differ in
+font, size, paper and damage (noise, blur, tilt, JPEG, low contrast, uneven light). They are rendered and not scanned, so their
+texts are known exactly and the files may be shared. The texts, fonts and seed were chosen for people to read, before any
+model read the images. Keep this order when you change them: otherwise the images would suit one model.
 
 The images in the repository were made with the Debian 12 packages fonts-dejavu-core, fonts-liberation and
-fonts-freefont-ttf. A second run with the same fonts, Pillow and numpy writes the same bytes.
+fonts-freefont-ttf. The same fonts and the same versions of Pillow and numpy give the same bytes.
 
-Run it as: python examples/render_examples.py --out examples/images
+Run: python examples/render_examples.py --out examples/images
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ BLACK: Colour = (16, 16, 16)
 BROWN: Colour = (66, 44, 28)
 MID_GREY: Colour = (128, 128, 128)
 
-# Family, and the file names that hold it, best first.
+# Each family with the names of its files; the first one found is used.
 FONTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("DejaVu Sans", ("DejaVuSans.ttf",)),
     ("DejaVu Sans Bold", ("DejaVuSans-Bold.ttf",)),
@@ -56,7 +55,7 @@ FONTS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 @dataclass(frozen=True)
 class Line:
-    """One image: what it says, how it is set, and how it is damaged."""
+    """One image: its text, its type, and its damage."""
 
     file: str
     text: str
@@ -67,7 +66,7 @@ class Line:
     margin: int = 6  # pixels between the ink and each edge
     tilt: float = 0.0  # degrees, anticlockwise
     blur: float = 0.0  # Gaussian radius in pixels
-    shade: float = 0.0  # share of the light lost by the right-hand edge
+    shade: float = 0.0  # the share of light that is lost at the right edge
     noise: float = 0.0  # standard deviation in grey levels
     quality: int = 60  # JPEG files only
 
@@ -75,7 +74,7 @@ class Line:
 FERRY = "The ferry left the harbour at noon, and by dusk we could see the island."
 TICKET = "Keep this ticket until the end of your journey; it may be checked."
 
-# In file-name order. Most lines without descenders get a wider margin, to keep the heights alike.
+# In the order of the file names. Most lines without descenders have a wider margin, so that the heights are similar.
 LINES: tuple[Line, ...] = (
     Line("01-invoice-number.png", "Invoice No. 20417", "Liberation Sans", 32, margin=8),
     Line("02-amount.png", "$1,284.50", "DejaVu Sans Mono", 36, margin=8, noise=5.0),
@@ -95,7 +94,7 @@ LINES: tuple[Line, ...] = (
 
 
 def find_fonts() -> dict[str, Path]:
-    """Map each family to its file, or stop with the packages to install."""
+    """The file of each family. Exits with the packages to install if one is missing."""
     installed = {path.name: path for path in sorted(FONT_ROOT.rglob("*")) if path.suffix in (".ttf", ".otf")}
     found: dict[str, Path] = {}
     for family, names in FONTS:
@@ -107,7 +106,7 @@ def find_fonts() -> dict[str, Path]:
 
 
 def print_on_paper(line: Line, mask: Image.Image, seed: int) -> Image.Image:
-    """Lay the ink on the paper, dim the light to the right, and add grey noise."""
+    """The ink on its paper, darker to the right, with grey noise."""
     cover = np.asarray(mask, dtype=np.float64)[:, :, None] / 255.0
     pixels: NDArray[np.float64] = np.array(line.paper) * (1.0 - cover) + np.array(line.ink) * cover
     height, width = cover.shape[:2]
@@ -120,7 +119,7 @@ def print_on_paper(line: Line, mask: Image.Image, seed: int) -> Image.Image:
 
 
 def save(line: Line, image: Image.Image, folder: Path) -> None:
-    """Write the image in the format its name asks for."""
+    """Write the image in the format of its suffix."""
     path = folder / line.file
     if path.suffix == ".jpg":
         image.save(path, quality=line.quality, optimize=True)
@@ -129,7 +128,7 @@ def save(line: Line, image: Image.Image, folder: Path) -> None:
 
 
 def main() -> None:
-    """Render every line, then write the labels beside the images."""
+    """Render every line, then write the labels."""
     parser = argparse.ArgumentParser(description="Render the example line images and their labels.")
     parser.add_argument("--out", type=Path, default=Path("examples/images"), help="folder to write to")
     folder: Path = parser.parse_args().out

@@ -200,7 +200,7 @@ TEXTS = "[texts]\nwords = 1\n"
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "expected"),
     [
         ("facs = 1\n" + TEXTS, "'facs'; did you mean 'faces'"),
         ('faces = "few"\n' + TEXTS, "one of all, held-out, training"),
@@ -208,15 +208,15 @@ TEXTS = "[texts]\nwords = 1\n"
         ("[look]\ntilted = 1.5\n" + TEXTS, "tilted must be a number from 0 to 1, got 1.5"),
         ("[look]\nsize = [40, 16]\n" + TEXTS, "size must be [from, to] between 8 and 200, got [40, 16]"),
         ("seed = 1.5\n" + TEXTS, "expected int, got 1.5"),
-        ("seed = \n", "not a data set that can be read"),
-        ("", "[texts] has no weight above 0; give one to some of words"),
-        ('faces = "held-out"\n' + TEXTS, 'leaves none of the 1 faces found'),
+        ("seed = \n", "cannot be read as a data set"),
+        ("", "[texts] has no weight above 0; set at least one of words"),
+        ('faces = "held-out"\n' + TEXTS, 'selects none of the 1 faces of this machine'),
         ('words = "none.txt"\n' + TEXTS, "none.txt: cannot be read"),
         ('words = "german.txt"\n' + TEXTS, "german.txt, line 2: 'ß' is not printable ASCII"),
-        ('words = "empty.txt"\n' + TEXTS, "empty.txt: holds no word"),
+        ('words = "empty.txt"\n' + TEXTS, "empty.txt: contains no word"),
     ],
 )  # fmt: skip
-def test_a_toml_that_cannot_be_drawn_is_told_what_to_do(tmp_path, content, told):
+def test_an_error_about_a_toml_file_says_what_is_wrong_and_where(tmp_path, content, expected):
     (tmp_path / "text").mkdir()
     for name in ("words", "prose"):
         (tmp_path / f"text/{name}.txt").write_text("one two\n")
@@ -226,14 +226,16 @@ def test_a_toml_that_cannot_be_drawn_is_told_what_to_do(tmp_path, content, told)
     path.write_text(content)
     with pytest.raises(ConfigError) as caught:
         load(path, FACES)
-    assert told in str(caught.value)
+    assert expected in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+    assert caught.value.file is None or Path(caught.value.file).is_relative_to(tmp_path)
 
 
 def test_a_folder_of_fonts_without_one_says_so(tmp_path):
     (tmp_path / "broken.ttf").write_bytes(b"no font")
-    with pytest.raises(ConfigError, match="no face under"):
+    with pytest.raises(ConfigError, match="no face under") as caught:
         find_faces(tmp_path)
+    assert (caught.value.file, caught.value.field) == (str(tmp_path), "fonts")
 
 
 def test_a_line_beyond_the_last_is_an_index_error():
@@ -251,8 +253,9 @@ def test_a_written_folder_is_read_back_as_data(tmp_path):
     for line, sample in zip(lines, data, strict=True):
         assert sample.text == line.text
         assert np.array_equal(load_image(sample.image), load_image(line.image))
-    with pytest.raises(ConfigError, match="not an empty folder"):
+    with pytest.raises(ConfigError, match="not an empty folder") as caught:
         write_folder(lines, tmp_path / "data")
+    assert caught.value.file == str(tmp_path / "data")
 
 
 def test_the_command_writes_a_sheet_and_lists_faces(tmp_path):

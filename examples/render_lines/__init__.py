@@ -1,6 +1,7 @@
-"""Rendered lines of print as data: a data set is a seed and a toml, and each of its lines is drawn when it is asked for.
+"""Rendered lines of print as training data. A toml file and its seed define a data set, whose lines are drawn on access.
 
-``load("words")[7]`` is the eighth line of words.toml; ``python -m render_lines words --count 64 --out FOLDER`` writes some.
+``load("words")[7]`` is the eighth line of words.toml. ``python -m render_lines words --count 64 --out FOLDER`` writes the
+first 64 lines to a folder.
 """
 
 from render_lines.dataset import (

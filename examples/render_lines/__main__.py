@@ -1,4 +1,4 @@
-"""Write the lines of a data set to a folder, or look at them on one sheet."""
+"""Write the lines of a data set to a folder, or show them on one sheet."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from render_lines.folder import write_folder
 from vedcore.errors import VedcoreError
 from vedcore.training import Sample
 
-CELL = (360, 72)  # pixels of a line on the sheet, its text included
+CELL = (360, 72)  # width and height in pixels of a line on the sheet, including its text
 COLUMNS = 4
 
 
 def sheet(lines: list[Sample], faces: Iterable[Face] = ()) -> Image.Image:
-    """All lines on one picture, each with its text below it, in the first of ``faces`` that has the whole alphabet."""
+    """One image with all lines, each with its text below it, in the first of ``faces`` that has the whole alphabet."""
     width, height = CELL
     page = Image.new("RGB", (COLUMNS * width, -(-len(lines) // COLUMNS) * height), "white")
     face = next((face for face in faces if face.glyphs >= ALPHABET), None)
@@ -35,17 +35,17 @@ def sheet(lines: list[Sample], faces: Iterable[Face] = ()) -> Image.Image:
 
 
 def main() -> None:
-    """The command."""
+    """Run ``python -m render_lines``."""
     parser = argparse.ArgumentParser(prog="python -m render_lines", description=__doc__)
-    parser.add_argument("dataset", nargs="?", help="the toml of a data set, or the name of one of ours")
-    parser.add_argument("--count", type=int, default=100, help="how many lines, from the first on (100)")
-    parser.add_argument("--out", type=Path, help="a new folder: images and labels.jsonl")
-    parser.add_argument("--sheet", type=Path, help="a picture that shows them all")
-    parser.add_argument("--faces", action="store_true", help="list the faces that are drawn with, or of this machine")
+    parser.add_argument("dataset", nargs="?", help="the toml file of a data set, or words, prose or held_out")
+    parser.add_argument("--count", type=int, default=100, help="how many lines, starting with the first (default: 100)")
+    parser.add_argument("--out", type=Path, help="write the images and labels.jsonl to this new folder")
+    parser.add_argument("--sheet", type=Path, help="write one image that shows all lines")
+    parser.add_argument("--faces", action="store_true", help="list the faces of the data set, or of this machine")
     options = parser.parse_args()
     try:
         if options.dataset is None and not options.faces:
-            parser.error("name the toml of a data set, or ask for --faces")
+            parser.error("name a data set, or pass --faces")
         lines = options.dataset and load(options.dataset)
         if options.faces:
             faces = lines.faces if lines else find_faces()

@@ -11,7 +11,7 @@ QUOTES = "„“”‘’‚«»‹›"
 SIGNS = "–—…•·°§¶€£¥¢©®™±×÷µ½¼¾²³¹ªº¿¡"
 
 CHARACTERS = PRINTABLE + LETTERS + QUOTES + SIGNS
-"""Every character that leaves ink."""
+"""Every character of the alphabet except the space."""
 
 ALPHABET = frozenset(CHARACTERS + " ")
 LONGEST = 40  # characters: the decoder has 42 positions, for the start token, the text and the end token

@@ -37,7 +37,7 @@ _PACKAGES = "wamerican wngerman wfrench wspanish witalian wportuguese wswedish w
 
 @dataclass(frozen=True)
 class Language:
-    """Where the texts of a language lie: its word list, its folders of the handbook, its catalogues."""
+    """The files of a language: its word list, its folders of the handbook, its message catalogues."""
 
     code: str
     words: str
@@ -115,7 +115,7 @@ def _messages(language: Language) -> Iterator[str]:
 
 
 def clean(paragraphs: Iterable[str]) -> list[str]:
-    """The paragraphs of at least four words that the alphabet can write, without repetitions, in a mixed but fixed order."""
+    """The paragraphs of at least four words that the alphabet can write, each once, in a shuffled but fixed order."""
     kept = set()
     for paragraph in paragraphs:
         text = _SPACES.sub(" ", paragraph.replace("\u00ad", "").replace("\u202f", " ")).strip()
@@ -125,12 +125,12 @@ def clean(paragraphs: Iterable[str]) -> list[str]:
 
 
 def checksum(text: str) -> int:
-    """A number that decides where a text goes, on any machine alike."""
+    """A checksum that decides to which file a text goes, the same on every machine."""
     return zlib.crc32(text.encode())
 
 
 def read_lines(path: Path) -> list[str]:
-    """The lines of a text file. Raises ConfigError: it cannot be read, it is empty, or a character is not in the alphabet."""
+    """The lines of a text file. Raises ConfigError if it cannot be read, is empty, or has characters outside the alphabet."""
     try:
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as cause:
@@ -149,7 +149,10 @@ def read_lines(path: Path) -> list[str]:
 
 
 def write(folder: Path = FOLDER) -> dict[str, tuple[int, int]]:
-    """Write the files of all languages; how many words and paragraphs each has. Raises ConfigError: a word list is missing."""
+    """Write the files of all languages. Returns the numbers of words and paragraphs of each.
+
+    Raises ConfigError if a word list is missing.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     counts = {}
     for language in LANGUAGES:
@@ -168,7 +171,7 @@ def write(folder: Path = FOLDER) -> dict[str, tuple[int, int]]:
 
 
 def _decoded(data: bytes) -> str:
-    """The text of a word list: some are still in Latin-1."""
+    """The text of a word list, which may be in UTF-8 or in Latin-1."""
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -186,7 +189,7 @@ def _shortened(paragraphs: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """The command."""
+    """Run ``python -m render_lines.corpus``."""
     parser = argparse.ArgumentParser(prog="python -m render_lines.corpus", description=__doc__)
     parser.add_argument("--out", type=Path, default=FOLDER, help="the folder to write (text/corpus)")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""A data set is a seed and a toml: line i is a function of the two and of the machine's faces, drawn when it is asked for."""
+"""Data sets of rendered lines. A line depends only on the toml file, its seed, its index and the faces of the machine."""
 
 from __future__ import annotations
 
@@ -32,18 +32,23 @@ def _weight() -> Any:
 
 
 def _range(default: tuple[float, float], least: float, most: float) -> Any:
-    """A field [from, to] within ``least`` and ``most``."""
+    """A field for a range [from, to] between ``least`` and ``most``."""
 
     def check(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, float]) -> None:
         if not least <= value[0] <= value[1] <= most:
-            raise ConfigError(f"{attribute.name} must be [from, to] between {least} and {most}, got {list(value)}")
+            raise ConfigError(
+                f"{attribute.name} must be [from, to] between {least} and {most}, got {list(value)}",
+                field=attribute.name,
+                expected=f"[from, to] between {least} and {most}",
+                found=value,
+            )
 
     return attrs.field(default=default, validator=check)
 
 
 @strict
 class Mixture:
-    """``[texts]``: how often each kind of text is drawn, beside the others."""
+    """``[texts]``: the weight of each kind of text."""
 
     words: float = _weight()
     amounts: float = _weight()
@@ -54,12 +59,13 @@ class Mixture:
 
 @strict
 class Look:
-    """``[look]``: how lines are printed and what happens to them then.
+    """``[look]``: how lines are printed, and how they are damaged.
 
-    size: pixels an em. margin: pixels of paper around the ink. tilt: the most degrees. blur: the most, in parts of the size.
-    quality: of JPEG. width: the least width of a ``widened`` line, in heights: paper is added on its right.
-    All others are the share of the lines to which a thing happens, each by itself: ``scanned`` is worn type and a scanner
-    of two levels; ``trimmed``, the margins and the width that the cutting of long lines leaves; ``tinted``, in colour.
+    size: pixels per em. margin: pixels of paper around the ink. tilt: the largest angle in degrees. blur: the largest radius,
+    as a fraction of the size. quality: of JPEG. width: the least width of a ``widened`` line, in multiples of its height; the
+    additional paper is on the right.
+    The other fields are the share of lines with a property, drawn independently. ``scanned``: worn type from a scanner that
+    knows only black and white. ``trimmed``: the margins and the width of a piece of a long line. ``tinted``: in colour.
     """
 
     size: tuple[int, int] = _range((16, 40), 8, 200)
@@ -82,10 +88,10 @@ class Look:
 
 @strict
 class Settings:
-    """The toml of a data set.
+    """The toml file of a data set.
 
-    lines: how many there are. faces: with which of the faces that are found to draw. fonts: a folder of fonts; without it,
-    all fonts of the machine. words, prose: files of texts. These three are paths from the folder of the toml.
+    lines: the number of lines. faces: which faces to draw with. fonts: a folder of fonts; None means all fonts of the machine.
+    words, prose: text files. These three paths are relative to the folder of the toml file.
     """
 
     seed: int = field.integer(0, at_least=0)
@@ -100,7 +106,7 @@ class Settings:
 
 @strict
 class LatinMixture:
-    """``[texts]`` of the alphabet "latin": how often each kind of text is drawn, beside the others."""
+    """``[texts]`` for the alphabet "latin": the weight of each kind of text."""
 
     words: float = _weight()
     prose: float = _weight()
@@ -117,11 +123,11 @@ class LatinMixture:
 
 @strict
 class PrintSettings:
-    """The toml of a data set of the alphabet "latin".
+    """The toml file of a data set with the alphabet "latin".
 
-    longest: characters of a text, at most 40. corpus: the folder of texts that ``python -m render_lines.corpus`` writes,
-    from the folder of the toml. held_out_texts: whether the texts are those that training never sees. The other keys are as
-    in ``Settings``.
+    longest: the most characters of a text, at most 40. corpus: the folder of texts that ``python -m render_lines.corpus``
+    writes, relative to the folder of the toml file. held_out_texts: draw only texts that training does not use. The other
+    keys are as in ``Settings``.
     """
 
     alphabet: str = field.text("latin", one_of=("latin",))
@@ -137,10 +143,10 @@ class PrintSettings:
 
 
 class PrintedLines:
-    """The lines of a data set of the alphabet "latin" by their index, as ``RenderedLines`` has those of ASCII.
+    """The lines of a data set with the alphabet "latin" by their index, as ``RenderedLines`` for ASCII.
 
-    A face draws only texts of which it has each character. Raises ConfigError: texts without a weight, a corpus or a folder of
-    fonts that cannot be read, no face.
+    A face draws a text only if it has all its characters. Raises ConfigError if no text has a weight, if the corpus or the
+    folder of fonts cannot be read, or if there is no face.
     """
 
     def __init__(
@@ -173,7 +179,7 @@ class PrintedLines:
                 return Sample(image, line.text, f"{self.path.name} {index}: {kind}, {face.family} {face.style}")
 
     def _face_for(self, line: Line, chance: Random) -> Face | None:
-        """A face that has each character of the line; None where a few tries find none."""
+        """A face that has every character of the line; None if a few tries find none."""
         wanted = set(line.before + line.text + line.after)
         for _ in range(_TRIES):
             face = chance.choice(chance.choice(self._families))
@@ -183,10 +189,11 @@ class PrintedLines:
 
 
 class RenderedLines:
-    """The lines of a data set by their index, the same bytes for the same index in any process.
+    """The lines of a data set by their index. The same index gives the same bytes in every process.
 
-    settings: of the toml at ``path``, or made in Python. faces: what to draw with; None finds the machine's.
-    Raises ConfigError: texts without a weight, a file of texts or a folder of fonts that will not do, no face.
+    settings: those of the toml file at ``path``, or made in Python. faces: the faces to draw with; None finds those of the
+    machine. Raises ConfigError if no text has a weight, if a text file or a folder of fonts cannot be used, or if there is no
+    face.
     """
 
     def __init__(
@@ -216,9 +223,9 @@ class RenderedLines:
 
 
 def load(dataset: str | Path, faces: tuple[Face, ...] | None = None) -> RenderedLines | PrintedLines:
-    """The data set of a toml: its path, or the name of one beside this file ("words", "prose", "latin").
+    """The data set of a toml file, by its path or by the name of a file next to this one ("words", "prose", "latin").
 
-    Raises ConfigError: each key that is unknown or has a value that cannot be used, and what the data set raises.
+    Raises ConfigError that names every unknown key and every value that cannot be used, or as the data set does.
     """
     path = Path(dataset) if Path(dataset).suffix else HERE / f"{dataset}.toml"
     data = read_toml(path)
@@ -228,7 +235,7 @@ def load(dataset: str | Path, faces: tuple[Face, ...] | None = None) -> Rendered
 
 
 def render(line: str, face: Face, look: Look, chance: Random, grain: np.random.Generator) -> Image.Image:
-    """The picture of a text in a face, mode "L" or "RGB"."""
+    """The image of a text in a face, in mode "L" or "RGB"."""
 
     def happens(share: float) -> bool:
         return chance.random() < share
@@ -257,18 +264,20 @@ def render(line: str, face: Face, look: Look, chance: Random, grain: np.random.G
 
 
 def read_toml(path: str | Path) -> dict[str, Any]:
-    """The tables of a toml. Raises ConfigError: it cannot be read."""
+    """The tables of a toml file. Raises ConfigError if it cannot be read."""
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as cause:
-        raise ConfigError(f"{path}: not a data set that can be read ({cause})") from cause
+        raise ConfigError(f"{path}: cannot be read as a data set ({cause})", file=path) from cause
 
 
 def _weights(mixture: Any, kinds: Iterable[str], path: Path) -> tuple[list[str], list[float]]:
-    """The kinds and their weights. Raises ConfigError: all weights are 0."""
+    """The kinds and their weights. Raises ConfigError if all weights are 0."""
     weights = {kind: getattr(mixture, kind) for kind in kinds}
     if not any(weights.values()):
-        raise ConfigError(f"{path}: [texts] has no weight above 0; give one to some of {', '.join(kinds)}")
+        raise ConfigError(
+            f"{path}: [texts] has no weight above 0; set at least one of {', '.join(kinds)}", file=path, field="texts"
+        )
     return list(weights), list(weights.values())
 
 
@@ -277,18 +286,24 @@ def _by_family(faces: tuple[Face, ...]) -> list[list[Face]]:
 
 
 def _chances(seed: int, index: int) -> tuple[Random, np.random.Generator]:
-    """What decides about a line, and what supplies its noise."""
+    """The sources of a line's random choices and of its noise."""
     first, second = np.random.SeedSequence([seed, index]).generate_state(2, np.uint64)
     return Random(int(first)), np.random.default_rng(second)
 
 
 def chosen_faces(faces: tuple[Face, ...], which: str, path: Path) -> tuple[Face, ...]:
-    """The faces of a share: all, those for training, those held out. Reserved ones are in none."""
+    """The faces that ``which`` names ("all", "training" or "held-out"), without the reserved ones.
+
+    Raises ConfigError if there are none.
+    """
     free = (face for face in faces if not face.reserved)
     chosen = tuple(face for face in free if which == "all" or face.held_out == (which == "held-out"))
     if not chosen:
         raise ConfigError(
-            f'{path}: faces = "{which}" leaves none of the {len(faces)} faces found (one kin of families in eight is held '
-            f'out); set faces = "all", or install more: pip install -r {HERE / "fonts.txt"}'
+            f'{path}: faces = "{which}" selects none of the {len(faces)} faces of this machine (about one in eight is held '
+            f'out); set faces = "all", or install more: pip install -r {HERE / "fonts.txt"}',
+            file=path,
+            field="faces",
+            found=which,
         )
     return chosen

@@ -1,6 +1,6 @@
-"""Ink and paper: a text becomes the share of each pixel that ink covers, and that becomes a picture.
+"""Draw a text: first a cover, the share of each pixel that ink covers, and then the image with ink and paper.
 
-Cover is an image of mode "L": 0 is bare paper, 255 is full ink. ``chance`` decides, ``grain`` supplies noise.
+A cover is an image of mode "L": 0 is bare paper, 255 is full ink. Random choices come from ``chance``, noise from ``grain``.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
 
-FAINT = 24  # cover up to this is no ink: nobody would see it as part of a letter
-TAIL = 3  # pixels around the ink that hold what is fainter
-LEAST_INK, MOST_INK = 0.6, 1.7  # of the ink before: outside, a scan has lost or drowned its letters
+FAINT = 24  # cover up to this value does not count as ink, because it is not visible as part of a letter
+TAIL = 3  # pixels around the ink that contain the fainter cover
+LEAST_INK, MOST_INK = 0.6, 1.7  # of the ink before; outside this range a scan has made its letters unreadable
 LOWEST = 18  # pixels: the height of the coarsest scan
 
 Margins = tuple[int, int, int, int]
@@ -25,13 +25,13 @@ Levels = NDArray[np.float32]
 def ink(
     text: str, font: ImageFont.FreeTypeFont, *, tilt: float = 0.0, blur: float = 0.0, margin: int = TAIL
 ) -> Image.Image:
-    """The cover of a text, ``tilt`` degrees anticlockwise, ``blur`` pixels soft, with ``margin`` pixels around its ink.
+    """The cover of a text with ``margin`` pixels around its ink. tilt: degrees anticlockwise. blur: a radius in pixels.
 
-    Raises ValueError: the text leaves no ink.
+    Raises ValueError if the text has no ink.
     """
     length = font.getlength(text)
     size = int(font.size)
-    # Tilted and soft, a text needs more room; letters hang over both ends, in height over twice the size.
+    # A tilted or blurred text is larger, and letters may extend beyond both ends of the line and above and below it.
     room = margin + size // 2 + math.ceil(abs(math.sin(math.radians(tilt))) * length + 3 * blur)
     cover = Image.new("L", (int(length) + 2 * room, 2 * size + 2 * room), 0)
     ImageDraw.Draw(cover).text((room, room), text, fill=255, font=font)
@@ -43,13 +43,13 @@ def ink(
 
 
 def framed(cover: Image.Image, margins: Margins, wide: float = 0.0) -> Image.Image:
-    """The ink in its paper: ``margins`` (left, top, right, bottom), and more on the right until it is ``wide`` heights wide.
+    """The cover with ``margins`` (left, top, right, bottom) around its ink, and at least ``wide`` times as wide as high.
 
-    Raises ValueError: there is no ink.
+    The additional paper is on the right. Raises ValueError if there is no ink.
     """
     box = cover.point(_INK).getbbox()
     if box is None:
-        raise ValueError("the text leaves no ink")
+        raise ValueError("the text has no ink")
     left, top, right, bottom = box[0] - margins[0], box[1] - margins[1], box[2] + margins[2], box[3] + margins[3]
     return cover.crop((left, top, max(right, left + round(wide * (bottom - top))), bottom))
 
@@ -58,7 +58,7 @@ _INK = [255 * (level > FAINT) for level in range(256)]
 
 
 def scanned(cover: Image.Image, chance: Random, grain: np.random.Generator) -> Image.Image:
-    """The cover as worn type and a scanner of two levels and few dots would have it; as it was where little would be left."""
+    """The cover after worn type and a coarse scan in black and white; unchanged if that would destroy the letters."""
     width, height = cover.size
     big = cover.resize((2 * width, 2 * height), Image.Resampling.BILINEAR)
     big = big.filter(ImageFilter.GaussianBlur(chance.uniform(0.4, 0.05 * height)))
@@ -75,7 +75,7 @@ def scanned(cover: Image.Image, chance: Random, grain: np.random.Generator) -> I
 
 
 def _neighbours(dots: NDArray[np.uint8], choose: np.ufunc) -> NDArray[np.uint8]:
-    """The least or the most of each pixel and the eight around it."""
+    """The minimum or the maximum of each pixel and its eight neighbours."""
     for axis in (0, 1):
         pad = [(1, 1) if axis == own else (0, 0) for own in (0, 1)]
         wide = np.pad(dots, pad)
@@ -91,12 +91,12 @@ def _noise(grain: np.random.Generator, shape: tuple[int, int], deviation: float,
 
 
 def printed(cover: Image.Image, paper: float, ink_level: float) -> Levels:
-    """Ink of one grey level on paper of another: (height, width) levels from 0 to 255."""
+    """The cover as ink of one grey level on paper of another: (height, width), 0 to 255."""
     return np.float32(paper) + np.asarray(cover, np.float32) * np.float32((ink_level - paper) / 255)
 
 
 def shaded(levels: Levels, chance: Random) -> Levels:
-    """Under a light that falls off to one side and a corner, by up to half."""
+    """The levels under uneven light, darker to one side and to one corner by up to half."""
     height, width = levels.shape
     across = np.linspace(0, chance.uniform(-0.4, 0.4), width, dtype=np.float32)
     down = np.linspace(0, chance.uniform(-0.2, 0.2), height, dtype=np.float32)
@@ -106,17 +106,17 @@ def shaded(levels: Levels, chance: Random) -> Levels:
 
 
 def grainy(levels: Levels, chance: Random, grain: np.random.Generator) -> Levels:
-    """With grain of 1 to 14 grey levels."""
+    """The levels with noise, whose standard deviation is 1 to 14 grey levels."""
     return levels + grain.standard_normal(levels.shape, np.float32) * np.float32(chance.uniform(1, 14))
 
 
 def picture(levels: Levels) -> Image.Image:
-    """An image of mode "L" of the levels, cut off at black and white."""
+    """The levels as an image of mode "L", limited to 0 and 255."""
     return Image.fromarray(np.clip(np.rint(levels), 0, 255).astype(np.uint8))
 
 
 def jpeg(image: Image.Image, quality: int) -> Image.Image:
-    """The image after a JPEG file of that quality."""
+    """The image after it was saved as a JPEG of this quality."""
     file = BytesIO()
     image.save(file, "JPEG", quality=quality)
     again = Image.open(file)
@@ -125,7 +125,7 @@ def jpeg(image: Image.Image, quality: int) -> Image.Image:
 
 
 def tinted(image: Image.Image, chance: Random) -> Image.Image:
-    """The grey image in the colours of a dye on a paper: mode "RGB"."""
+    """The grey image with a dark colour for ink and a light colour for paper, in mode "RGB"."""
     dark = tuple(chance.randint(0, 70) for _ in range(3))
     light = tuple(chance.randint(200, 255) for _ in range(3))
     return ImageOps.colorize(image, dark, light)

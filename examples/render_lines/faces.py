@@ -1,8 +1,8 @@
-"""The faces of this machine that can write a line: a file of a font, and which face of it.
+"""The faces of this machine that can draw a line of text. A font file can contain several faces.
 
-Looked for are the system's fonts (fontconfig's list, or the usual folders without it) and those of installed packages that
-say that they carry a family (``fonts.txt`` beside this file names sixty). Kept is a face that draws every printable ASCII
-character, and letters as letters: b rises above x, p hangs below it, a dash is a dash. Faces of hairlines are left out.
+Fonts come from the system (the list of fontconfig, or the usual folders if there is no fontconfig) and from installed font
+packages (``fonts.txt`` names sixty). A face is used if it draws every printable ASCII character, and if its letters have the
+usual shapes: b rises above x, p descends below it, and a dash is wider than high. Very thin faces are not used.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ FOLDERS = {
     "win32": ("%WINDIR%/Fonts", "%LOCALAPPDATA%/Microsoft/Windows/Fonts"),
 }
 OTHERS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts")
-HELD_OUT = 8  # one kin of families in so many is never trained on
+HELD_OUT = 8  # one in eight first words of family names is held out from training
 RESERVED = (
     "opensans", "cantarell", "linuxlibertine", "libertine", "libertinus", "linuxbiolinum", "biolinum", "lato", "carlito",
     "droidsans", "notosans",
 )  # fmt: skip
-"""Parts of the names of families that no data set for training or evaluation draws: readers are judged on pages in them."""
+"""Parts of the names of families that no data set draws with, because readers are judged on pages in these families."""
 _ODD = (
     "phon", "babel unicode", "monoisome", "junkyard", "penguin attack", "emerita", "opendyslexicalta", "keyfont",
     "quotation", "math", "elegante", "domestic manners", "cmr10", "solothurn", "cupola", "compagnon", "klaudia",
@@ -45,12 +45,12 @@ _ODD = (
 _RAQM = bool(features.check("raqm"))
 _MONOSPACED = re.compile(r"mono|code|courier|cursor|typewriter|hack|hermit|agave|cousine")
 _TOO_THIN = ("thin", "hairline", "extralight", "ultralight", "extra light", "ultra light")
-_VARIANTS = ("light", "regular", "medium", "bold", "black", "condensed", "")  # of a variable font; "" beside "italic"
+_VARIANTS = ("light", "regular", "medium", "bold", "black", "condensed", "")  # of a variable font; "" is plain "italic"
 
 
 @dataclass(frozen=True, order=True)
 class Face:
-    """One face: its names, and where it lies. The face without a path is the one that Pillow carries."""
+    """A face: its names and its file. A face without a path is the one that Pillow contains."""
 
     family: str
     style: str
@@ -60,41 +60,41 @@ class Face:
 
     @property
     def held_out(self) -> bool:
-        """Whether the face is kept for evaluation: decided by the first word of its family, on any machine alike."""
+        """Whether the face is only for evaluation. The first word of its family decides, so every machine agrees."""
         return zlib.crc32(self.family.split()[0].lower().encode()) % HELD_OUT == 0
 
     @property
     def reserved(self) -> bool:
-        """Whether readers are judged on texts in this family, or in one that was drawn from it: it is never drawn with."""
+        """Whether no data set draws with the face, because readers are judged on texts in its family or in a derived one."""
         name = "".join(mark for mark in self.family.lower() if mark.isalnum())
         return any(reserved in name for reserved in RESERVED)
 
     @property
     def odd(self) -> bool:
-        """Whether some glyphs of the face are not what their characters stand for, or are too ornate for print."""
+        """Whether some glyphs of the face do not show their characters, or are too ornate for print."""
         return self.family == "sans" or any(odd in self.family.lower() for odd in _ODD)
 
     def font(self, size: int, *, shaped: bool = False) -> ImageFont.FreeTypeFont:
-        """The face at ``size`` pixels an em. shaped: with ligatures, where Pillow can and the face is not monospaced."""
+        """The face at ``size`` pixels per em. shaped: with ligatures, if Pillow can and it is not monospaced."""
         return _font(self, size, shaped and _RAQM and not _MONOSPACED.search(self.family.lower()))
 
     @property
     def glyphs(self) -> frozenset[str]:
-        """The characters of the alphabet that the face draws, the space among them."""
+        """The characters of the alphabet that the face can draw, including the space."""
         return _glyphs(self)
 
 
 def pillows_own() -> Face:
-    """The face that Pillow carries within itself: there on every machine."""
+    """The face that Pillow contains, which every machine has."""
     family, style = _own(20).getname()
     return Face(family or "Pillow", style or "Regular")
 
 
 @lru_cache(maxsize=8)
 def find_faces(folder: str | Path | None = None) -> tuple[Face, ...]:
-    """The faces that can write a line, in the order of their names: those under ``folder``, or all of the machine.
+    """The usable faces in ``folder``, or of the whole machine, sorted by name.
 
-    Raises ConfigError: a folder that is none, a folder without such a face.
+    Raises ConfigError if ``folder`` does not exist or has no usable face.
     """
     if folder is None:
         own = pillows_own()
@@ -107,7 +107,9 @@ def find_faces(folder: str | Path | None = None) -> tuple[Face, ...]:
     if not found:
         raise ConfigError(
             f"fonts: no face under {folder} draws all printable ASCII characters; "
-            f"name a folder with files that end in {', '.join(SUFFIXES)}, or leave fonts out for those of the machine"
+            f"name a folder with files that end in {', '.join(SUFFIXES)}, or leave fonts out to use those of the machine",
+            file=folder,
+            field="fonts",
         )
     return tuple(sorted(found.values()))
 
@@ -135,7 +137,7 @@ def _of_packages() -> Iterator[str]:
 
 
 def _faces(path: str) -> Iterator[Face]:
-    """The usable faces of one file; none for a file that is no font."""
+    """The usable faces of one file; none if the file is not a font."""
     for index in range(1 if not path.lower().endswith(".ttc") else 64):
         try:
             font = ImageFont.truetype(path, 20, index=index, layout_engine=ImageFont.Layout.BASIC)
@@ -151,7 +153,7 @@ def _faces(path: str) -> Iterator[Face]:
 
 
 def _variants(font: ImageFont.FreeTypeFont) -> list[str]:
-    """The instances of a variable font that differ enough, or the one name "" of a plain font."""
+    """The names of the instances of a variable font that differ enough; [""] for an ordinary font."""
     try:
         names = [name.decode("latin-1") for name in font.get_variation_names()]
     except OSError:
@@ -195,6 +197,6 @@ def _own(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
         raise ConfigError(
-            "this Pillow was built without FreeType and can draw no text: pip install --force-reinstall pillow"
+            "this Pillow was built without FreeType and cannot draw text: pip install --force-reinstall pillow"
         )
     return font

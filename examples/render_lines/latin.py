@@ -1,6 +1,6 @@
-"""The texts of the alphabet "latin": 1 to 40 characters of ``alphabet.py``, no space at an end and never two in a row.
+"""Random texts of 1 to 40 characters of ``alphabet.py``, without spaces at the ends and without two spaces in a row.
 
-A text is of one of the kinds of ``KINDS``. What a kind draws is decided by ``chance`` alone. Templates use four marks:
+``KINDS`` has the kinds of texts; all random choices come from ``chance``. Templates use four marks:
 ``9`` is a digit from 1 to 9, ``#`` any digit, ``?`` a capital letter and ``!`` a small letter.
 """
 
@@ -162,7 +162,7 @@ CELLS = (
 
 @dataclass(frozen=True)
 class Line:
-    """What a picture shows: a text, and the letters beside it that a cut leaves in part."""
+    """What an image shows: a text, and the partly visible letters next to it, where it is cut."""
 
     text: str
     before: str = ""
@@ -172,8 +172,8 @@ class Line:
 class LatinTexts:
     """Words and paragraphs by language, from the files that ``corpus.py`` writes.
 
-    folder: of these files. prefix: "" or "held_out_". novels: a file of more English prose; the catalogues of programs
-    have few of the words of books. Raises ConfigError: a file is missing, or holds another character.
+    folder: the folder of these files. prefix: "" or "held_out_". novels: a file with more English prose, because message
+    catalogues contain few words of books. Raises ConfigError if a file is missing or has a character outside the alphabet.
     """
 
     def __init__(self, folder: Path, prefix: str = "", novels: Path | None = None) -> None:
@@ -182,7 +182,7 @@ class LatinTexts:
         self.novels = read_lines(novels) if novels is not None else []
 
     def draw(self, kind: str, chance: Random, longest: int = LONGEST) -> Line:
-        """A text of that kind, a key of ``KINDS``, of at most ``longest`` characters."""
+        """A random text of this kind, a key of ``KINDS``, with at most ``longest`` characters."""
         while True:
             drawn = KINDS[kind](self, chance, _room(chance, longest))
             line = drawn if isinstance(drawn, Line) else Line(drawn)
@@ -192,7 +192,7 @@ class LatinTexts:
 
 
 def _room(chance: Random, longest: int) -> int:
-    """How long a text may become: short cells, pieces of lines and full lines are about as frequent."""
+    """The most characters of a text. Short cells, pieces of lines and full lines are about equally frequent."""
     share = chance.random()
     if share < 0.3:
         return chance.randint(1, min(14, longest))
@@ -200,7 +200,7 @@ def _room(chance: Random, longest: int) -> int:
 
 
 def _tidy(text: str, longest: int) -> str:
-    """The text without foreign characters, without two spaces in a row, and cut to its length."""
+    """The text without characters outside the alphabet and without two spaces in a row, cut to its length."""
     text = " ".join("".join(mark for mark in text if mark in ALPHABET).split())
     return text[:longest].strip()
 
@@ -221,7 +221,7 @@ _POOLS = {"9": "123456789", "#": string.digits, "?": string.ascii_uppercase, "!"
 
 
 def _either(*groups: Sequence[str]) -> Callable[[LatinTexts, Random, int], str]:
-    """A kind that fills a template; one in six stands beside a second one or a short word."""
+    """A kind that fills a template. One text in six also has a second template or a short word."""
 
     def draw(texts: LatinTexts, chance: Random, room: int) -> str:
         text = _filled(chance.choice(chance.choice(groups)), chance)
@@ -245,7 +245,7 @@ def _phones(texts: LatinTexts, chance: Random, room: int) -> str:
 
 
 def _groups(texts: LatinTexts, chance: Random, room: int) -> str:
-    """Random groups of digits with spaces: no form that could be learned by heart."""
+    """Random groups of digits with spaces, which have no form that a model could memorise."""
     text = _filled(
         " ".join("#" * chance.choice((1, 2, 2, 3, 3, 3, 4, 4, 5)) for _ in range(chance.randint(2, 9))), chance
     )
@@ -276,7 +276,7 @@ def _cased(text: str, chance: Random) -> str:
 
 
 def _upper(text: str) -> str:
-    """Upper case as the alphabet has it: ß, ª, µ and ÿ stay."""
+    """The text in upper case; ß, ª, µ and ÿ stay, because the alphabet has no upper case for them."""
     return "".join(mark.upper() if len(mark.upper()) == 1 and mark.upper() in ALPHABET else mark for mark in text)
 
 
@@ -301,7 +301,7 @@ def _words(texts: LatinTexts, chance: Random, room: int) -> str:
 
 
 def _running(texts: LatinTexts, chance: Random, least: int) -> str:
-    """A paragraph of at least so many characters, now and then with the quotes and dashes of its language."""
+    """A paragraph of at least this many characters, sometimes with the quotes and dashes of its language."""
     prose = texts.novels if texts.novels and chance.random() < 0.2 else texts.prose[_language(chance)]
     text = chance.choice(prose)
     while len(text) < least:
@@ -322,7 +322,7 @@ def _typographic(text: str, chance: Random) -> str:
 
 
 def _prose(texts: LatinTexts, chance: Random, room: int) -> str:
-    """Words in sequence, as a line gives them that is cut at its gaps."""
+    """Consecutive words, like a piece of a line that is cut between words."""
     room = max(room, chance.randint(1, LONGEST))
     words = _running(texts, chance, 60).split()
     at = chance.randrange(max(len(words) - 3, 1))
@@ -363,7 +363,7 @@ def _pieces(texts: LatinTexts, chance: Random, room: int) -> Line:
 
 
 def _name(chance: Random, texts: LatinTexts, most: int = 12) -> str:
-    """A word of an address: small ASCII letters."""
+    """A word of an address, in lower-case ASCII letters."""
     for _ in range(20):
         word = chance.choice(texts.words[_language(chance)]).lower()
         if len(word) <= most and word.isascii() and word.isalpha():
@@ -426,7 +426,7 @@ def _address(chance: Random, texts: LatinTexts) -> str:
 
 
 def _addresses(texts: LatinTexts, chance: Random, room: int) -> str:
-    """An address that fits; a longer one comes as one of the ``pieces``."""
+    """An address that fits. Parts of longer ones occur among the ``pieces``."""
     for _ in range(8):
         text = _address(chance, texts)
         if len(text) <= LONGEST:
@@ -447,7 +447,7 @@ def _dates(texts: LatinTexts, chance: Random, room: int) -> str:
 
 
 def _cells(texts: LatinTexts, chance: Random, room: int) -> str:
-    """What stands in a cell of a table, or begins an item of a list."""
+    """The content of a table cell, or the beginning of a list item."""
     share = chance.random()
     if share < 0.3:
         return _filled(chance.choice(CELLS), chance)
@@ -466,7 +466,7 @@ def _capitals(texts: LatinTexts, chance: Random, room: int) -> str:
 
 
 def _characters(texts: LatinTexts, chance: Random, room: int) -> str:
-    """Random characters, so that every one is seen beside every other."""
+    """Random characters, so that every character occurs next to every other."""
     pools = chance.choices(_CHARACTERS, _CHARACTER_SHARES, k=min(room, 30))
     marks = [chance.choice(pool) for pool in pools]
     for at in range(1, len(marks) - 1):

@@ -1,4 +1,4 @@
-"""A line as a scan, a photograph or a screen shows it: the strokes beyond those of ``drawing.py``.
+"""Draw a line as a scan, a photograph or a screen shows it, with more kinds of damage than ``drawing.py``.
 
 ``print_line`` draws a text at its size, spaces its letters, wears its ink, frames it with margins, rules and remains of other
 lines, and gives it paper. Cover is an image of mode "L": 0 is bare paper, 255 is full ink.
@@ -18,8 +18,8 @@ from render_lines.faces import Face
 from render_lines.latin import Line
 from vedcore.config import field, strict
 
-LARGEST_STROKES = 64  # pixels an em: larger print is not worn, since effects that look at each pixel would take long
-LARGEST_LONG = 2400  # pixels an em, over the number of characters: a long line of large print has no more to teach
+LARGEST_STROKES = 64  # pixels per em: larger print is not worn, because effects on single pixels would take too long
+LARGEST_LONG = 2400  # pixels per em, divided by the number of characters: larger long lines teach nothing more
 INPUT = (384, 32)  # pixels of the reader's input, which decide whether a frame leaves letters that can be read
 LEAST_HEIGHT = 12  # pixels of the ink in the reader's input
 LEAST_WIDTH = 5.0  # pixels of a character, on average, in the reader's input
@@ -32,10 +32,10 @@ Happens = Callable[[float], bool]
 
 @strict
 class Print:
-    """``[print]``: the share of the lines to which each thing happens, each by itself.
+    """``[print]``: the share of lines with each property, drawn independently.
 
-    small, large: lines below 14 and above 40 pixels an em; the others lie between. upscaled: of the small ones, enlarged after
-    they are drawn. The other names say what they do; ``print_line`` has the order.
+    small, large: below 14 and above 40 pixels per em; the other lines are between. upscaled: the share of the small lines that
+    is enlarged after drawing. ``print_line`` applies the properties in order.
     """
 
     small: float = field.rate(0.2)
@@ -69,7 +69,7 @@ class Print:
 
 
 def print_line(line: Line, face: Face, look: Print, chance: Random, grain: np.random.Generator) -> Image.Image:
-    """The picture of a line in a face, mode "L" or "RGB".
+    """The image of a line in a face, in mode "L" or "RGB".
 
     Raises ValueError: the text leaves no ink.
     """
@@ -122,7 +122,7 @@ def _size(look: Print, chance: Random) -> int:
 
 
 def _inked(line: Line, face: Face, size: int, look: Print, chance: Random, happens: Happens) -> Image.Image:
-    """The cover of the text and of the letters beside it, cut off between them; its underline is ink too."""
+    """The cover of the text and of the letters next to it, which are cut off. An underline is ink too."""
     capitals = _SMALL_CAPITALS if happens(look.small_capitals) and _has_both_cases(line.text) else 0.0
     spacing = (
         chance.uniform(-0.02, 0.03)
@@ -159,7 +159,7 @@ def _inked(line: Line, face: Face, size: int, look: Print, chance: Random, happe
 def _layout(
     line: Line, font: Font, small: Font | None, spacing: float, gap: float, jitter: float, chance: Random
 ) -> tuple[list[Run], float | None, float | None, float]:
-    """(x, rise, text, font) of each run; where the text starts and ends, if it is cut there; the length of all."""
+    """(x, rise, text, font) of each run; the start and the end of the text if it is cut there; the length of all runs."""
     whole = line.before + line.text + line.after
     space = font.getlength(" ") * gap + spacing
     # A narrow space must still be wider than what lies between two letters.
@@ -196,13 +196,13 @@ def _has_both_cases(text: str) -> bool:
 
 
 def _tilted(cover: Image.Image, chance: Random) -> Image.Image:
-    """Turned by up to two degrees, by less where the line is long: lines on a page are straightened before they are cut."""
+    """The cover turned by up to two degrees, less if it is long, because a page is straightened before it is cut."""
     most = min(2.0, math.degrees(math.atan2(0.35 * cover.height, cover.width)))
     return cover.rotate(chance.uniform(-most, most), Image.Resampling.BILINEAR, expand=True)
 
 
 def worn(cover: Image.Image, chance: Random, grain: np.random.Generator) -> Image.Image:
-    """Ink that did not take everywhere: patches of it are paler, down to a third."""
+    """The cover with paler patches, down to a third of the ink."""
     width, height = cover.size
     patch = max(chance.uniform(0.06, 0.25) * height, 1.5)
     shape = (math.ceil(height / patch) + 1, math.ceil(width / patch) + 1)
@@ -211,7 +211,7 @@ def worn(cover: Image.Image, chance: Random, grain: np.random.Generator) -> Imag
 
 
 def bleeding(cover: Image.Image, chance: Random) -> Image.Image:
-    """The print of the other side of the paper shows through: mirrored, faint and soft."""
+    """The cover with the print of the other side of the paper: mirrored, faint and blurred."""
     back = ImageOps.mirror(cover)
     across, down = cover.width // 2, cover.height // 2
     back = ImageChops.offset(back, chance.randint(-across, across), chance.randint(-down, down))
@@ -221,7 +221,7 @@ def bleeding(cover: Image.Image, chance: Random) -> Image.Image:
 
 
 def specked(cover: Image.Image, chance: Random) -> Image.Image:
-    """With specks of ink and of paper, smaller than a full stop."""
+    """The cover with specks of ink and of paper that are smaller than a full stop."""
     cover = cover.copy()
     draw, most = ImageDraw.Draw(cover), cover.height / 32
     for _ in range(chance.randint(1, 3 + cover.width // 40)):
@@ -233,7 +233,7 @@ def specked(cover: Image.Image, chance: Random) -> Image.Image:
 def _framed(
     cover: Image.Image, line: Line, cut: tuple[bool, bool], look: Print, chance: Random, happens: Happens
 ) -> Image.Image:
-    """The ink in its margins, with a box, rules and the remains of the lines above and below."""
+    """The cover with margins, a box, rules, and parts of the lines above and below."""
     cover = drawing.framed(cover, (0,) * 4)
     height, width = cover.height, cover.width
     em = max(height, 8)
@@ -260,7 +260,7 @@ def _framed(
 
 
 def _margins(height: int, cut: tuple[bool, bool], look: Print, chance: Random, happens: Happens) -> list[int]:
-    """Pixels of paper on the left, above, on the right and below; below zero, ink is cropped."""
+    """Pixels of paper on the left, above, on the right and below. Negative numbers crop the ink."""
     em = max(height, 8)
     if happens(look.tight):
         margins = [chance.randint(1, 5) for _ in range(4)]
@@ -278,7 +278,7 @@ def _margins(height: int, cut: tuple[bool, bool], look: Print, chance: Random, h
 
 
 def _legible(margins: list[int], ink: tuple[int, int], characters: int) -> list[int]:
-    """The margins, narrowed until the ink keeps a height, and a character a width, that can be read in the reader's input."""
+    """The margins, reduced until the ink is high enough and its characters are wide enough in the reader's input."""
     width, height = ink
     spare = (
         max(width * INPUT[0] / (LEAST_WIDTH * max(characters, 1)) - width, 6),
@@ -294,7 +294,7 @@ def _legible(margins: list[int], ink: tuple[int, int], characters: int) -> list[
 
 
 def _box(draw: ImageDraw.ImageDraw, ink: tuple[int, int, int, int], frame: list[int], em: int, chance: Random) -> None:
-    """A frame around the text, of any width, at times with round corners; the paper may end at it."""
+    """A frame of any width around the text, sometimes with round corners. The paper may end at it."""
     thick = max(round(em * chance.uniform(0.02, 0.09)), 1)
     near = max(round(0.14 * em), 2)
     left, top = (chance.randint(0, max(edge - near - thick, 0)) for edge in ink[:2])
@@ -309,7 +309,7 @@ def _box(draw: ImageDraw.ImageDraw, ink: tuple[int, int, int, int], frame: list[
 def _rules(
     draw: ImageDraw.ImageDraw, ink: tuple[int, int, int, int], frame: list[int], em: int, chance: Random
 ) -> None:
-    """The rules of a table at some of the sides, from edge to edge of the paper."""
+    """The rules of a table on some sides, from edge to edge of the paper."""
     thick = max(round(em * chance.uniform(0.02, 0.08)), 1)
     near = max(round(0.14 * em), 2)
     shade = chance.choice((255, 255, 160, 110))
@@ -330,7 +330,7 @@ def _rules(
 
 
 def _neighbours(page: Image.Image, cover: Image.Image, ink: tuple[int, int, int, int], chance: Random) -> None:
-    """What a crop leaves of the lines above and below: the feet of one, the heads of the other."""
+    """The visible parts of the lines above and below: the lower ends of one, the upper ends of the other."""
     other = ImageChops.offset(cover, chance.randint(0, cover.width), 0)
     if chance.random() < 0.6 and ink[1] > 4:
         rows = chance.randint(1, max(min(ink[1] - 2, cover.height // 4), 1))
@@ -344,7 +344,7 @@ def _neighbours(page: Image.Image, cover: Image.Image, ink: tuple[int, int, int,
 def _on_paper(
     cover: Image.Image, look: Print, chance: Random, grain: np.random.Generator, happens: Happens
 ) -> Image.Image:
-    """Ink of one grey on paper of another, in uneven light, with grain."""
+    """The cover as ink of one grey level on paper of another, in uneven light, with noise."""
     dark = chance.choice((chance.uniform(0, 40), chance.uniform(0, 130)))
     light = min(chance.choice((chance.uniform(225, 255), chance.uniform(150, 255), 255)), 255)
     light = max(light, dark + 80)

@@ -1,6 +1,6 @@
-"""The texts: 1 to 24 printable ASCII characters, no space at an end and never two in a row, so that a picture tells all.
+"""Random texts of 1 to 24 printable ASCII characters, without spaces at the ends and without two spaces in a row.
 
-A text is of one of the kinds of ``KINDS``. What a kind draws is decided by ``chance`` alone.
+An image shows such a text completely. ``KINDS`` has the kinds of texts; all random choices come from ``chance``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ AROUND = ("()", "()", '""', '""', "''", "[]", "{}", "<>", "**", "--", "//", "||"
 
 
 class Texts:
-    """What the texts are made of: words, sorted by their length, and the words of prose in sequence."""
+    """The words that texts consist of: single words, sorted by length, and the words of prose in order."""
 
     def __init__(self, words: Sequence[str], prose: Sequence[str]) -> None:
         self.words = sorted(set(words), key=lambda word: (len(word), word))
@@ -56,29 +56,34 @@ class Texts:
         self.prose = list(prose)
 
     def draw(self, kind: str, chance: Random) -> str:
-        """A text of that kind, a key of ``KINDS``."""
+        """A random text of this kind, a key of ``KINDS``."""
         return KINDS[kind](self, chance)
 
 
 def read_words(path: Path) -> list[str]:
-    """The words of a text file, in its order. Raises ConfigError: unreadable, empty, a character or a word that won't do."""
+    """The words of a text file in order, except those that are too long.
+
+    Raises ConfigError if the file cannot be read, contains characters other than printable ASCII, or has no usable word.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as cause:
-        raise ConfigError(f"{path}: cannot be read as a text in UTF-8: {cause}") from cause
+        raise ConfigError(f"{path}: cannot be read as text in UTF-8: {cause}", file=path) from cause
     for number, line in enumerate(lines, 1):
         if strange := sorted(set(line) - set(PRINTABLE) - {" ", "\t"}):
             raise ConfigError(
-                f"{path}, line {number}: {' '.join(map(repr, strange))} is not printable ASCII; replace or leave it out"
+                f"{path}, line {number}: {' '.join(map(repr, strange))} is not printable ASCII; replace or remove it",
+                file=path,
+                found=strange,
             )
     words = [word for line in lines for word in line.split() if len(word) <= LONGEST]
     if not words:
-        raise ConfigError(f"{path}: holds no word of at most {LONGEST} characters")
+        raise ConfigError(f"{path}: contains no word of at most {LONGEST} characters", file=path)
     return words
 
 
 def _words(texts: Texts, chance: Random) -> str:
-    """Words in one case, mostly parted by spaces, with the marks that stand between, behind and around words in print."""
+    """Words in one case, usually with spaces between them, and with punctuation between, after or around them."""
     room = chance.randint(1, LONGEST)
     mark = chance.random()
     between = chance.choice(BETWEEN) if mark < 0.15 else " "
@@ -95,7 +100,7 @@ def _words(texts: Texts, chance: Random) -> str:
 
 
 def _fitting(texts: Texts, chance: Random, room: int) -> str:
-    """A word of at most ``room`` characters, or the shortest there is."""
+    """A word of at most ``room`` characters, or the shortest word if all are longer."""
     return texts.words[chance.randrange(max(bisect_right(texts.lengths, room), 1))]
 
 
@@ -126,7 +131,7 @@ def _characters(_: Texts, chance: Random) -> str:
 
 
 def _prose(texts: Texts, chance: Random) -> str:
-    """Words in sequence from anywhere in the prose: as a line would give them that was cut at its gaps."""
+    """Consecutive words from a random place in the prose, like a piece of a long line."""
     room = max(chance.randint(1, LONGEST), chance.randint(1, LONGEST))
     at = chance.randrange(len(texts.prose))
     text = texts.prose[at]
