@@ -58,7 +58,7 @@ LANGUAGES = (
 )
 
 _SPACES = re.compile(r"\s+")
-_PLACEHOLDER = re.compile(r"%|[{}\\<>|~]|\$\w|__")  # of a message; nobody prints one
+_PLACEHOLDER = re.compile(r"%|[{}\\<>|~]|\$\w|__")  # placeholders of a message, which are not printed
 _ACCELERATOR = re.compile(r"(?:^|(?<=\W))[_&](?=\w)|(?<=\w)[_&](?=\w)")
 
 
