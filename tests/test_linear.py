@@ -271,6 +271,25 @@ def test_the_inference_form_multiplies_as_its_layer_does(oneDNN):  # noqa: N803
     assert oneDNN
 
 
+def test_a_prepared_product_builds_each_way_once(monkeypatch):
+    built = []
+
+    def build(weight, bias):
+        built.append(weight)
+        return lambda x: 2 * F.linear(x, weight, bias)
+
+    ways = (module.Way("doubled", lambda x, weight, bias: x.shape[0] > 2, build), *module.WAYS)
+    monkeypatch.setattr(module, "WAYS", ways)
+    monkeypatch.setattr(module, "MANY", 0)
+    layer = nn.Linear(4, 3)
+    product = module.prepared(layer.weight, layer.bias)
+    with torch.no_grad():
+        for rows in (3, 1, 5):
+            x = torch.randn(rows, 4)
+            torch.testing.assert_close(product(x), (2 if rows > 2 else 1) * layer(x))
+    assert len(built) == 1
+
+
 def test_the_layer_is_torchs_in_all_else():
     ours, theirs = Linear(6, 4), nn.Linear(6, 4)
     assert isinstance(ours, nn.Linear)

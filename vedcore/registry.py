@@ -157,7 +157,7 @@ class Registry:
         elif close:
             meant = "" if close[0] == name else f"Did you mean {close[0]!r}? "
             message += f". {meant}pip install vedcore-plugin-{packages[close[0]]}"
-        field = {Adapter: "adapter", Backbone: "model_type", Checkpoint: "name"}[cls]
+        field = {Adapter: "adapter", Backbone: "model_type"}.get(cls, "name")
         return PluginNotFound(message, field=field, expected=installed, found=name)
 
 
@@ -194,7 +194,7 @@ def _load(plugin: Plugin) -> tuple[Record, ...]:
     if not records:
         raise PluginError(f"{plugin} is broken: its module has no hook vedcore_plugin() that returns a record")
     for record in records:
-        if not isinstance(record, Backbone | Adapter | Checkpoint):
+        if not isinstance(record, Record):
             raise PluginError(
                 f"{plugin} is broken: vedcore_plugin() returned a {type(record).__name__}, not a record",
                 field="vedcore_plugin",

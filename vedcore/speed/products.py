@@ -52,11 +52,17 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def prepared(weight: Tensor, bias: Tensor | None = None) -> Product:
-    """The product by a matrix that does not change any more, for use without gradients."""
+    """The product by a matrix that does not change any more, for use without gradients. Each way is built at most once."""
     few = 0 if weight.numel() >= LARGE else -(-MANY // max(1, weight.shape[0]))  # values of x up to which it is small
+    built: dict[str, Product] = {}
 
     def product(x: Tensor) -> Tensor:
-        return F.linear(x, weight, bias) if x.numel() < few else linear(x, weight, bias)
+        if x.numel() < few:
+            return F.linear(x, weight, bias)
+        way = next(way for way in WAYS if way.applies(x, weight, bias))
+        if way.name not in built:
+            built[way.name] = way.build(weight, bias)
+        return built[way.name](x)
 
     return product
 
