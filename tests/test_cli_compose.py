@@ -76,7 +76,7 @@ def test_the_new_folder_reads_images(pair, tmp_path):
 def test_the_model_is_the_one_that_python_composes(pair, tmp_path):
     assert run(*pair, "--out", tmp_path / "model", "--seed", 3).exit_code == 0
     model = VisionEncoderDecoderModel.from_encoder_decoder_pretrained(*pair, seed=3)
-    model.generation_config = model.generation_config.filling(9)
+    model.generation_config = model.generation_config.with_default_length(9)
     model.save_pretrained(tmp_path / "python")
     for name in ("config.json", "generation_config.json", "vedcore.json", "model.safetensors"):
         assert (tmp_path / "model" / name).read_bytes() == (tmp_path / "python" / name).read_bytes(), name

@@ -1,4 +1,4 @@
-"""Laws of GenerationConfig: the file both ways, what a call changes, what unset fields come to."""
+"""GenerationConfig: reading and writing its file, the arguments of a call, and the defaults of unset fields."""
 
 import json
 import tempfile
@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from transformers import GenerationMixin
 
 from vedcore.errors import CheckpointNotFound, ConfigError
-from vedcore.generation.config import BEAMS, DEFAULTS, NOT_DONE, OUTPUTS, SAMPLING, GenerationConfig
+from vedcore.generation.config import (
+    BEAM_FIELDS,
+    DEFAULTS,
+    OUTPUT_FIELDS,
+    SAMPLING_FIELDS,
+    UNSUPPORTED,
+    GenerationConfig,
+)
 
 VOCABULARY = 10
 FIELDS = [field.name for field in attrs.fields(GenerationConfig) if field.name != "extra"]
@@ -88,7 +95,7 @@ def known(config: GenerationConfig) -> dict[str, Any]:
 
 
 def accepted(fields: dict[str, Any]) -> GenerationConfig:
-    """The config of ``fields``, if decoding could follow it."""
+    """The config of ``fields``. Rejects the example if the config cannot be resolved."""
     config = GenerationConfig.from_dict(fields)
     try:
         config.resolved()
@@ -101,7 +108,7 @@ def their_config(fields: dict[str, Any]) -> transformers.GenerationConfig:
     return transformers.GenerationConfig(**json.loads(json.dumps(fields)))
 
 
-def test_the_strategy_has_every_field():
+def test_the_hypothesis_strategies_cover_every_field():
     assert sorted(VALUES) == sorted(FIELDS)
 
 
@@ -123,7 +130,7 @@ def test_a_config_survives_transformers(fields):
 
 
 @given(generation_fields(), extras)
-def test_a_saved_config_is_read_back_and_by_transformers(fields, extra):
+def test_a_saved_config_loads_here_and_in_transformers(fields, extra):
     config = accepted({**fields, **extra})
     with tempfile.TemporaryDirectory() as folder:
         config.save_pretrained(folder)
@@ -135,7 +142,7 @@ def test_a_saved_config_is_read_back_and_by_transformers(fields, extra):
 
 
 @given(generation_fields(), generation_fields(), st.booleans())
-def test_without_its_file_a_config_is_what_transformers_makes_of_config_json(top, below, forced):
+def test_without_generation_config_json_the_fields_equal_those_transformers_reads_from_config_json(top, below, forced):
     top |= {"force_bos_token_to_be_generated": True} if forced else {}
     data = {"model_type": "vision-encoder-decoder", "hidden_size": 3, "top_h": None, **top}
     data["decoder"] = {"vocab_size": 9, "num_beam_groups": 1, "temperature": None, **below}
@@ -150,20 +157,21 @@ def test_without_its_file_a_config_is_what_transformers_makes_of_config_json(top
     assert config.extra == {}
 
 
-def test_what_config_json_asks_for_and_is_not_done_is_kept_and_refused(tmp_path):
+def test_an_unsupported_field_of_config_json_is_kept_and_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"decoder": {"num_beam_groups": 2, "num_beams": 4}}')
     config = GenerationConfig.from_pretrained(tmp_path)
     assert config.extra == {"num_beam_groups": 2}
-    with pytest.raises(ConfigError, match="num_beam_groups is 2"):
+    with pytest.raises(ConfigError, match="num_beam_groups is 2") as error:
         config.resolved()
+    assert (error.value.field, error.value.found) == ("num_beam_groups", 2)
 
 
-def test_a_folder_without_any_config_says_so(tmp_path):
+def test_a_folder_without_any_config_is_an_error_that_names_the_missing_file(tmp_path):
     with pytest.raises(CheckpointNotFound, match=r"config\.json"):
         GenerationConfig.from_pretrained(tmp_path)
 
 
-def test_a_bad_file_is_named_with_its_field(tmp_path):
+def test_a_bad_value_in_a_file_is_an_error_that_names_the_file_and_the_field(tmp_path):
     (tmp_path / "generation_config.json").write_text('{"num_beams": "4"}')
     with pytest.raises(ConfigError, match=r"generation_config\.json.*'4'.*num_beams"):
         GenerationConfig.from_pretrained(tmp_path)
@@ -205,22 +213,24 @@ def test_a_bad_file_is_named_with_its_field(tmp_path):
         ("num_return_sequences", 10**9),
     ],
 )
-def test_a_value_out_of_range_is_refused_when_given_and_when_assigned(name, value):
-    with pytest.raises(ConfigError, match=name):
+def test_a_value_out_of_range_is_refused_by_the_constructor_and_on_assignment(name, value):
+    with pytest.raises(ConfigError, match=name) as error:
         GenerationConfig(**{name: value})
+    assert error.value.field == name
+    assert error.value.expected
     with pytest.raises(ConfigError, match=name):
         setattr(GenerationConfig(), name, value)
     with pytest.raises(ConfigError, match=name):
         GenerationConfig().with_fields(**{name: value})
 
 
-def test_biases_may_be_a_mapping_and_numbers_ints():
+def test_biases_may_be_a_mapping_and_floats_may_be_given_as_ints():
     config = GenerationConfig(sequence_bias={(1, 2): 3, (4,): -1.0}, exponential_decay_length_penalty=[5, 2])
     assert config.sequence_bias == (((1, 2), 3.0), ((4,), -1.0))
     assert config.exponential_decay_length_penalty == (5, 2.0)
 
 
-def test_unset_fields_come_to_the_defaults_of_transformers():
+def test_unset_fields_have_the_defaults_of_transformers():
     theirs = transformers.GenerationConfig._get_default_generation_params()
     expected = {name: value for name, value in theirs.items() if name in FIELDS and value is not None}
     del expected["max_length"]  # its default is 20 new tokens, which depends on the prompt
@@ -228,15 +238,15 @@ def test_unset_fields_come_to_the_defaults_of_transformers():
     assert known(GenerationConfig().resolved()) == {**dict.fromkeys(FIELDS), **DEFAULTS}
 
 
-def test_neutral_values_of_what_is_not_done_are_the_defaults_of_transformers():
+def test_the_accepted_values_of_unsupported_fields_include_the_defaults_of_transformers():
     theirs = transformers.GenerationConfig._get_default_generation_params()
-    for name, neutral in NOT_DONE.items():
+    for name, neutral in UNSUPPORTED.items():
         assert theirs.get(name) is None or theirs[name] in neutral
         GenerationConfig(extra={name: theirs.get(name)}).resolved()
 
 
 @given(generation_fields())
-def test_resolving_keeps_what_is_set_and_is_done_once(fields):
+def test_resolving_keeps_set_fields_and_is_idempotent(fields):
     config = accepted(fields)
     before = config.to_dict()
     resolved = config.resolved()
@@ -247,13 +257,13 @@ def test_resolving_keeps_what_is_set_and_is_done_once(fields):
 
 
 @pytest.mark.parametrize(("eos", "pad"), [(None, None), (7, 7), ([8, 7], 8)])
-def test_padding_is_the_first_end_token_where_it_is_not_set(eos, pad):
+def test_the_padding_token_defaults_to_the_first_end_token(eos, pad):
     assert GenerationConfig(eos_token_id=eos).resolved().pad_token_id == pad
     assert GenerationConfig(eos_token_id=eos, pad_token_id=0).resolved().pad_token_id == 0
 
 
 @given(generation_fields(), st.integers(1, 9))
-def test_lengths_are_those_of_transformers(fields, prompt_length):
+def test_lengths_equal_those_of_transformers(fields, prompt_length):
     lengths = {name: fields[name] for name in fields if name.endswith(("_length", "_new_tokens"))}
     config = GenerationConfig.from_dict(lengths)
     theirs = transformers.GenerationConfig(**lengths)
@@ -264,7 +274,9 @@ def test_lengths_are_those_of_transformers(fields, prompt_length):
         model, theirs, **unset, model_input_name="pixel_values", input_ids_length=prompt_length, inputs_tensor=None
     )
     assert config.limit(prompt_length) == config.resolved().limit(prompt_length) == prepared.max_length
-    assert config.least(prompt_length) == config.resolved().least(prompt_length) == prepared.min_length
+    assert (
+        config.minimum_length(prompt_length) == config.resolved().minimum_length(prompt_length) == prepared.min_length
+    )
 
 
 STRATEGIES = {
@@ -277,83 +289,84 @@ STRATEGIES = {
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @given(st.data())
-def test_a_keyword_is_set_or_refused_by_what_the_strategy_reads(strategy, data):
+def test_an_argument_is_refused_exactly_if_the_strategy_ignores_it(strategy, data):
     name = data.draw(st.sampled_from(sorted(set(FIELDS) - {"do_sample", "num_beams"})))
     value = 2 if name == "num_return_sequences" else getattr(GenerationConfig(**{name: data.draw(VALUES[name])}), name)
     config = GenerationConfig(**STRATEGIES[strategy])
     assert config.strategy == strategy
-    unread = (
-        (name in SAMPLING and "sampling" not in strategy)
-        or (name in BEAMS and "beam" not in strategy)
+    ignored = (
+        (name in SAMPLING_FIELDS and "sampling" not in strategy)
+        or (name in BEAM_FIELDS and "beam" not in strategy)
         or (name == "num_return_sequences" and strategy == "greedy")
-        or (name in OUTPUTS and value)
+        or (name in OUTPUT_FIELDS and value)
     )
-    if unread:
-        with pytest.raises(ConfigError, match=name):
+    if ignored:
+        with pytest.raises(ConfigError, match=name) as error:
             config.with_fields(**{name: value})
+        assert error.value.field == name
     else:
         changed = config.with_fields(**{name: value})
         assert getattr(changed, name) == value
         assert getattr(config, name) is None
 
 
-def test_a_field_that_the_strategy_does_not_read_may_stand_in_a_file():
+def test_a_file_may_have_fields_that_the_strategy_ignores():
     fields = {"temperature": 0.5, "top_p": 0.5, "length_penalty": 2.0, "early_stopping": True}
     assert GenerationConfig.from_dict(fields).resolved().strategy == "greedy"
 
 
-def test_the_strategy_that_counts_is_the_one_that_results():
+def test_arguments_are_checked_against_the_resulting_strategy():
     config = GenerationConfig(do_sample=True, num_beams=4)
     assert config.with_fields(temperature=0.5, length_penalty=2).length_penalty == 2.0
-    with pytest.raises(ConfigError, match=r"temperature=0\.5 is read by sampling alone.*beam search.*num_beams=4"):
+    with pytest.raises(ConfigError, match=r"temperature=0\.5 is used only by sampling.*beam search.*num_beams=4"):
         config.with_fields(temperature=0.5, do_sample=False)
     assert GenerationConfig().with_fields(temperature=0.5, do_sample=True).temperature == 0.5
 
 
-@pytest.mark.parametrize("name", OUTPUTS)
-def test_outputs_are_asked_for_with_the_object_that_holds_them(name):
-    with pytest.raises(ConfigError, match=f"{name}=True is not read without return_dict_in_generate=True"):
+@pytest.mark.parametrize("name", OUTPUT_FIELDS)
+def test_outputs_need_return_dict_in_generate(name):
+    with pytest.raises(ConfigError, match=f"{name}=True needs return_dict_in_generate=True"):
         GenerationConfig().with_fields(**{name: True})
-    asked = GenerationConfig().with_fields(**{name: True}, return_dict_in_generate=True)
-    assert getattr(asked, name)
+    config = GenerationConfig().with_fields(**{name: True}, return_dict_in_generate=True)
+    assert getattr(config, name)
     assert getattr(GenerationConfig(return_dict_in_generate=True).with_fields(**{name: True}), name)
 
 
-def test_a_length_that_another_overrides_is_refused_as_a_keyword():
+def test_a_length_argument_that_another_field_overrides_is_refused():
     config = GenerationConfig(max_new_tokens=5, min_new_tokens=2, max_length=30)
-    with pytest.raises(ConfigError, match="max_length=9 is not read, since max_new_tokens is 5"):
+    with pytest.raises(ConfigError, match="max_length=9 would be ignored, because max_new_tokens is 5"):
         config.with_fields(max_length=9)
-    with pytest.raises(ConfigError, match="min_length=9 is not read, since min_new_tokens is 2"):
+    with pytest.raises(ConfigError, match="min_length=9 would be ignored, because min_new_tokens is 2"):
         config.with_fields(min_length=9)
     assert config.with_fields(max_length=9, max_new_tokens=None).limit(3) == 9
 
 
-def test_texts_fill_the_positions_where_no_length_is_set():
-    assert GenerationConfig().filling(9).limit(1) == 9
-    for stated in (GenerationConfig(max_length=5), GenerationConfig(max_new_tokens=5)):
-        assert stated.filling(9) == stated
-    assert GenerationConfig().filling(None).limit(1) == 21
+def test_a_default_length_is_used_only_if_no_length_is_set():
+    assert GenerationConfig().with_default_length(9).limit(1) == 9
+    for config in (GenerationConfig(max_length=5), GenerationConfig(max_new_tokens=5)):
+        assert config.with_default_length(9) == config
+    assert GenerationConfig().with_default_length(None).limit(1) == 21
 
 
 def test_none_unsets_a_field_under_any_strategy():
     assert GenerationConfig(temperature=0.5).with_fields(temperature=None).temperature is None
 
 
-def test_an_unknown_keyword_is_a_type_error_with_what_was_meant():
-    for given_name, meant in (("num_beam", "num_beams"), ("max_new_token", "max_new_tokens")):
-        with pytest.raises(TypeError, match=f"{given_name!r}; did you mean .*{meant}"):
-            GenerationConfig().with_fields(**{given_name: 4})
+def test_an_unknown_argument_is_a_type_error_with_a_suggestion():
+    for name, suggestion in (("num_beam", "num_beams"), ("max_new_token", "max_new_tokens")):
+        with pytest.raises(TypeError, match=f"{name!r}; did you mean .*{suggestion}"):
+            GenerationConfig().with_fields(**{name: 4})
     with pytest.raises(TypeError, match=r"no generation field 'streamer': model\.stream"):
         GenerationConfig().with_fields(streamer=print)
     with pytest.raises(TypeError, match=r"no generation field 'zzz'$"):
         GenerationConfig().with_fields(zzz=4)
-    with pytest.raises(TypeError, match="vedcore does not do"):
+    with pytest.raises(TypeError, match="vedcore does not support"):
         GenerationConfig().with_fields(num_beam_groups=2)
     with pytest.raises(TypeError, match="no generation field 'extra'"):
         GenerationConfig().with_fields(extra={})
 
 
-def test_a_copy_shares_nothing_with_its_original():
+def test_a_copy_shares_no_state_with_its_original():
     config = GenerationConfig(extra={"a": 1})
     config.with_fields(num_beams=2).extra["a"] = 2
     assert config.extra == {"a": 1}
@@ -369,7 +382,7 @@ def test_a_copy_shares_nothing_with_its_original():
         ({"exponential_decay_length_penalty": [1, 1.5]}, "eos_token_id is not set"),
     ],
 )
-def test_contradictions_are_refused_when_decoding(fields, message):
+def test_resolving_refuses_contradictions(fields, message):
     config = GenerationConfig.from_dict(fields)
     with pytest.raises(ConfigError, match=message):
         config.resolved()
@@ -391,12 +404,12 @@ def test_contradictions_are_refused_when_decoding(fields, message):
         ("stop_strings", ["a"]),
     ],
 )
-def test_what_would_change_the_text_and_is_not_done_is_refused_by_name(name, value):
+def test_an_unsupported_field_that_would_change_the_text_is_refused_by_name(name, value):
     config = GenerationConfig.from_dict({name: value})
     with pytest.raises(ConfigError, match=name):
         config.resolved()
 
 
-def test_harmless_leftovers_of_old_files_are_let_be():
+def test_unsupported_fields_with_neutral_values_are_accepted():
     extra = {"num_beam_groups": 1, "diversity_penalty": 0.0, "guidance_scale": 1, "penalty_alpha": None}
     assert GenerationConfig.from_dict(extra).resolved().extra == extra

@@ -131,7 +131,7 @@ def test_each_is_given_alone(model, name):
         "output_hidden_states": {"decoder_hidden_states", "encoder_hidden_states"},
     }[name]
     assert {field for field in (*FIELDS, *ENCODER, "beam_indices") if field in found} == fields
-    with pytest.raises(ConfigError, match=f"{name}=True is not read without return_dict_in_generate"):
+    with pytest.raises(ConfigError, match=f"{name}=True needs return_dict_in_generate"):
         model.generate(images(model, 2), **{name: True})
 
 

@@ -1,4 +1,4 @@
-"""Each logits processor against the class of transformers, and all of them in its order."""
+"""Each logits processor equals its class in transformers, and all together run in the same order."""
 
 import math
 from typing import Any
@@ -24,7 +24,7 @@ anything = finite | st.sampled_from([math.nan, math.inf, NEVER])
 def decodings(
     draw: Any, values: st.SearchStrategy[float] = finite, cut: bool = True
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(R, T) ids and (R, V) scores; with ``cut`` a few scores, never a whole row, are -inf as behind other processors."""
+    """(R, T) ids and (R, V) scores. With ``cut`` a few scores of each row are -inf, as after other processors."""
     rows, length = draw(st.integers(1, 4)), draw(st.integers(1, 8))
     ids = draw(st.lists(st.integers(0, VOCABULARY - 1), min_size=rows * length, max_size=rows * length))
     scores = draw(st.lists(values, min_size=rows * VOCABULARY, max_size=rows * VOCABULARY))
@@ -35,7 +35,7 @@ def decodings(
 
 
 def assert_same(processor: our.Processor, reference: Any, ids: torch.Tensor, scores: torch.Tensor) -> None:
-    """Ours equals theirs, alters nothing that it is given, and treats every row alike."""
+    """``processor`` equals ``reference``, does not modify its arguments, and treats every row alike."""
     expected = reference(ids.clone(), scores.clone())
     before = ids.clone(), scores.clone()
     processed = processor(ids, scores)
@@ -49,7 +49,7 @@ def assert_same(processor: our.Processor, reference: Any, ids: torch.Tensor, sco
 
 @given(decodings(), VALUES["sequence_bias"], st.integers(2, 4))
 def test_sequence_bias_equals_transformers(decoding, biases, longest):
-    # What the first row ends with is biased too, so that longer sequences match.
+    # The end of the first row is biased too, so that a longer sequence matches.
     sequence = [*decoding[0][0, -longest:].tolist(), 3]
     biases = [pair for pair in biases if pair[0] != sequence] + [[sequence, 1.5]]
     pairs = GenerationConfig(sequence_bias=biases).sequence_bias
@@ -58,12 +58,12 @@ def test_sequence_bias_equals_transformers(decoding, biases, longest):
 
 @given(decodings(), st.lists(some_ids, min_size=1, max_size=4), some_ids)
 def test_bad_words_equal_transformers(decoding, words, ends):
-    words = [*words, [*decoding[0][0, -2:].tolist(), 3]]  # one that is about to be completed
+    words = [*words, [*decoding[0][0, -2:].tolist(), 3]]  # the first row is about to complete this one
     pairs = GenerationConfig(bad_words_ids=words).bad_words_ids
     assert_same(our.bad_words(pairs, ends), their.NoBadWordsLogitsProcessor(words, ends), *decoding)
 
 
-def test_bad_words_that_are_all_end_tokens_forbid_nothing():
+def test_bad_words_that_are_only_end_tokens_forbid_nothing():
     ids, scores = torch.tensor([[1]]), torch.zeros(1, 4)
     assert torch.equal(our.bad_words(((2,),), (2,))(ids, scores), scores)
 
@@ -103,7 +103,7 @@ def test_exponential_decay_equals_transformers(decoding, start, factor, ends, pr
     assert_same(our.exponential_decay(start, factor, ends, prompt), reference, *decoding)
 
 
-def test_a_decay_beyond_the_largest_float_raises_the_end_tokens_that_are_allowed_to_infinity():
+def test_a_decay_above_the_largest_float_raises_allowed_end_tokens_to_infinity():
     ids, scores = torch.zeros(1, 1200, dtype=torch.long), torch.tensor([[-2.0, 0.5, 0.0, NEVER, 9.0]])
     decayed = our.exponential_decay(0, 2.0, (0, 1, 2, 3), 1)(ids, scores)
     assert decayed.tolist() == [[math.inf, math.inf, 0.0, NEVER, 9.0]]
@@ -134,7 +134,7 @@ CUTS = {
 
 @pytest.mark.parametrize("name", CUTS)
 @given(decodings(), st.integers(1, 12), st.data())
-def test_what_sampling_draws_from_equals_transformers(name, decoding, keep, data):
+def test_the_tokens_that_a_cut_leaves_equal_those_of_transformers(name, decoding, keep, data):
     ours, theirs, values = CUTS[name]
     value = data.draw(values)
     assert_same(ours(value, keep), theirs(value, min_tokens_to_keep=keep), *decoding)
@@ -142,7 +142,7 @@ def test_what_sampling_draws_from_equals_transformers(name, decoding, keep, data
 
 @pytest.mark.parametrize("name", CUTS)
 @given(decodings(cut=False), st.integers(1, 12), st.data())
-def test_a_cut_leaves_what_it_must_keep_and_changes_no_score(name, decoding, keep, data):
+def test_a_cut_keeps_enough_tokens_and_does_not_change_their_scores(name, decoding, keep, data):
     ours, _, values = CUTS[name]
     processed = ours(data.draw(values), keep)(*decoding)
     left = processed > NEVER
@@ -152,13 +152,13 @@ def test_a_cut_leaves_what_it_must_keep_and_changes_no_score(name, decoding, kee
 
 @pytest.mark.parametrize("name", ["top_p", "typical", "epsilon", "min_p"])
 @pytest.mark.parametrize("value", [0.25, 0.5, 0.75])
-def test_a_token_that_lies_on_the_border_falls_as_in_transformers(name, value):
+def test_a_token_exactly_at_the_threshold_is_treated_as_in_transformers(name, value):
     ours, theirs, _ = CUTS[name]
     scores = torch.tensor([[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, NEVER, NEVER]])
     assert_same(ours(value), theirs(value), torch.tensor([[1], [1]]), scores)
 
 
-# All of them.
+# All processors of a config.
 
 
 @pytest.fixture(scope="module")
@@ -172,7 +172,7 @@ def model():
 def their_processors(model: Any, config: GenerationConfig, prompt_length: int, custom: Any) -> Any:
     theirs = their_config(config.to_dict())
     theirs.max_length = config.limit(prompt_length)
-    theirs.min_length = config.least(prompt_length)
+    theirs.min_length = config.minimum_length(prompt_length)
     model._prepare_special_tokens(theirs, device="cpu")
     return model._get_logits_processor(
         theirs, prompt_length, logits_processor=transformers.LogitsProcessorList([custom]), device="cpu"
@@ -180,7 +180,7 @@ def their_processors(model: Any, config: GenerationConfig, prompt_length: int, c
 
 
 class Custom(transformers.LogitsProcessor):
-    """A caller's processor, which shows where it stands: what it does cannot be moved past a cut, a force or a bias."""
+    """A caller's processor that is not linear, so the result shows at which position of the list it ran."""
 
     def __call__(self, input_ids, scores):
         return torch.tanh(scores.clamp(min=-50) / 4) * 3
@@ -192,7 +192,7 @@ SILENT = ("num_return_sequences", "use_cache", "early_stopping", "length_penalty
 
 @st.composite
 def crowded_fields(draw: Any) -> dict[str, Any]:
-    """Many fields that are processors, with which decoding can go on."""
+    """Many fields that enable processors."""
     names = [name for name in VALUES if name not in (*LENGTHS, *SILENT) and not name.startswith("output")]
     names = draw(st.lists(st.sampled_from(names), unique=True, min_size=6))
     sample = draw(st.sampled_from([True, True, False]))
@@ -212,7 +212,7 @@ def test_the_processors_of_a_config_equal_those_of_transformers(model, fields, d
     try:
         reference = their_processors(model, config, prompt_length, Custom())
     except ValueError:
-        # They refuse bad words that are all end tokens.
+        # transformers refuses bad words that are only end tokens.
         assert all(len(word) == 1 for word in config.bad_words_ids)
         return
     expected = reference(ids.clone(), scores.clone())
@@ -220,7 +220,7 @@ def test_the_processors_of_a_config_equal_those_of_transformers(model, fields, d
     for processor in (*first, Custom(), *second):
         processed = processor(ids, processed)
     torch.testing.assert_close(processed, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
-    # Of two minimal lengths one says all that both say.
+    # transformers has two processors for two minimum lengths, of which one has no effect.
     doubled = bool(config.min_new_tokens) and config.eos_token_id is not None
     empty = sum(value == () for value in (config.suppress_tokens, config.begin_suppress_tokens))
     assert len(first) + 1 + len(second) == len(reference) - doubled - empty
@@ -229,19 +229,19 @@ def test_the_processors_of_a_config_equal_those_of_transformers(model, fields, d
 ABOUT = {"prompt_length": 1, "max_length": 9, "vocab_size": VOCABULARY}
 
 
-def test_a_config_that_asks_for_nothing_has_no_processors():
+def test_a_default_config_has_no_processors():
     config = GenerationConfig(eos_token_id=2).resolved()
     assert our.score_processors(config, **ABOUT) == our.sampling_processors(config) == []
 
 
-def test_without_sampling_only_renormalisation_stands_behind_the_callers_own():
+def test_without_sampling_only_renormalisation_runs_after_the_callers_processors():
     config = GenerationConfig(top_p=0.5, temperature=0.5, renormalize_logits=True).resolved()
     assert our.score_processors(config, **ABOUT) == []
     assert our.sampling_processors(config) == [our.renormalize]
 
 
 @pytest.mark.parametrize(("ends", "kept"), [(None, 2), (1, 2), ((1, 2), 3)])
-def test_beams_that_sample_keep_a_token_beside_the_end_tokens(ends, kept):
+def test_beam_sampling_keeps_a_token_that_is_not_an_end_token(ends, kept):
     config = GenerationConfig(do_sample=True, num_beams=2, eos_token_id=ends, top_k=1).resolved()
     (cut,) = our.sampling_processors(config)
     scores = torch.arange(float(VOCABULARY))[None]
@@ -260,8 +260,9 @@ def test_beams_that_sample_keep_a_token_beside_the_end_tokens(ends, kept):
         {"begin_suppress_tokens": [11]},
     ],
 )
-def test_an_id_outside_the_vocabulary_is_refused_with_both_numbers(fields):
+def test_an_id_outside_the_vocabulary_is_an_error_with_both_numbers(fields):
     config = GenerationConfig.from_dict(fields).resolved()
     (name,) = fields
-    with pytest.raises(ConfigError, match=rf"{name} has token id 11.*{VOCABULARY} tokens"):
+    with pytest.raises(ConfigError, match=rf"{name} has token id 11.*{VOCABULARY} tokens") as error:
         our.score_processors(config, **ABOUT)
+    assert (error.value.field, error.value.found) == (name, 11)

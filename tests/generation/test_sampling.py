@@ -15,7 +15,7 @@ from tests.generation.toy import pair, told
 from tests.parity import assert_within, images
 from vedcore import ConfigError, GenerationError
 from vedcore.generation import GenerationConfig
-from vedcore.generation.config import SAMPLING
+from vedcore.generation.config import SAMPLING_FIELDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers")
 
@@ -50,7 +50,7 @@ def assert_alike(ours, theirs, temperature):
 
 
 @pytest.mark.parametrize("beams", [1, 3])
-@pytest.mark.parametrize("name", sorted(SAMPLING))
+@pytest.mark.parametrize("name", sorted(SAMPLING_FIELDS))
 @given(st.data())
 def test_each_warper_leaves_the_distribution_of_transformers(name, beams, data):
     value = data.draw(VALUES[name])
@@ -63,7 +63,7 @@ def test_each_warper_leaves_the_distribution_of_transformers(name, beams, data):
 @pytest.mark.parametrize("beams", [1, 3])
 @given(st.data())
 def test_warpers_and_processors_together_leave_the_distribution_of_transformers(beams, data):
-    names = data.draw(st.lists(st.sampled_from(sorted(SAMPLING)), unique=True, min_size=2))
+    names = data.draw(st.lists(st.sampled_from(sorted(SAMPLING_FIELDS)), unique=True, min_size=2))
     names += data.draw(st.lists(st.sampled_from(PROCESSORS), unique=True, max_size=4))
     fields = {name: data.draw(VALUES[name]) for name in names}
     ours, theirs = first_scores(data.draw(st.integers(0, 4)), {**fields, "num_beams": beams, "max_new_tokens": 5})

@@ -115,7 +115,7 @@ def compose(
                 allow_pickle=allow_pickle,
                 **ids,
             )
-        model.generation_config = model.generation_config.filling(model.decoder.sizes.max_positions)
+        model.generation_config = model.generation_config.with_default_length(model.decoder.sizes.max_positions)
         images = _loaded(ImageProcessor, image_processor, sources[0], "--image-processor")
         text = _loaded(Tokenizer, tokenizer, sources[1], "--tokenizer")
         with staged(out, replaces=CHECKPOINT_FILES) as stage:

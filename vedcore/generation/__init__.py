@@ -6,7 +6,7 @@ the end. ``run`` collects the output.
 """
 
 from vedcore.generation.cache import SelfCache
-from vedcore.generation.config import OUTPUTS, GenerationConfig
+from vedcore.generation.config import OUTPUT_FIELDS, GenerationConfig
 from vedcore.generation.loop import Loop, TorchLoop
 from vedcore.generation.past import PastKeyValues
 from vedcore.generation.processors import Processor, sampling_processors, score_processors
@@ -16,7 +16,7 @@ from vedcore.generation.run import GenerationOutput, StreamedTokens, generate, s
 from vedcore.generation.session import Session
 
 __all__ = [
-    "OUTPUTS",
+    "OUTPUT_FIELDS",
     "GenerationConfig",
     "GenerationOutput",
     "Loop",

@@ -22,7 +22,7 @@ from vedcore.generation.beams import BeamSearch
 from vedcore.generation.config import GenerationConfig
 from vedcore.generation.loop import Loop, TorchLoop
 from vedcore.generation.one_text import OneText
-from vedcore.generation.processors import Processor, checked, sampling_processors, score_processors
+from vedcore.generation.processors import Processor, sampling_processors, score_processors, with_checked_result
 from vedcore.generation.rules import Rules, StopRule
 from vedcore.generation.session import Session
 from vedcore.generation.strategy import Draw, Recorder, Select, best, choosable, drawable
@@ -180,7 +180,7 @@ def _rules(
             found=f"{length} tokens",
         )
     sizes = {"prompt_length": length, "max_length": max_length, "vocab_size": decoder.sizes.vocab_size}
-    callers = map(checked, custom)
+    callers = map(with_checked_result, custom)
     processors = (*score_processors(settings, **sizes), *callers, *sampling_processors(settings))
     if settings.do_sample:
         processors += (drawable,)

@@ -15,7 +15,7 @@ from torch import Tensor
 from vedcore.contract.types import Output
 from vedcore.errors import ConfigError
 from vedcore.generation.beams import BeamSearch, BeamState
-from vedcore.generation.config import OUTPUTS
+from vedcore.generation.config import OUTPUT_FIELDS
 from vedcore.generation.one_text import OneText
 from vedcore.generation.record import StepRecorder
 from vedcore.generation.request import Request
@@ -93,7 +93,7 @@ def _ordinary(value: Any) -> Any:
 def _generate(request: Request) -> GenerationOutput:
     settings, given, returned = request.settings, request.given, request.returned
     images, width = given.shape
-    wanted = {name: bool(getattr(settings, name)) and bool(settings.return_dict_in_generate) for name in OUTPUTS}
+    wanted = {name: bool(getattr(settings, name)) and bool(settings.return_dict_in_generate) for name in OUTPUT_FIELDS}
     recorder = None
     if any(wanted.values()):
         recorder = StepRecorder(

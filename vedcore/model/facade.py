@@ -19,7 +19,7 @@ from torch import Tensor
 from vedcore.contract.types import EncoderOutput, Memory
 from vedcore.errors import ConfigError
 from vedcore.generation import (
-    OUTPUTS,
+    OUTPUT_FIELDS,
     GenerationConfig,
     PastKeyValues,
     Processor,
@@ -403,7 +403,7 @@ class VisionEncoderDecoderModel(EditableModel):
         Arguments and errors are those of ``generate``; errors are raised before the first token. A beam search yields, for
         each image, the tokens on which all hypotheses agree that can still become its text. It returns one text per image.
         """
-        for name in ("return_dict_in_generate", *OUTPUTS):
+        for name in ("return_dict_in_generate", *OUTPUT_FIELDS):
             if options.get(name):
                 raise ConfigError(
                     f"{name}=True has no effect on stream, which yields tokens; call generate for it", field=name

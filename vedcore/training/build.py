@@ -27,7 +27,7 @@ def build_reader(settings: ModelSettings, seed: int) -> Reader:
     if settings.generation:
         with _errors_in("model.generation"):
             model.generation_config = model.generation_config.with_fields(**settings.generation)
-    model.generation_config = model.generation_config.filling(model.decoder.sizes.max_positions)
+    model.generation_config = model.generation_config.with_default_length(model.decoder.sizes.max_positions)
     if settings.cut:
         with _errors_in("model.cut"):
             reader.cut_rule = CutRule(**settings.cut)

@@ -36,7 +36,7 @@ def length_is_limited(checkpoint: OpenedCheckpoint) -> Findings:
     positions = None if decoder is None else decoder.sizes.max_positions
     limits = [n for n in (positions, getattr(checkpoint.tokenizer, "model_max_length", None)) if n is not None]
     fix = f'set "max_length"{f": {min(limits)}" if limits else ""} in {GENERATION_FILE}'
-    maximum, minimum = generation_config.limit(1), generation_config.least(1)
+    maximum, minimum = generation_config.limit(1), generation_config.minimum_length(1)
     if generation_config.max_length is None and generation_config.max_new_tokens is None:
         problem = (
             f"neither max_length nor max_new_tokens is set, so every text is cut after {DEFAULT_NEW_TOKENS} tokens"
