@@ -1,4 +1,4 @@
-"""The product of a linear layer by oneDNN: what F.linear computes, and only where nobody looks at F.linear."""
+"""Products with oneDNN equal F.linear, and are used only where nothing else depends on F.linear."""
 
 import copy
 import sys
@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vedcore import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from vedcore.model.prepare import inference_form
 from vedcore.nn import Linear
-from vedcore.speed.products import LARGE, MANY, WIDE, linear, onednn_pays
+from vedcore.speed.products import CONVOLUTION_ROWS, LARGE_WEIGHT, ONEDNN_MULTIPLICATIONS, linear, onednn_is_faster
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_vit import ViTConfig
 
@@ -28,15 +28,15 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def oneDNN(monkeypatch):  # noqa: N802 (its name)
-    """oneDNN pays, and all products are wide; what is returned counts them."""
+    """Use oneDNN for products of every size. Returns the list of its calls."""
     calls = []
 
     def counting(product):
         return lambda *arguments: (calls.append(product), product(*arguments))[1]
 
-    for name in ("_wide", "_narrow"):
+    for name in ("_convolution", "_inner_product"):
         monkeypatch.setattr(module, name, counting(getattr(module, name)))
-    for name, value in (("onednn_pays", lambda: True), ("MANY", 1), ("WIDE", 1)):
+    for name, value in (("onednn_is_faster", lambda: True), ("ONEDNN_MULTIPLICATIONS", 1), ("CONVOLUTION_ROWS", 1)):
         monkeypatch.setattr(module, name, value)
     return calls
 
@@ -46,7 +46,7 @@ views = st.sampled_from(["plain", "every other row", "transposed", "one row for 
 
 
 def arranged(x, view):
-    """The same numbers, or fewer, otherwise laid out."""
+    """``x`` with another memory layout; some views repeat its values."""
     if view == "every other row":
         return torch.cat([x, x])[::2] if x.dim() > 1 else x
     if view == "transposed":
@@ -55,7 +55,7 @@ def arranged(x, view):
 
 
 @given(shapes, st.integers(1, 20), st.integers(1, 20), st.booleans(), views, st.integers(0, 99))
-def test_product_and_gradients_are_those_of_f_linear(shape, width, outputs, biased, view, seed):
+def test_product_and_gradients_equal_those_of_f_linear(shape, width, outputs, biased, view, seed):
     torch.manual_seed(seed)
     x = arranged(torch.randn(*shape, width), view)
     weight = arranged(torch.randn(outputs, width), view)
@@ -72,18 +72,18 @@ def test_product_and_gradients_are_those_of_f_linear(shape, width, outputs, bias
 
 
 @given(shapes, st.integers(1, 20), st.integers(1, 20), st.booleans(), views, st.integers(0, 99))
-def test_what_learns_nothing_is_multiplied_as_f_linear_does_it(shape, width, outputs, biased, view, seed):
+def test_products_without_gradients_equal_f_linear(shape, width, outputs, biased, view, seed):
     torch.manual_seed(seed)
     x, weight = arranged(torch.randn(*shape, width), view), arranged(torch.randn(outputs, width), view)
     bias = torch.randn(outputs) if biased else None
     with torch.inference_mode():
-        for product in (module._wide, module._narrow):
+        for product in (module._convolution, module._inner_product):
             torch.testing.assert_close(product(x, weight, bias), F.linear(x, weight, bias), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("size", [20, LARGE // 4])
+@pytest.mark.parametrize("size", [20, LARGE_WEIGHT // 4])
 @pytest.mark.parametrize("wanted", [(True, False, False), (False, True, False), (False, False, True)])
-def test_the_gradients_that_are_wanted_are_computed_and_no_others(wanted, size):
+def test_exactly_the_requested_gradients_are_computed(wanted, size):
     leaves = [torch.randn(3, 4), torch.randn(size, 4), torch.randn(size)]
     for leaf, is_wanted in zip(leaves, wanted, strict=True):
         leaf.requires_grad_(is_wanted)
@@ -98,7 +98,7 @@ def test_the_gradients_that_are_wanted_are_computed_and_no_others(wanted, size):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-5)
 
 
-def test_a_gradient_of_a_gradient_is_that_of_f_linear():
+def test_second_derivatives_equal_those_of_f_linear():
     results = []
     for product in (linear, F.linear):
         torch.manual_seed(0)
@@ -110,7 +110,7 @@ def test_a_gradient_of_a_gradient_is_that_of_f_linear():
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-4)
 
 
-def test_the_same_product_twice_is_the_same_bit_by_bit():
+def test_a_repeated_product_is_bitwise_identical():
     torch.manual_seed(0)
     results = []
     x, weight = torch.randn(500, 130), torch.randn(70, 130)
@@ -199,7 +199,7 @@ def without_storage():
     return linear(torch.empty(3, 4, device="meta"), torch.empty(5, 4, device="meta"))
 
 
-OTHERWISE = [
+PLAIN_CASES = [
     in_half_precision,
     under_autocast,
     per_sample,
@@ -216,14 +216,14 @@ OTHERWISE = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script.:DeprecationWarning")  # what forward_ad uses of torch itself
-@pytest.mark.parametrize("product", OTHERWISE)
-def test_whoever_knows_f_linear_alone_gets_it(oneDNN, product):  # noqa: N803
+@pytest.mark.filterwarnings("ignore:.torch.jit.script.:DeprecationWarning")  # forward_ad itself uses torch.jit.script
+@pytest.mark.parametrize("product", PLAIN_CASES)
+def test_f_linear_is_used_where_torch_or_the_caller_depends_on_it(oneDNN, product):  # noqa: N803
     product()
     assert not oneDNN
 
 
-def test_a_wrong_width_is_told_as_torch_tells_it():
+def test_a_wrong_width_raises_the_error_of_torch():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         linear(torch.randn(3, 4), torch.randn(5, 6))
 
@@ -232,55 +232,55 @@ def test_a_wrong_width_is_told_as_torch_tells_it():
     ("rows", "outputs", "learns", "product"),
     [
         (7, 100, False, None),
-        (MANY // 1600 + 1, 100, True, "_wide"),
-        (MANY // 1600 + 1, 100, False, "_wide"),
-        (1, LARGE // 16, False, "_narrow"),
-        (1, LARGE // 16, True, None),
-        (WIDE - 1, MANY // 3000, False, "_narrow"),
+        (ONEDNN_MULTIPLICATIONS // 1600 + 1, 100, True, "_convolution"),
+        (ONEDNN_MULTIPLICATIONS // 1600 + 1, 100, False, "_convolution"),
+        (1, LARGE_WEIGHT // 16, False, "_inner_product"),
+        (1, LARGE_WEIGHT // 16, True, None),
+        (CONVOLUTION_ROWS - 1, ONEDNN_MULTIPLICATIONS // 3000, False, "_inner_product"),
     ],
 )
-def test_each_product_is_made_where_it_pays(oneDNN, monkeypatch, rows, outputs, learns, product):  # noqa: N803
-    monkeypatch.setattr(module, "MANY", MANY)
-    monkeypatch.setattr(module, "WIDE", WIDE)
+def test_each_method_is_used_where_it_is_faster(oneDNN, monkeypatch, rows, outputs, learns, product):  # noqa: N803
+    monkeypatch.setattr(module, "ONEDNN_MULTIPLICATIONS", ONEDNN_MULTIPLICATIONS)
+    monkeypatch.setattr(module, "CONVOLUTION_ROWS", CONVOLUTION_ROWS)
     linear(torch.randn(rows, 16), torch.randn(outputs, 16, requires_grad=learns))
     assert [call.__name__ for call in oneDNN] == ([product] if product else [])
 
 
-def test_few_numbers_of_rows_are_asked_for(monkeypatch):
-    asked, product = set(), torch.ops.mkldnn._linear_pointwise
+def test_onednn_gets_few_different_numbers_of_rows(monkeypatch):
+    row_counts, product = set(), torch.ops.mkldnn._linear_pointwise
 
     class Recorded:
         def _linear_pointwise(self, x, *arguments):
-            asked.add(len(x))
+            row_counts.add(len(x))
             return product(x, *arguments)
 
     monkeypatch.setattr(torch.ops, "mkldnn", Recorded())
-    for rows in range(1, WIDE):
+    for rows in range(1, CONVOLUTION_ROWS):
         x, weight = torch.randn(rows, 6), torch.randn(5, 6)
-        torch.testing.assert_close(module._narrow(x, weight, None), F.linear(x, weight))
-    assert len(asked) == 8 + WIDE // 8 - 1
+        torch.testing.assert_close(module._inner_product(x, weight, None), F.linear(x, weight))
+    assert len(row_counts) == 8 + CONVOLUTION_ROWS // 8 - 1
 
 
-def test_the_inference_form_multiplies_as_its_layer_does(oneDNN):  # noqa: N803
-    for layer in (Linear(16, 100), nn.Linear(16, LARGE // 16), nn.Linear(16, 100, bias=False)):
+def test_the_inference_form_computes_the_product_of_its_layer(oneDNN):  # noqa: N803
+    for layer in (Linear(16, 100), nn.Linear(16, LARGE_WEIGHT // 16), nn.Linear(16, 100, bias=False)):
         form = inference_form(layer)
-        for rows in (1, 3, MANY // 1600 + 1):
+        for rows in (1, 3, ONEDNN_MULTIPLICATIONS // 1600 + 1):
             x = torch.randn(rows, 16)
             with torch.inference_mode():
                 torch.testing.assert_close(form(x), linear(x, layer.weight, layer.bias))
     assert oneDNN
 
 
-def test_a_prepared_product_builds_each_way_once(monkeypatch):
+def test_a_prepared_product_builds_each_method_once(monkeypatch):
     built = []
 
     def build(weight, bias):
         built.append(weight)
         return lambda x: 2 * F.linear(x, weight, bias)
 
-    ways = (module.Way("doubled", lambda x, weight, bias: x.shape[0] > 2, build), *module.WAYS)
-    monkeypatch.setattr(module, "WAYS", ways)
-    monkeypatch.setattr(module, "MANY", 0)
+    methods = (module.Method("doubled", lambda x, weight, bias: x.shape[0] > 2, build), *module.METHODS)
+    monkeypatch.setattr(module, "METHODS", methods)
+    monkeypatch.setattr(module, "ONEDNN_MULTIPLICATIONS", 0)
     layer = nn.Linear(4, 3)
     product = module.prepared(layer.weight, layer.bias)
     with torch.no_grad():
@@ -290,7 +290,7 @@ def test_a_prepared_product_builds_each_way_once(monkeypatch):
     assert len(built) == 1
 
 
-def test_the_layer_is_torchs_in_all_else():
+def test_linear_is_otherwise_the_layer_of_torch():
     ours, theirs = Linear(6, 4), nn.Linear(6, 4)
     assert isinstance(ours, nn.Linear)
     ours.load_state_dict(theirs.state_dict())
@@ -299,7 +299,7 @@ def test_the_layer_is_torchs_in_all_else():
     assert repr(ours) == repr(theirs)
 
 
-def test_a_model_computes_and_learns_the_same_by_either_library(oneDNN, monkeypatch):  # noqa: N803
+def test_a_model_has_the_same_outputs_and_gradients_with_either_library(oneDNN, monkeypatch):  # noqa: N803
     vit = ViTConfig(
         hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=20, image_size=8, patch_size=4
     )
@@ -308,8 +308,8 @@ def test_a_model_computes_and_learns_the_same_by_either_library(oneDNN, monkeypa
     model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(encoder=vit, decoder=gpt2, **ids)).eval()
     pixels, labels = torch.randn(3, 3, 8, 8), torch.tensor([[5, 7, 2], [4, 2, -100], [6, 2, -100]])
     results = []
-    for pays in (True, False):
-        monkeypatch.setattr(module, "onednn_pays", lambda pays=pays: pays)
+    for uses_onednn in (True, False):
+        monkeypatch.setattr(module, "onednn_is_faster", lambda value=uses_onednn: value)
         oneDNN.clear()
         model.zero_grad()
         output = model(pixel_values=pixels, labels=labels)
@@ -317,7 +317,7 @@ def test_a_model_computes_and_learns_the_same_by_either_library(oneDNN, monkeypa
         written = model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True)
         learned = [p.grad.clone() for p in model.parameters() if p.grad is not None]
         results.append([output.logits, written.token_logprobs, *learned])
-        assert bool(oneDNN) is pays
+        assert bool(oneDNN) is uses_onednn
     for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
@@ -339,7 +339,7 @@ class Failing:
 
 @pytest.fixture
 def amd(monkeypatch, tmp_path):
-    """A processor that it pays on, whatever this is; what is returned is its description."""
+    """Pretend that this is an AMD processor with AVX-512. Returns its cpuinfo file."""
     described = tmp_path / "cpuinfo"
     described.write_text("vendor_id\t: AuthenticAMD\n")
     monkeypatch.setattr(module, "Path", lambda path: described)
@@ -348,24 +348,24 @@ def amd(monkeypatch, tmp_path):
     return described
 
 
-pays = onednn_pays.__wrapped__
+is_faster = onednn_is_faster.__wrapped__
 
 
-def test_it_pays_on_an_amd_with_avx_512_where_torch_multiplies_by_mkl(amd, monkeypatch):
-    assert pays() is True
+def test_onednn_is_used_on_amd_with_avx_512_where_torch_uses_mkl(amd, monkeypatch):
+    assert is_faster() is True
     amd.write_text("vendor_id\t: GenuineIntel\n")
-    assert pays() is False
+    assert is_faster() is False
     amd.unlink()
     monkeypatch.setattr(module.platform, "processor", lambda: "AMD64 Family 26 Model 2 Stepping 1, AuthenticAMD")
-    assert pays() is True
+    assert is_faster() is True
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert pays() is False
+    assert is_faster() is False
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     monkeypatch.setattr(torch.backends.mkl, "is_available", lambda: False)
-    assert pays() is False
+    assert is_faster() is False
 
 
 @pytest.mark.parametrize("operators", [Missing, Wrong, Failing])
-def test_an_operator_that_is_missing_wrong_or_failing_does_not_pay(amd, monkeypatch, operators):
+def test_onednn_is_not_used_if_its_operator_is_missing_wrong_or_failing(amd, monkeypatch, operators):
     monkeypatch.setattr(torch.ops, "mkldnn", operators())
-    assert pays() is False
+    assert is_faster() is False

@@ -60,7 +60,7 @@ def _form(module: nn.Module, seen: dict[int, nn.Module]) -> nn.Module:
         form.__dict__[_FUNCTION] = function
     # What nn.Module.compile() sets: nn.Module.__call__ calls it, and looks for no hooks.
     form.__dict__["_compiled_call_impl"] = kind.forward.__get__(form) if function is None else function
-    if isinstance(module, SelfAttention) and (one := module.joined()) is not None:
+    if isinstance(module, SelfAttention) and (one := module.concatenated_qkv()) is not None:
         form.__dict__["qkv"] = prepared(*one)
     return form  # type: ignore[no-any-return]
 

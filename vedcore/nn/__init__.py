@@ -1,6 +1,6 @@
-"""The bricks that backbones are built from. Public: a plugin imports ``vedcore``, ``vedcore.config`` and ``vedcore.nn``.
+"""The modules and functions that backbones are built from. They are public, and plugins import them from here.
 
-A brick has at least two users, and no flag that selects an architecture. What only one backbone needs stays in its plugin.
+Each has at least two users and no flag that selects an architecture. Code that only one backbone needs belongs to its plugin.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,9 @@ from vedcore.nn.blocks import (
     PreNormBlock,
     PreNormCrossAttention,
 )
-from vedcore.nn.drop import DropPath, drop
-from vedcore.nn.fairseq import LayerDrop, ScaledEmbedding, drop_layers
+from vedcore.nn.dropout import DropPath, LayerDrop, drop, drop_layers
+from vedcore.nn.embeddings import ScaledEmbedding, TextEmbeddings
+from vedcore.nn.heads import ClassPooler, TransformHead
 from vedcore.nn.init import initialize
 from vedcore.nn.key_tables import (
     FAIRSEQ_BLOCKS,
@@ -35,9 +36,8 @@ from vedcore.nn.key_tables import (
 )
 from vedcore.nn.linear import Linear
 from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
-from vedcore.nn.patches import ClassPooler, PatchEmbeddings, Patches, patch_grid, patch_mask
+from vedcore.nn.patches import PatchEmbeddings, Patches, patch_grid, patch_mask
 from vedcore.nn.positions import OffsetPositions, positions_from_ids, resize_positions
-from vedcore.nn.text import TextEmbeddings, TransformHead
 from vedcore.nn.vit import ViTFields, vit_block, vit_pooler
 from vedcore.speed.attention import attend, attention_probabilities
 
@@ -92,5 +92,5 @@ __all__ = [
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> Any:
-        """``Part``, which earlier releases had here."""
+        """Find ``Part``, which was in this package in earlier releases."""
         return moved_name(__name__, name)

@@ -1,6 +1,7 @@
-"""Multi-head attention: over the tokens themselves, and over the memory of an image.
+"""Multi-head self-attention, and cross-attention to the encoder states of an image.
 
-Shapes: R rows, B images, T new tokens, L keys in use, S encoder states, D hidden size, H heads, d head width.
+Shapes: R rows, B images, T new tokens, L keys in use, S encoder states, D hidden size, Dc width of the encoder states,
+H heads, d head width.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from torch import Tensor, nn
 from vedcore.contract.types import Step
 from vedcore.errors import ConfigError
 from vedcore.nn.linear import Linear, is_plain
-from vedcore.speed.attention import attend, attention_probabilities, joined
+from vedcore.speed.attention import attend, attention_probabilities, concatenated
 from vedcore.speed.products import linear
 
 
 class SelfAttention(nn.Module):
-    """Tokens attend to tokens: causal and cached in a decoder, all to all in an encoder; the step decides."""
+    """Self-attention. The step has the mask and the cache: a decoder is causal and cached, an encoder has neither."""
 
     qkv: Callable[[Tensor], Tensor] | None = None
-    """Query, key and value as one product, in a model that is prepared for inference (``vedcore.model.prepare``)."""
+    """Query, key and value as one product. Set only in the inference form of a model (``vedcore.model.prepare``)."""
 
     def __init__(
         self,
@@ -33,10 +34,13 @@ class SelfAttention(nn.Module):
         scale: float | None = None,
         attention_dropout: float = 0.0,
     ) -> None:
-        """bias: of query, key and value; key_bias: of the key, if it differs. scale: of the scores, 1/sqrt(d) if None."""
+        """bias: whether query, key and value have one. key_bias: the same for the key, if it differs.
+
+        scale: the factor of the scores, 1/sqrt(d) if None. Raises ConfigError unless ``num_heads`` divides ``hidden_size``.
+        """
         super().__init__()
-        width = head_width(hidden_size, num_heads)  # first, because it refuses more heads than dimensions
-        self.num_heads = self.whole = num_heads
+        width = head_width(hidden_size, num_heads)  # first, because it checks the number of heads
+        self.num_heads = self.unpruned_heads = num_heads
         self.heads = tuple(range(num_heads))
         self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
@@ -48,13 +52,13 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor, layer: int, step: Step, bias: Tensor | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``bias`` (R or 1, H, T, L) is added to the scores."""
         query, keys, values = self._project(x)
-        if bias is not None and self.num_heads < self.whole:
+        if bias is not None and self.num_heads < self.unpruned_heads:
             bias = bias[:, self.heads]
         if step.cache is not None:
             keys, values = step.cache.write(layer, keys, values, step)
         if step.trace is not None:
-            seen = attention_probabilities(query, keys, mask=step.mask, bias=bias, scale=self.scale)
-            step.trace("self", layer, seen)
+            probabilities = attention_probabilities(query, keys, mask=step.mask, bias=bias, scale=self.scale)
+            step.trace("self", layer, probabilities)
         dropout = self.attention_dropout if self.training else 0.0
         x = attend(query, keys, values, mask=step.mask, bias=bias, scale=self.scale, dropout=dropout)
         return self.out(merge_heads(x))  # type: ignore[no-any-return]
@@ -63,26 +67,29 @@ class SelfAttention(nn.Module):
         """(R, T, D) -> query, keys and values, (R, H, T, d) each."""
         heads = self.num_heads
         if self.qkv is not None:
-            three = self.qkv(x)
-        elif torch.is_grad_enabled() and (one := self.joined()) is not None:
-            three = linear(x, *one)
+            qkv = self.qkv(x)
+        elif torch.is_grad_enabled() and (weight_and_bias := self.concatenated_qkv()) is not None:
+            qkv = linear(x, *weight_and_bias)
         else:
             return split_heads(self.query(x), heads), split_heads(self.key(x), heads), split_heads(self.value(x), heads)
         rows, tokens, _ = x.shape
         if tokens == 1:
-            return three.view(rows, 3, heads, 1, -1).unbind(1)  # type: ignore[return-value]
-        return three.view(rows, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind()  # type: ignore[return-value]
+            return qkv.view(rows, 3, heads, 1, -1).unbind(1)  # type: ignore[return-value]
+        return qkv.view(rows, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind()  # type: ignore[return-value]
 
-    def joined(self) -> tuple[Tensor, Tensor | None] | None:
-        """One weight and bias for query, key and value; None if that is not faster, or a layer is not a plain linear."""
+    def concatenated_qkv(self) -> tuple[Tensor, Tensor | None] | None:
+        """(3 D, D) weight and (3 D,) bias of query, key and value together.
+
+        None if one product is not faster than three, or if one of the layers is not a plain linear layer.
+        """
         layers = (self.query, self.key, self.value)
         if not all(map(is_plain, layers)):
             return None
-        return joined([layer.weight for layer in layers], [layer.bias for layer in layers])
+        return concatenated([layer.weight for layer in layers], [layer.bias for layer in layers])
 
 
 class CrossAttention(nn.Module):
-    """Tokens attend to an image. The rows of one image share its keys: they are more queries, not more keys."""
+    """Cross-attention from tokens to an image. The rows of an image share its keys and values; they only add queries."""
 
     def __init__(
         self,
@@ -94,11 +101,14 @@ class CrossAttention(nn.Module):
         scale: float | None = None,
         attention_dropout: float = 0.0,
     ) -> None:
-        """memory_size: the width of the encoder states, ``hidden_size`` if None."""
+        """memory_size: Dc, ``hidden_size`` if None. bias: whether query, key and value have one.
+
+        scale: the factor of the scores, 1/sqrt(d) if None. Raises ConfigError unless ``num_heads`` divides ``hidden_size``.
+        """
         super().__init__()
         memory_size = hidden_size if memory_size is None else memory_size
-        width = head_width(hidden_size, num_heads)  # first, because it refuses more heads than dimensions
-        self.num_heads = self.whole = num_heads
+        width = head_width(hidden_size, num_heads)  # first, because it checks the number of heads
+        self.num_heads = self.unpruned_heads = num_heads
         self.heads = tuple(range(num_heads))
         self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
@@ -108,11 +118,11 @@ class CrossAttention(nn.Module):
         self.out = Linear(hidden_size, hidden_size)
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, S, Dc) -> keys and values (B, H, S, d)."""
+        """(B, S, Dc) -> keys and values, (B, H, S, d) each."""
         return split_heads(self.key(states), self.num_heads), split_heads(self.value(states), self.num_heads)
 
     def forward(self, x: Tensor, layer: int, step: Step) -> Tensor:
-        """(R, T, D) -> (R, T, D)."""
+        """(R, T, D) -> (R, T, D). Zeros if the step has no memory."""
         memory = step.memory
         if memory is None:
             return torch.zeros_like(x)
@@ -127,9 +137,10 @@ class CrossAttention(nn.Module):
             query = query.view(keys.shape[0], -1, query.shape[2])
         query = split_heads(query, self.num_heads)
         if step.trace is not None:
-            seen = attention_probabilities(query, keys, mask=mask, scale=self.scale)  # (B, H, R / B * T, S)
+            probabilities = attention_probabilities(query, keys, mask=mask, scale=self.scale)  # (B, H, R / B * T, S)
+            images, heads, _, states = probabilities.shape
             step.trace(
-                "cross", layer, seen.view(*seen.shape[:2], -1, tokens, seen.shape[3]).transpose(1, 2).flatten(0, 1)
+                "cross", layer, probabilities.view(images, heads, -1, tokens, states).transpose(1, 2).flatten(0, 1)
             )
         dropout = self.attention_dropout if self.training else 0.0
         x = attend(query, keys, values, mask=mask, scale=self.scale, dropout=dropout)
@@ -138,16 +149,21 @@ class CrossAttention(nn.Module):
 
 
 def head_width(hidden_size: int, num_heads: int) -> int:
-    """d, the width of one head. ConfigError if the heads do not divide the hidden size."""
+    """d, the width of one head. Raises ConfigError unless ``num_heads`` divides ``hidden_size``."""
     if hidden_size % num_heads:
-        raise ConfigError(f"hidden size ({hidden_size}) must be a multiple of the number of heads ({num_heads})")
+        raise ConfigError(
+            f"hidden size ({hidden_size}) must be a multiple of the number of heads ({num_heads})",
+            field="hidden_size",
+            expected=f"a multiple of {num_heads}",
+            found=hidden_size,
+        )
     return hidden_size // num_heads
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """(R, T, D) -> (R, H, T, d)."""
     rows, tokens, _ = x.shape
-    if tokens == 1:  # most steps of decoding: nothing to transpose
+    if tokens == 1:  # as in most steps of decoding: there is nothing to transpose
         return x.view(rows, num_heads, 1, -1)
     return x.view(rows, tokens, num_heads, -1).transpose(1, 2)
 

@@ -1,4 +1,4 @@
-"""What BERT and RoBERTa share: config fields, and the modules that are built from them."""
+"""Config fields that BERT and RoBERTa share, and the modules that are built from them."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from vedcore.config import Config, field, settings
 from vedcore.contract.protocols import DecoderSizes, Seam
 from vedcore.nn.attention import CrossAttention, SelfAttention
 from vedcore.nn.blocks import PostNormBlock, PostNormCrossAttention
+from vedcore.nn.embeddings import TextEmbeddings
+from vedcore.nn.heads import TransformHead
 from vedcore.nn.init import initialize
 from vedcore.nn.mlp import ACTIVATIONS, MLP
-from vedcore.nn.text import TextEmbeddings, TransformHead
 
 
 @settings
@@ -27,7 +28,7 @@ class BertFields(Config):
     hidden_dropout_prob: float = field.rate(0.1)
     attention_probs_dropout_prob: float = field.rate(0.1)
     max_position_embeddings: int = field.integer(512)
-    # The relative kinds add terms to the attention scores that are not implemented, so the text would be wrong.
+    # The relative types add terms to the attention scores. They are not implemented, so the text would be wrong.
     position_embedding_type: str = field.text("absolute", one_of=("absolute",))
     type_vocab_size: int = field.integer(2)
     initializer_range: float = field.number(0.02, above=0.0)
@@ -37,12 +38,15 @@ class BertFields(Config):
     tie_word_embeddings: bool = field.flag(True)
 
     def __attrs_post_init__(self) -> None:
-        """Set ``is_decoder``: the model is always causal, also if the file of an encoder says otherwise."""
+        """Set ``is_decoder``. The model is always causal, even if the config is that of an encoder."""
         self.is_decoder = True
 
 
 def bert_text_embeddings(config: BertFields, pad: int | None) -> TextEmbeddings:
-    """The embeddings. pad: the token whose vector starts at zero."""
+    """Token, position and token type embeddings. pad: the id of the token whose vector starts at zero and is not trained.
+
+    Raises ConfigError if ``pad`` is not in the vocabulary.
+    """
     return TextEmbeddings(
         config.vocab_size,
         config.hidden_size,
@@ -55,7 +59,7 @@ def bert_text_embeddings(config: BertFields, pad: int | None) -> TextEmbeddings:
 
 
 def bert_block(config: BertFields) -> PostNormBlock:
-    """One block."""
+    """One block of self-attention and MLP, norms last. Raises ConfigError unless the heads divide the hidden size."""
     attention = SelfAttention(
         config.hidden_size, config.num_attention_heads, attention_dropout=config.attention_probs_dropout_prob
     )
@@ -64,7 +68,7 @@ def bert_block(config: BertFields) -> PostNormBlock:
 
 
 def bert_cross_attention(config: BertFields) -> PostNormCrossAttention:
-    """The cross-attention of one block."""
+    """The cross-attention of one block, norm last. Its weights are not initialised (see ``bert_cross``)."""
     attention = CrossAttention(
         config.hidden_size, config.num_attention_heads, attention_dropout=config.attention_probs_dropout_prob
     )
@@ -72,14 +76,14 @@ def bert_cross_attention(config: BertFields) -> PostNormCrossAttention:
 
 
 def bert_cross(config: BertFields) -> nn.ModuleList:
-    """New cross-attention layers for all blocks."""
+    """A list of new, initialised cross-attention layers, one for each block."""
     layers = nn.ModuleList(bert_cross_attention(config) for _ in range(config.num_hidden_layers))
     initialize(layers, config.initializer_range)
     return layers
 
 
 def bert_sizes(config: BertFields, max_positions: int) -> DecoderSizes:
-    """The sizes of the decoder. max_positions: how many tokens a text may have."""
+    """The sizes of the decoder. max_positions: the largest number of tokens in a text."""
     return DecoderSizes.uniform(
         hidden_size=config.hidden_size,
         vocab_size=config.vocab_size,

@@ -1,8 +1,8 @@
-"""Transformer blocks, norm first or norm last, and the loop over them.
+"""Transformer blocks with the norm first or last, and the loop over them.
 
-A block is self-attention, then whatever looks at the image, then the MLP. The cross-attention is not the block's: the loop
-hands each block its own, so that a decoder born without any gets it by having a list put in place (``Decoder.cross``).
-Shapes: R rows, T tokens, D hidden size.
+A block is self-attention, cross-attention, then the MLP. The cross-attention is an argument and not a submodule: a decoder
+without it gets it later as a list of layers (``Decoder.cross``).
+Shapes: R rows, B images, T tokens, S encoder states, D hidden size, Dc width of the encoder states, H heads, d head width.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from torch.utils.checkpoint import checkpoint
 
 from vedcore.contract.types import Step
 from vedcore.nn.attention import CrossAttention, SelfAttention
-from vedcore.nn.drop import drop
+from vedcore.nn.dropout import drop
 
 
 class PreNormBlock(nn.Module):
-    """x + f(norm(x)), twice: ViT, GPT-2, MBart."""
+    """x + f(norm(x)), for attention and MLP: ViT, DeiT, GPT-2, MBart."""
 
     def __init__(self, attention: SelfAttention, mlp: nn.Module, *, norm_eps: float, dropout: float = 0.0) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class PreNormBlock(nn.Module):
 
 
 class PostNormBlock(nn.Module):
-    """norm(x + f(x)), twice: BERT, RoBERTa, DistilBERT, BART, TrOCR."""
+    """norm(x + f(x)), for attention and MLP: BERT, RoBERTa, DistilBERT, BART, TrOCR."""
 
     def __init__(self, attention: SelfAttention, mlp: nn.Module, *, norm_eps: float, dropout: float = 0.0) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class PostNormBlock(nn.Module):
 
 
 class PreNormCrossAttention(nn.Module):
-    """x + attention(norm(x)), looking at the image."""
+    """Cross-attention in a decoder with the norm first: x + attention(norm(x))."""
 
     def __init__(self, attention: CrossAttention, *, norm_eps: float, dropout: float = 0.0) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class PreNormCrossAttention(nn.Module):
 
 
 class PostNormCrossAttention(nn.Module):
-    """norm(x + attention(x)), looking at the image."""
+    """Cross-attention in a decoder with the norm last: norm(x + attention(x))."""
 
     def __init__(self, attention: CrossAttention, *, norm_eps: float, dropout: float = 0.0) -> None:
         super().__init__()
@@ -101,30 +101,32 @@ CrossAttentionLayer = Callable[[Tensor, int, Step], Tensor]
 
 
 class Blocks(nn.ModuleList):
-    """The loop over the blocks of an encoder or a decoder: the one place where the states in between are seen or forgotten."""
+    """The blocks of an encoder or a decoder, and the loop over them. It reports hidden states and checkpoints gradients."""
 
     checkpointing = False
-    """Keep for the gradient what enters a block alone, and compute what happens in it again when that is needed."""
+    """Gradient checkpointing: keep only the input of each block, and compute the block again in the backward pass."""
 
     def forward(self, x: Tensor, step: Step, cross: Iterable[Any] | None = None) -> Tensor:
-        """(R, T, D) -> (R, T, D); ``cross[i]`` is the cross-attention of block i, skipped where there is no memory."""
-        looks = repeat(None) if cross is None or step.memory is None else cross
-        for layer, (block, look) in enumerate(zip(self, looks, strict=False)):
+        """(R, T, D) -> (R, T, D). ``cross[i]`` is the cross-attention of block i; it is skipped if the step has no memory."""
+        cross_layers = repeat(None) if cross is None or step.memory is None else cross
+        for layer, (block, cross_layer) in enumerate(zip(self, cross_layers, strict=False)):
             if step.trace is not None:
                 step.trace("hidden", layer, x)
-            # A cache is written to in place, once.
-            again = self.checkpointing and step.cache is None and torch.is_grad_enabled()
-            x = computed_again(block, x, layer, step, look) if again else block(x, layer, step, look)
+            # A second pass would write to the cache again, so a step with a cache is not checkpointed.
+            if self.checkpointing and step.cache is None and torch.is_grad_enabled():
+                x = _checkpointed(block, x, layer, step, cross_layer)
+            else:
+                x = block(x, layer, step, cross_layer)
         if step.trace is not None:
             step.trace("hidden", len(self), x)
         return x
 
 
-def computed_again(block: nn.Module, x: Tensor, layer: int, step: Step, cross: Any) -> Tensor:
-    """(R, T, D) -> (R, T, D): ``block``, of which nothing is kept: the backward pass computes it again, draws and all."""
-    steps = chain([step], repeat(step if step.trace is None else replace(step, trace=unseen)))
+def _checkpointed(block: nn.Module, x: Tensor, layer: int, step: Step, cross: Any) -> Tensor:
+    """(R, T, D) -> (R, T, D): ``block`` with gradient checkpointing. The second pass repeats the dropout of the first."""
+    steps = chain([step], repeat(step if step.trace is None else replace(step, trace=_ignore)))
     return checkpoint(lambda x: block(x, layer, next(steps), cross), x, use_reentrant=False)  # type: ignore[no-any-return]
 
 
-def unseen(kind: str, layer: int, tensor: Tensor) -> None:
-    """The trace of a second pass: it computes what the first one showed, and shows nothing."""
+def _ignore(kind: str, layer: int, tensor: Tensor) -> None:
+    """The trace of the second pass. It has to exist, so that both passes compute the same tensors; it reports nothing."""

@@ -1,4 +1,4 @@
-"""The values that new weights start from."""
+"""The initial values of new weights."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from torch import nn
 
 @torch.no_grad()
 def initialize(module: nn.Module, std: float) -> None:
-    """Linears, convolutions and embeddings: normal with ``std``; biases zero; norms one and zero; padding rows zero.
+    """Set the weights of ``module``: normal with ``std`` in linear layers, convolutions and embeddings; 1 in norms.
 
-    What transformers' models start from, where an architecture has no rule of its own.
+    Biases and the vectors of padding tokens are 0. This is the default of transformers; architectures may differ from it.
+    Weights on the meta device are skipped.
     """
     for part in module.modules():
         if any(parameter.is_meta for parameter in part.parameters(recurse=False)):
-            continue  # it waits for a checkpoint, and torch takes long to draw nothing
+            continue  # it is loaded from a checkpoint, and drawing without storage takes long
         if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding):
             nn.init.normal_(part.weight, std=std)
         elif isinstance(part, nn.LayerNorm) and part.elementwise_affine:

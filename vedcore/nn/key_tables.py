@@ -1,6 +1,6 @@
-"""Rules of a KeyMap that several architectures share: the names on disk of their blocks and embeddings.
+"""Rules of a KeyMap that several architectures share: the names of blocks and embeddings in their files.
 
-In memory the blocks are a list ``blocks`` of ``PreNormBlock`` or ``PostNormBlock``, the cross-attention is a list ``cross``.
+In memory, ``blocks`` is a list of ``PreNormBlock`` or ``PostNormBlock``, and ``cross`` is the list of cross-attention layers.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ VIT_BLOCK_ALIASES = (
     ("layers.{i}.mlp.fc2", f"{_VIT}.output.dense"),
     ("layers.{i}", _VIT),
 )
-"""Their names in memory in transformers 5, for state dicts that ``save_pretrained`` did not write."""
+"""Aliases of the same blocks: their names in memory in transformers 5. ``save_pretrained`` does not write these names."""
 
 
 def bert_embeddings(embeddings: str) -> tuple[Rule, ...]:
-    """The embeddings of BERT and RoBERTa. embeddings: their name on disk."""
+    """The rules for the embeddings of BERT and RoBERTa. embeddings: the name of the module in the file."""
     return (
         Rule(f"{embeddings}.word_embeddings", "embeddings.tokens"),
         Rule(f"{embeddings}.position_embeddings", "embeddings.positions"),
@@ -42,7 +42,7 @@ def bert_embeddings(embeddings: str) -> tuple[Rule, ...]:
 
 
 def bert_blocks(layer: str) -> tuple[Rule, ...]:
-    """The blocks of BERT and RoBERTa. layer: the name of one on disk, with ``{i}`` for its number."""
+    """The rules for the blocks of BERT and RoBERTa. layer: the name of a block in the file, with ``{i}`` for its number."""
     return (
         Rule(f"{layer}.attention.output.dense", "blocks.{i}.attention.out"),
         Rule(f"{layer}.attention.output.LayerNorm", "blocks.{i}.attention_norm"),
@@ -60,7 +60,7 @@ TENSORFLOW_NORMS = (
     ("{path}.LayerNorm.gamma", "{path}.LayerNorm.weight"),
     ("{path}.LayerNorm.beta", "{path}.LayerNorm.bias"),
 )
-"""Aliases for files of the BERT family that were converted from TensorFlow."""
+"""Aliases of norm weights in files of the BERT family that were converted from TensorFlow."""
 
 _FAIRSEQ = "model.decoder.layers.{i}"
 

@@ -1,4 +1,4 @@
-"""A linear layer whose product is computed in the way that is fastest on this machine."""
+"""A linear layer that uses the fastest matrix product on this machine. Shapes: I inputs, O outputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vedcore.speed.products import linear
 
 
 class Linear(nn.Linear):
-    """``nn.Linear``, whose product is ``vedcore.speed.products.linear``."""
+    """``nn.Linear`` that computes its product with ``vedcore.speed.products.linear``."""
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
@@ -18,10 +18,11 @@ class Linear(nn.Linear):
 
 
 LINEAR_FORWARDS = (nn.Linear.forward, Linear.forward)
+"""The ``forward`` methods that compute x W^T + b and nothing else."""
 
 
 def is_plain(layer: nn.Module) -> bool:
-    """Whether ``layer`` is a linear layer and nothing more, so that its weight may be used without calling it.
+    """Whether calling ``layer`` computes x W^T + b and nothing else, so that its weight can be used directly.
 
     A replacement (packed, int8, LoRA), a subclass with its own ``forward``, and a layer with hooks are not plain.
     """

@@ -1,4 +1,4 @@
-"""The feed-forward half of a block, and the activations by the names that published configs use."""
+"""The MLP of a block, and the activation functions by their names in config.json. Shapes: R rows, T tokens, D hidden size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.errors import ConfigError
-from vedcore.nn.drop import drop
+from vedcore.nn.dropout import drop
 from vedcore.nn.linear import Linear
 
 
@@ -42,19 +42,26 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def activation(name: str) -> Callable[[Tensor], Tensor]:
-    """The function of that name. ConfigError lists the names there are."""
+    """The activation function ``name``. Raises ConfigError for an unknown name."""
     if name not in ACTIVATIONS:
-        raise ConfigError(f"no activation named {name!r}; there are {', '.join(ACTIVATIONS)}")
+        raise ConfigError(
+            f"no activation named {name!r}; the known names are {', '.join(ACTIVATIONS)}",
+            field="activation",
+            expected=[*ACTIVATIONS],
+            found=name,
+        )
     return ACTIVATIONS[name]
 
 
 class MLP(nn.Module):
-    """Linear, activation, linear."""
+    """Linear layer, activation, linear layer."""
 
     def __init__(
         self, hidden_size: int, intermediate_size: int, act: str, *, inner_dropout: float = 0.0, dropout: float = 0.0
     ) -> None:
-        """inner_dropout: behind the activation (BART). dropout: behind the second linear (DistilBERT)."""
+        """act: a name in ``ACTIVATIONS``. inner_dropout: the rate after the activation (BART). dropout: after the second layer
+        (DistilBERT). Raises ConfigError for an unknown activation.
+        """
         super().__init__()
         self.up = Linear(hidden_size, intermediate_size)
         self.act = activation(act)

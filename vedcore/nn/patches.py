@@ -1,4 +1,7 @@
-"""Pixels to patches. Shapes: B images, C channels, N patches, S states with the leading tokens, D hidden size."""
+"""Patch embeddings.
+
+Shapes: B images, C channels, (h, w) grid of N = h w patches, S states (leading tokens and patches), D hidden size.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vedcore.errors import ConfigError, InputError
-from vedcore.nn.linear import Linear
-from vedcore.nn.mlp import activation
 from vedcore.nn.positions import resize_positions
 from vedcore.speed.products import linear
 
 
 class PatchConvolution(nn.Conv2d):
-    """A convolution whose stride is its kernel, without padding: it reads each pixel once.
+    """A convolution whose stride is the size of its kernel, without padding.
 
-    Without a gradient it is one product, for which the pixels are laid out patch by patch: a convolution brings image and
-    kernel into forms of its own first, which for one line of text takes longer than to compute it. It learns faster.
+    Without gradients it is computed as one matrix product of the patches: a convolution first reorders image and kernel, which
+    for the image of a line takes longer than the product. With gradients the convolution is faster.
     """
 
     def forward(self, pixel_values: Tensor) -> Tensor:
@@ -35,7 +36,7 @@ class PatchConvolution(nn.Conv2d):
 
 
 class Patches(nn.Module):
-    """Cut images into patches that do not overlap, and embed each: one convolution whose stride is its size."""
+    """Split images into patches that do not overlap, and embed each patch."""
 
     def __init__(self, num_channels: int, hidden_size: int, patch_size: tuple[int, int]) -> None:
         super().__init__()
@@ -43,20 +44,31 @@ class Patches(nn.Module):
         self.projection = PatchConvolution(num_channels, hidden_size, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """(B, C, height, width) -> (B, N, D) row by row, and the grid (h, w). Raises InputError."""
+        """(B, C, height, width) -> (B, N, D), row by row, and the grid (h, w).
+
+        Raises InputError for another number of dimensions or channels, and for images smaller than a patch.
+        """
         if pixel_values.dim() != 4 or pixel_values.shape[1] != self.num_channels:
             raise InputError(
-                f"expected pixel_values of shape (batch, {self.num_channels}, height, width), got {tuple(pixel_values.shape)}"
+                f"expected pixel_values of shape (batch, {self.num_channels}, height, width), got {tuple(pixel_values.shape)}",
+                tensor="pixel_values",
+                expected=("batch", self.num_channels, "height", "width"),
+                found=tuple(pixel_values.shape),
             )
         if pixel_values.shape[2] < self.patch_size[0] or pixel_values.shape[3] < self.patch_size[1]:
-            found, least = (f"{h} x {w}" for h, w in (pixel_values.shape[2:], self.patch_size))
-            raise InputError(f"an image of {found} pixels is smaller than one patch of {least}")
+            found, patch = (f"{h} x {w}" for h, w in (pixel_values.shape[2:], self.patch_size))
+            raise InputError(
+                f"images of {found} pixels are smaller than one patch of {patch}; resize them",
+                tensor="pixel_values",
+                expected=f"at least {patch} pixels",
+                found=tuple(pixel_values.shape),
+            )
         x = self.projection(pixel_values.to(self.projection.weight.dtype))
         return x.flatten(2).transpose(1, 2), (x.shape[2], x.shape[3])
 
 
 class PatchEmbeddings(nn.Module):
-    """Patches behind leading tokens (class, distillation), each with a learned position: ViT, DeiT."""
+    """Leading tokens (class, distillation), then patches, all with learned positions: ViT, DeiT."""
 
     def __init__(
         self,
@@ -68,6 +80,10 @@ class PatchEmbeddings(nn.Module):
         leading: int,
         dropout: float = 0.0,
     ) -> None:
+        """image_size, patch_size: (height, width) in pixels. leading: the number of leading tokens.
+
+        Raises ConfigError if an image has no whole patch.
+        """
         super().__init__()
         rows, columns = patch_grid(image_size, patch_size)
         self.image_size, self.leading = image_size, leading
@@ -80,57 +96,61 @@ class PatchEmbeddings(nn.Module):
     ) -> tuple[Tensor, tuple[int, int]]:
         """(B, C, height, width) and the leading ``tokens``, (1, 1, D) each -> (B, S, D) and the grid (h, w).
 
-        Raises InputError for another image size than the positions were trained for, unless they may be interpolated.
+        Raises InputError if the images do not have the config's size, unless ``interpolate_pos_encoding`` is true.
         """
         x, grid = self.patches(pixel_values)
         positions: Tensor = self.positions
         if interpolate_pos_encoding:
             height, width = pixel_values.shape[-2:]
-            # As the reference has it: a square image with as many patches takes the table as it is.
+            # As in transformers: a square image with the same number of patches uses the positions unchanged.
             if height != width or positions.shape[1] - self.leading != grid[0] * grid[1]:
                 positions = resize_positions(positions, grid, extra=self.leading)
         elif tuple(pixel_values.shape[-2:]) != self.image_size:
             wanted, found = (f"{h} x {w}" for h, w in (self.image_size, pixel_values.shape[-2:]))
             raise InputError(
                 f"expected images of {wanted} pixels (height x width), got {found}; resize them, or pass "
-                "interpolate_pos_encoding=True"
+                "interpolate_pos_encoding=True",
+                tensor="pixel_values",
+                expected=self.image_size,
+                found=tuple(pixel_values.shape[-2:]),
             )
         x = torch.cat([*(token.expand(len(x), -1, -1) for token in tokens), x], dim=1)
         return self.dropout(x + positions), grid
 
 
-class ClassPooler(nn.Module):
-    """The head of the first token. Carried so that checkpoints keep it; a decoder never reads it."""
-
-    def __init__(self, hidden_size: int, output_size: int, act: str) -> None:
-        super().__init__()
-        self.dense = Linear(hidden_size, output_size)
-        self.act = activation(act)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """(B, S, D) -> (B, output_size)."""
-        return self.act(self.dense(states[:, 0]))
-
-
 def patch_grid(image_size: tuple[int, int], patch_size: tuple[int, int]) -> tuple[int, int]:
-    """(h, w): the whole patches down and across an image. ConfigError if there are none."""
+    """(h, w): the numbers of whole patches in an image. Sizes are (height, width) in pixels.
+
+    Raises ConfigError if an image has no whole patch.
+    """
     (height, width), (down, across) = image_size, patch_size
     if height < down or width < across:
-        raise ConfigError(f"image_size {height} x {width} must hold at least one patch of {down} x {across}")
+        raise ConfigError(
+            f"image_size {height} x {width} must hold at least one patch of {down} x {across}",
+            field="image_size",
+            expected=f"at least {down} x {across}",
+            found=image_size,
+        )
     return height // down, width // across
 
 
 def patch_mask(
     pixel_mask: Tensor | None, pixel_values: Tensor, patch_size: tuple[int, int], *, extra: int = 0
 ) -> Tensor | None:
-    """(B, height, width) bool pixels that count -> (B, extra + h w): a patch counts if any of its pixels does.
+    """(B, height, width) bool, False for padding -> (B, extra + N) bool, False for patches that contain only padding.
 
-    The ``extra`` leading tokens always count. InputError unless the mask has the size of the images.
+    pixel_values: (B, C, height, width). extra: the number of leading tokens, which are always True. None without a mask.
+    Raises InputError unless the mask has the size of the images.
     """
     if pixel_mask is None:
         return None
     wanted = (pixel_values.shape[0], *pixel_values.shape[-2:])
     if tuple(pixel_mask.shape) != wanted:
-        raise InputError(f"expected pixel_mask of shape {wanted} (batch, height, width), got {tuple(pixel_mask.shape)}")
+        raise InputError(
+            f"expected pixel_mask of shape {wanted} (batch, height, width), got {tuple(pixel_mask.shape)}",
+            tensor="pixel_mask",
+            expected=wanted,
+            found=tuple(pixel_mask.shape),
+        )
     patches = F.max_pool2d(pixel_mask[:, None].float(), patch_size, stride=patch_size).flatten(1) > 0
     return F.pad(patches, (extra, 0), value=True)

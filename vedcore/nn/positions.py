@@ -1,4 +1,7 @@
-"""Positions: of patches, learned for one grid and resized for others; of tokens, counted or offset."""
+"""Position embeddings: resized for other grids of patches; positions of tokens that skip padding or have an offset.
+
+Shapes: R rows, T tokens, N patches, (h, w) grid, D hidden size.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,20 @@ from vedcore.errors import InputError
 
 
 def resize_positions(positions: Tensor, grid: tuple[int, int], extra: int) -> Tensor:
-    """(1, extra + N, D) for a square grid of N patches -> (1, extra + h w, D) for ``grid`` (h, w), bicubic.
+    """(1, extra + N, D) for a square grid of N patches -> (1, extra + h w, D) for ``grid`` (h, w), by bicubic interpolation.
 
-    The rows of the ``extra`` leading tokens stay (Dosovitskiy et al., arXiv:2010.11929, section 3.2).
+    The positions of the ``extra`` leading tokens do not change (Dosovitskiy et al., arXiv:2010.11929, section 3.2).
+    Raises InputError if N is not a square number.
     """
     leading, patches = positions[:, :extra], positions[:, extra:]
     side = math.isqrt(patches.shape[1])
     if side**2 != patches.shape[1]:
         raise InputError(
-            f"positions for {patches.shape[1]} patches are not those of a square grid, so they cannot be resized to "
-            f"{grid[0]} x {grid[1]}; give images of the size that the encoder was trained for"
+            f"the {patches.shape[1]} trained patches do not form a square grid, so their positions cannot be resized to "
+            f"{grid[0]} x {grid[1]}; pass images of the size that the encoder was trained for",
+            tensor="pixel_values",
+            expected="a square number of trained patches",
+            found=patches.shape[1],
         )
     table = patches.reshape(1, side, side, -1).permute(0, 3, 1, 2)
     table = F.interpolate(table, size=grid, mode="bicubic", align_corners=False)
@@ -29,16 +36,16 @@ def resize_positions(positions: Tensor, grid: tuple[int, int], extra: int) -> Te
 
 
 def positions_from_ids(input_ids: Tensor, slots: Tensor, pad: int) -> Tensor:
-    """(R, T) ids in (R or 1, T) slots -> (R, T) positions that pass padding over: fairseq's rule (RoBERTa, TrOCR).
+    """(R, T) ids in (R or 1, T) slots of the cache -> (R, T) positions that do not count padding: RoBERTa, TrOCR.
 
-    The first token stands at ``pad`` + 1; a padding token at ``pad``.
+    The first token has position ``pad`` + 1, and every padding token has position ``pad`` (the rule of fairseq).
     """
     real = input_ids != pad
     return (real.cumsum(dim=1) + slots[:, :1]) * real + pad
 
 
 class OffsetPositions(nn.Embedding):
-    """Learned positions whose table starts two rows late: fairseq counted the padding index (BART, TrOCR)."""
+    """Learned positions with an offset of two rows, because fairseq counts positions from the padding id: BART, TrOCR."""
 
     OFFSET = 2
 

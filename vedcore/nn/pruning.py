@@ -1,7 +1,7 @@
 """Pruning: attention heads are removed from a part, and its config records which.
 
-A part is an encoder or a decoder whose config has ``pruned_heads`` and ``pruned_cross_heads``. The layers of a part are
-counted through all its stages. Heads keep the numbers that they have in the unpruned layer.
+A part is an encoder or a decoder whose config has ``pruned_heads`` and ``pruned_cross_heads``. Layers are numbered through
+all stages of a part. Heads keep the numbers that they have in the unpruned layer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vedcore.nn.attention import CrossAttention, SelfAttention
 
 Attention = SelfAttention | CrossAttention
 Heads = Mapping[int, tuple[int, ...]]
-"""Numbers of heads by the number of their layer."""
+"""The numbers of heads, by the number of their layer."""
 
 
 def prune_heads(
@@ -27,8 +27,8 @@ def prune_heads(
 ) -> None:
     """Remove heads of self-attention, and with ``cross`` heads of cross-attention, from ``part``.
 
-    The config of the part records them. Raises ConfigError, and changes nothing, if there is no such layer or head, or if a
-    layer would have no head left.
+    The config of the part records them. Raises ConfigError, and then changes nothing, if there is no such layer or head, or
+    if a layer would have no head left.
     """
     config = part.config
     new = _heads_by_layer("heads", heads), _heads_by_layer("cross", {} if cross is None else cross)
@@ -46,9 +46,7 @@ def apply_pruning(part: Any) -> None:
     Call it when a part is complete, and again when it gets cross-attention. Raises ConfigError as ``prune_heads`` does.
     """
     config = part.config
-    cross_heads = (
-        config.pruned_cross_heads if _layers(part, CrossAttention) else {}
-    )  # a decoder may get its layers later
+    cross_heads = config.pruned_cross_heads if _layers(part, CrossAttention) else {}  # the layers may be added later
     for attention, heads in _heads_to_remove(part, config.pruned_heads, cross_heads):
         _remove(attention, heads)
     if config.pruned_heads and (sizes := getattr(part, "sizes", None)):
@@ -77,13 +75,13 @@ def _heads_to_remove(part: nn.Module, heads: Heads, cross: Heads) -> list[tuple[
                     expected=f"a layer from 0 to {len(layers) - 1}",
                     found=layer,
                 )
-            whole = layers[layer].whole
-            if not set(numbers) <= set(range(whole)) or not _remaining(layers[layer], numbers):
+            unpruned = layers[layer].unpruned_heads
+            if not set(numbers) <= set(range(unpruned)) or not _remaining(layers[layer], numbers):
                 raise ConfigError(
                     f"heads {', '.join(map(str, sorted(numbers)))} of layer {layer} cannot be pruned: the heads are 0 to "
-                    f"{whole - 1}, and one has to stay",
+                    f"{unpruned - 1}, and one has to stay",
                     field=field,
-                    expected=f"heads from 0 to {whole - 1}, not all",
+                    expected=f"heads from 0 to {unpruned - 1}, not all",
                     found=numbers,
                 )
             found.append((layers[layer], numbers))

@@ -1,12 +1,12 @@
-"""What ViT and DeiT share: config fields, and the modules that are built from them."""
+"""Config fields that ViT and DeiT share, and the modules that are built from them."""
 
 from __future__ import annotations
 
 from vedcore.config import Config, Size, field, settings
 from vedcore.nn.attention import SelfAttention
 from vedcore.nn.blocks import PreNormBlock
+from vedcore.nn.heads import ClassPooler
 from vedcore.nn.mlp import ACTIVATIONS, MLP
-from vedcore.nn.patches import ClassPooler
 
 
 @settings
@@ -31,7 +31,7 @@ class ViTFields(Config):
 
 
 def vit_block(config: ViTFields) -> PreNormBlock:
-    """One block."""
+    """One block of self-attention and MLP, norms first. Raises ConfigError unless the heads divide the hidden size."""
     attention = SelfAttention(
         config.hidden_size,
         config.num_attention_heads,
@@ -43,5 +43,5 @@ def vit_block(config: ViTFields) -> PreNormBlock:
 
 
 def vit_pooler(config: ViTFields) -> ClassPooler:
-    """The pooler, as wide as ``pooler_output_size``, or ``hidden_size`` if that is unset."""
+    """The pooler. Its output has ``pooler_output_size`` values, or ``hidden_size`` if that is not set."""
     return ClassPooler(config.hidden_size, config.pooler_output_size or config.hidden_size, config.pooler_act)

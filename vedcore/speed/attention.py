@@ -1,4 +1,4 @@
-"""Attention: the ways to compute softmax(q k^T scale + bias) v, and the rules that choose among them.
+"""Attention, softmax(q k^T scale + bias) v: the implementations, and the rule that selects one.
 
 Shapes: R rows, H heads, T queries, L keys, d head width.
 """
@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vedcore.speed.products import LARGE
+from vedcore.speed.products import LARGE_WEIGHT
 
-SHORT = 2**14
-"""The scores per head up to which three plain products train faster on a CPU than the fused kernel and its backward pass."""
+MAX_UNFUSED_SCORES = 2**14
+"""The number of scores per head up to which separate products train faster on a CPU than the fused kernel."""
 
 
 def attend(
@@ -27,9 +27,10 @@ def attend(
 ) -> Tensor:
     """(R, H, T, d) queries, (R, H, L, d) keys and values -> (R, H, T, d): softmax(q k^T scale + bias) v.
 
-    mask: bool, broadcast to (R, H, T, L), True where a query may attend. bias: added to the scores, same shape.
+    mask: bool, broadcast to (R, H, T, L), True where a query may attend to a key. bias: added to the scores, same shape.
+    scale: the factor of q k^T. dropout: the rate of dropout on the probabilities.
     """
-    if dropout or trains_as_products(query, keys):
+    if dropout or trains_faster_unfused(query, keys):
         probabilities = attention_probabilities(query, keys, mask=mask, bias=bias, scale=scale)
         return F.dropout(probabilities, dropout) @ values if dropout else probabilities @ values
     if bias is not None and mask is not None:
@@ -40,7 +41,10 @@ def attend(
 def attention_probabilities(
     query: Tensor, keys: Tensor, *, mask: Tensor | None = None, bias: Tensor | None = None, scale: float
 ) -> Tensor:
-    """(R, H, T, d), (R, H, L, d) -> (R, H, T, L): the weights of the values in ``attend``."""
+    """(R, H, T, d) queries, (R, H, L, d) keys -> (R, H, T, L): softmax(q k^T scale + bias), the weights of the values.
+
+    mask, bias, scale: as in ``attend``. The softmax is computed in float32 or a more precise type.
+    """
     scores = (query * scale) @ keys.transpose(-1, -2)
     if bias is not None:
         scores = scores + bias
@@ -49,17 +53,20 @@ def attention_probabilities(
     return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
 
 
-def trains_as_products(query: Tensor, keys: Tensor) -> bool:
-    """Whether gradients are recorded on a CPU for attention that is short."""
-    return torch.is_grad_enabled() and query.shape[2] * keys.shape[2] <= SHORT and query.device.type == "cpu"
+def trains_faster_unfused(query: Tensor, keys: Tensor) -> bool:
+    """Whether gradients are enabled, on a CPU, for few enough scores (``MAX_UNFUSED_SCORES``)."""
+    return (
+        torch.is_grad_enabled() and query.shape[2] * keys.shape[2] <= MAX_UNFUSED_SCORES and query.device.type == "cpu"
+    )
 
 
-def joined(weights: list[Tensor], biases: list[Tensor | None]) -> tuple[Tensor, Tensor | None] | None:
-    """One weight and bias for several products of the same input; None if separate products are as fast.
+def concatenated(weights: list[Tensor], biases: list[Tensor | None]) -> tuple[Tensor, Tensor | None] | None:
+    """One weight and one bias for several products of the same input; None if separate products are as fast.
 
-    Small matrices gain, because the call outweighs the product. All or none of the products have a bias.
+    weights: (O, I) each. biases: (O,) each, or None. One product is faster for small weights, where a call costs more than the
+    multiplication. Returns None, too, if only some of the products have a bias.
     """
-    if sum(bias is None for bias in biases) not in (0, len(biases)) or weights[0].numel() >= LARGE:
+    if sum(bias is None for bias in biases) not in (0, len(biases)) or weights[0].numel() >= LARGE_WEIGHT:
         return None
     bias = None if biases[0] is None else torch.cat([bias for bias in biases if bias is not None])
     return torch.cat(weights), bias

@@ -1,4 +1,4 @@
-"""Modules that know when the inference form made from them is out of date."""
+"""Modules that discard their inference form when their weights change."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 
 class Preparable(nn.Module):
-    """A module that discards its inference form, and those of the models that contain it, when weights or mode change.
+    """A module that discards its inference form when its weights or its mode change.
 
-    Changes that no method of ours makes are not noticed: in-place edits of a tensor, a replaced submodule, a new hook.
+    The inference forms of the models that contain it are discarded, too. Changes that bypass the methods of this class are not
+    noticed: in-place edits of a tensor, a replaced submodule, a new hook.
     """
 
     def __init__(self) -> None:
@@ -22,11 +23,11 @@ class Preparable(nn.Module):
 
     @property
     def inference_form(self) -> Any:
-        """What ``prepare`` has built and no change has discarded; None if there is nothing."""
+        """The form that ``prepare`` has set, or None if there is none or a change has discarded it."""
         return self.__dict__["_inference_form"]
 
     def set_inference_form(self, form: Any, parts: list[Any]) -> None:
-        """Keep ``form`` until this module or one of its ``parts`` changes."""
+        """Set the inference form. It is kept until this module or one of ``parts`` changes."""
         self.__dict__["_inference_form"] = form
         for part in parts:
             if isinstance(part, Preparable):
@@ -43,12 +44,12 @@ class Preparable(nn.Module):
         return super()._apply(fn, recurse)  # type: ignore[no-untyped-call, no-any-return]
 
     def load_state_dict(self, *args: Any, **options: Any) -> Any:
-        """As ``nn.Module.load_state_dict``."""
+        """Load a state dict, as ``nn.Module.load_state_dict`` does, and discard the inference form."""
         self.discard_prepared()
         return super().load_state_dict(*args, **options)
 
     def train(self, mode: bool = True) -> Self:
-        """As ``nn.Module.train``."""
+        """Set the mode, as ``nn.Module.train`` does. A new mode discards the inference form."""
         if mode != self.training:
             self.discard_prepared()
         return super().train(mode)

@@ -1,12 +1,10 @@
-"""The ends of a BERT-like decoder: embeddings and head. Shapes: R rows, T tokens, D hidden size, V vocabulary size."""
+"""Token embeddings. Shapes: R rows, T tokens, D hidden size."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from vedcore.errors import ConfigError
-from vedcore.nn.linear import Linear
-from vedcore.nn.mlp import activation
 
 
 class TextEmbeddings(nn.Module):
@@ -23,7 +21,7 @@ class TextEmbeddings(nn.Module):
         token_types: int = 0,
         pad: int | None = None,
     ) -> None:
-        """token_types: the number of token types; 0 if there are none. pad: the token whose vector starts at zero.
+        """token_types: the number of token types, or 0. pad: the id whose vector starts at zero and is not trained.
 
         Raises ConfigError if ``pad`` is not in the vocabulary.
         """
@@ -43,7 +41,10 @@ class TextEmbeddings(nn.Module):
         token_types: Tensor | None = None,
         inputs_embeds: Tensor | None = None,
     ) -> Tensor:
-        """(R, T) ids, or (R, T, D) embeddings in their place, at (R or 1, T) positions -> (R, T, D)."""
+        """(R, T) ids or (R, T, D) ``inputs_embeds``, with (R or 1, T) positions and token types -> (R, T, D).
+
+        The token types are 0 by default. ``inputs_embeds`` replaces the vectors of ``input_ids``.
+        """
         x = self.tokens(input_ids) if inputs_embeds is None else inputs_embeds
         if self.types is not None:
             types = positions.new_zeros(1, 1) if token_types is None else token_types
@@ -51,8 +52,25 @@ class TextEmbeddings(nn.Module):
         return self.dropout(self.norm(x + self.positions(positions)))  # type: ignore[no-any-return]
 
 
+class ScaledEmbedding(nn.Embedding):
+    """A token embedding whose output, but not its weight, is multiplied by ``scale``: BART, MBart, TrOCR."""
+
+    def __init__(self, vocab_size: int, hidden_size: int, *, scale: float, pad: int | None = None) -> None:
+        """pad: the id of the token whose vector starts at zero and is not trained.
+
+        Raises ConfigError if ``pad`` is not in the vocabulary.
+        """
+        check_pad(pad, vocab_size)
+        super().__init__(vocab_size, hidden_size, padding_idx=pad)
+        self.scale = scale
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        """(R, T) ids -> (R, T, D)."""
+        return super().forward(input_ids) * self.scale
+
+
 def check_pad(pad: int | None, vocab_size: int) -> None:
-    """Raises ConfigError if there is a padding token and it is not in the vocabulary."""
+    """Raise ConfigError if ``pad`` is an id that is not in the vocabulary."""
     if pad is not None and pad >= vocab_size:
         raise ConfigError(
             f"pad_token_id ({pad}) must be below vocab_size ({vocab_size})",
@@ -60,18 +78,3 @@ def check_pad(pad: int | None, vocab_size: int) -> None:
             expected=f"below {vocab_size}",
             found=pad,
         )
-
-
-class TransformHead(nn.Module):
-    """Dense, activation, norm, then the vocabulary: the head of masked language models (BERT, RoBERTa, DistilBERT)."""
-
-    def __init__(self, hidden_size: int, vocab_size: int, act: str, *, norm_eps: float) -> None:
-        super().__init__()
-        self.dense = Linear(hidden_size, hidden_size)
-        self.act = activation(act)
-        self.norm = nn.LayerNorm(hidden_size, eps=norm_eps)
-        self.decoder = Linear(hidden_size, vocab_size)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(..., D) -> (..., V)."""
-        return self.decoder(self.norm(self.act(self.dense(x))))  # type: ignore[no-any-return]
