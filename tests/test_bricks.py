@@ -1,4 +1,4 @@
-"""Bricks of vedcore.nn: laws that the tests of the backbones do not check."""
+"""vedcore.nn: behaviour that the tests of the backbones do not check."""
 
 import pytest
 import torch

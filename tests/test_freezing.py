@@ -1,4 +1,4 @@
-"""What learns, and how fast: freezing by the names of parameters, and the groups of an optimiser."""
+"""Freezing parameters by name, and the parameter groups of an optimiser."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def model():
 
 @pytest.fixture
 def composed(tmp_path):
-    """A trained encoder and a trained decoder, and new cross-attention between them."""
+    """A trained encoder and decoder with new cross-attention."""
     ViTModel(VIT).save_pretrained(tmp_path / "encoder")
     decoder = GPT2Config(vocab_size=13, n_embd=16, n_layer=2, n_head=2, n_positions=12)
     GPT2LMHeadModel(decoder).save_pretrained(tmp_path / "decoder")
@@ -42,7 +42,7 @@ def frozen(model):
     return [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
 
 
-def test_a_pattern_freezes_what_it_names_and_nothing_else(model):
+def test_a_pattern_freezes_only_the_parameters_that_it_matches(model):
     names = [name for name, _ in model.named_parameters()]
     assert model.freeze("encoder") == frozen(model) == [name for name in names if name.startswith("encoder.")]
     model.unfreeze()
@@ -59,7 +59,7 @@ def test_a_pattern_freezes_what_it_names_and_nothing_else(model):
 
 
 @pytest.mark.parametrize("patterns", [["encoder"], ["decoder", "bridge"], ["*.attention"]])
-def test_a_step_moves_what_is_not_frozen_alone(model, patterns):
+def test_a_step_changes_only_parameters_that_are_not_frozen(model, patterns):
     still = set(model.freeze(*patterns))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.AdamW(parameter_groups(model, Pace(lr=0.1, weight_decay=0.1)))
@@ -70,7 +70,7 @@ def test_a_step_moves_what_is_not_frozen_alone(model, patterns):
     assert {"encoder.norm.weight", "decoder.lm_head.norm.weight"} - still <= moved
 
 
-def test_freezing_leaves_dropout_to_the_mode(model):
+def test_freezing_does_not_change_dropout(model):
     model.freeze("encoder")
     assert model.encoder.training
     model.encoder.eval()
@@ -81,23 +81,24 @@ def test_freezing_leaves_dropout_to_the_mode(model):
 @pytest.mark.parametrize(
     ("pattern", "near"),
     [
-        ("encodr", "near are encoder"),
-        ("decoder.block", r"near are decoder\.blocks"),
-        ("encoder.blocks.7", r"near are encoder\.blocks"),
-        ("??????????", "near are bridge, decoder, encoder"),
-        ("", "near are bridge, decoder, encoder"),
+        ("encodr", "similar names are encoder"),
+        ("decoder.block", r"similar names are decoder\.blocks"),
+        ("encoder.blocks.7", r"similar names are encoder\.blocks"),
+        ("??????????", "similar names are bridge, decoder, encoder"),
+        ("", "similar names are bridge, decoder, encoder"),
     ],
 )
-def test_a_pattern_that_matches_nothing_lists_what_is_near_and_freezes_nothing(model, pattern, near):
-    with pytest.raises(ConfigError, match=f"no parameter matches {pattern!r}; {near}".replace("?", r"\?")):
+def test_a_pattern_that_matches_nothing_lists_similar_names_and_freezes_nothing(model, pattern, near):
+    with pytest.raises(ConfigError, match=f"no parameter matches {pattern!r}; {near}".replace("?", r"\?")) as raised:
         model.freeze("bridge", pattern)
+    assert (raised.value.field, raised.value.found) == ("patterns", pattern)
     with pytest.raises(ConfigError, match=near):
         parameter_groups(model, Pace(lr=0.1), {pattern: Pace(lr=0.2)})
     assert frozen(model) == []
 
 
 @pytest.mark.parametrize("pattern", [1, None, ["encoder"], b"encoder"])
-def test_a_pattern_that_is_no_text_freezes_nothing(model, pattern):
+def test_a_pattern_that_is_not_a_string_is_refused_and_freezes_nothing(model, pattern):
     model.freeze("bridge.projection.bias")
     for change in (model.freeze, model.unfreeze):
         with pytest.raises(ConfigError, match="the name of a parameter or of a module, got ") as raised:
@@ -106,7 +107,7 @@ def test_a_pattern_that_is_no_text_freezes_nothing(model, pattern):
     assert frozen(model) == ["bridge.projection.bias"]
 
 
-def test_each_part_learns_at_its_pace_and_every_parameter_is_in_one_group(model):
+def test_each_part_has_its_settings_and_every_parameter_is_in_one_group(model):
     model.freeze("encoder.embeddings")
     parts = {"encoder.blocks.0": Pace(lr=1e-5), "encoder": Pace(lr=1e-4, weight_decay=0.5), "new": Pace(lr=1.0)}
     groups = parameter_groups(model, Pace(lr=1e-3, weight_decay=0.1, warmup_steps=3), parts)
@@ -124,7 +125,7 @@ def test_each_part_learns_at_its_pace_and_every_parameter_is_in_one_group(model)
     torch.optim.AdamW(groups)
 
 
-def test_only_matrices_are_decayed_unless_all_is_asked_for(model):
+def test_only_weights_of_layers_are_decayed_unless_decay_all_is_set(model):
     groups = parameter_groups(model, Pace(lr=0.1, weight_decay=0.3))
     decayed = {name for group in groups if group["weight_decay"] for name in group["names"]}
     assert {"encoder.blocks.0.attention.query.weight", "encoder.embeddings.patches.projection.weight"} <= decayed
@@ -136,7 +137,7 @@ def test_only_matrices_are_decayed_unless_all_is_asked_for(model):
     } == {0.3}
 
 
-def test_new_cross_attention_warms_up_apart_and_stops_being_new(composed):
+def test_new_cross_attention_has_its_own_warm_up_and_stops_being_new(composed):
     untrained = composed.untrained
     assert any("cross" in name for name in untrained)
     groups = parameter_groups(composed, Pace(lr=1e-3), {"new": Pace(lr=1e-2, warmup_steps=4)})

@@ -1,4 +1,4 @@
-"""The loss: a sum and a count, so that parts of a batch give the gradient of the whole; and what is said of bad labels."""
+"""The loss is a sum and a count, so that parts of a batch give the gradient of the whole. Bad labels cause warnings."""
 
 import math
 import re
@@ -26,7 +26,7 @@ def whole():
     return gradients(model)
 
 
-def test_the_loss_of_three_tokens_is_what_the_hand_computes():
+def test_the_loss_of_three_tokens_equals_one_computed_by_hand():
     logits = torch.tensor([[[0.0, 0.0], [math.log(3), 0.0], [0.0, math.log(9)]]])
     total = token_loss(logits, torch.tensor([[0, 0, 1]]))
     assert total.sum.item() == pytest.approx(math.log(2) + math.log(4 / 3) + math.log(10 / 9))
@@ -38,7 +38,7 @@ def test_the_loss_of_three_tokens_is_what_the_hand_computes():
 
 
 @given(st.integers(1, 4), st.integers(1, 5), st.integers(2, 9), st.floats(0, 0.9), st.integers(0, 99))
-def test_the_sum_is_that_of_the_rows_and_ignored_labels_leave_no_trace(rows, length, vocabulary, smoothing, seed):
+def test_the_sum_is_the_sum_over_rows_and_ignored_labels_do_not_change_it(rows, length, vocabulary, smoothing, seed):
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(rows, length, vocabulary, generator=generator)
     labels = torch.randint(0, vocabulary, (rows, length), generator=generator)
@@ -53,12 +53,12 @@ def test_the_sum_is_that_of_the_rows_and_ignored_labels_leave_no_trace(rows, len
 
 
 @pytest.mark.parametrize("share", [2.0, -0.1, float("nan"), "0.1"])
-def test_a_label_smoothing_that_is_no_share_is_refused(share):
+def test_a_label_smoothing_that_is_not_a_share_is_refused(share):
     with pytest.raises(ConfigError, match=re.escape(f"label_smoothing must be a number from 0 to 1, got {share!r}")):
         build()(pixel_values=images(build(), 8), labels=batch(), label_smoothing=share)
 
 
-def test_a_loss_in_half_precision_is_added_up_in_float32():
+def test_a_loss_in_half_precision_is_summed_in_float32():
     logits = torch.randn(4, 300, 30, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
     labels = torch.full((4, 300), 3)
     assert token_loss(logits, labels).sum.dtype == torch.float32
@@ -80,7 +80,7 @@ def test_labels_are_shifted_once():
     assert_within(part.detach(), token_loss(output.logits, labels).sum.detach() / 7)
 
 
-def test_where_no_label_counts_the_loss_and_its_gradient_are_zero():
+def test_if_all_labels_are_ignored_the_loss_and_its_gradient_are_zero():
     model = build()
     with pytest.warns(LabelWarning, match="8 of 8 rows of labels are -100 from end to end"):
         loss = model(pixel_values=images(model, 8), labels=torch.full((8, 3), -100)).loss
@@ -126,7 +126,7 @@ def test_the_trainer_of_transformers_takes_the_gradient_of_the_whole_batch(steps
         ([[1, 6, 0], [1, 7, 0]], {"double start": "", "missing end": "", "learned padding": ""}),
     ],
 )
-def test_what_is_wrong_with_labels_is_said_once_with_the_fix(labels, problems):
+def test_each_problem_of_labels_is_one_warning_with_the_fix(labels, problems):
     labels, model = torch.tensor(labels), build()
     pixels = images(model, 2)
     found = label_problems(labels, start=1, end=2, pad=0)
@@ -143,7 +143,7 @@ def test_what_is_wrong_with_labels_is_said_once_with_the_fix(labels, problems):
     assert all(re.search(message, found[problem]) for problem, message in problems.items())
 
 
-def test_labels_that_end_with_a_padding_token_that_is_the_end_token_are_right():
+def test_labels_that_end_with_a_padding_token_that_is_also_the_end_token_are_accepted():
     assert label_problems(torch.tensor([[5, 2]]), start=1, end=(2, 3), pad=2) == {}
     assert label_problems(torch.tensor([[5, 7]]), start=None, end=None, pad=None) == {}
     assert label_problems(torch.empty(0, 3, dtype=torch.long), start=1, end=2, pad=0) == {}

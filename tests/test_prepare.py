@@ -38,7 +38,7 @@ def written(model, **options):
     return model.generate(pixels, max_new_tokens=5, return_dict_in_generate=True, seed=3, **options)
 
 
-# What the form computes.
+# The results of the form.
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
@@ -61,7 +61,7 @@ def test_a_prepared_forward_pass_equals_an_unprepared_one(model):
 def test_gradients_traces_and_autocast_use_the_modules(model):
     calls = []
     model.prepare()
-    model.decoder.norm.register_forward_hook(lambda *_: calls.append(1))  # the form does not know it
+    model.decoder.norm.register_forward_hook(lambda *_: calls.append(1))  # the form does not call it
     pixels, ids = torch.randn(2, 3, 8, 8), torch.tensor([[1, 5], [1, 2]])
     with torch.no_grad():
         model(pixels, decoder_input_ids=ids)
@@ -89,7 +89,7 @@ def test_query_key_and_value_as_one_product_equal_three_products():
         assert attention.qkv is None
 
 
-def test_the_leaves_compute_what_their_modules_compute():
+def test_the_leaves_compute_the_same_as_their_modules():
     x = torch.randn(3, 6)
     for layer in (torch.nn.Linear(6, 4), torch.nn.LayerNorm(6), torch.nn.Dropout(0.5).eval(), Linear(6, 4)):
         assert torch.equal(inference_form(layer)(x), layer(x))
@@ -126,7 +126,7 @@ def test_another_forward_of_a_class_is_used_from_the_next_preparation_on(model, 
     assert not torch.equal(after.token_logprobs, before.token_logprobs)
 
 
-# What discards it.
+# Changes that discard the form.
 
 
 def reload(model):
@@ -217,7 +217,7 @@ def test_preparing_leaves_training_mode(model):
     assert not model.prepare().training
 
 
-# What an unprepared model follows by itself.
+# Changes that only an unprepared model notices.
 
 
 def by_data(model):

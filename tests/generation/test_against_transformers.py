@@ -1,4 +1,4 @@
-"""The tokens of transformers, whatever is asked for: strategies and processors in any combination."""
+"""Tokens equal those of transformers for every combination of strategies and processors."""
 
 import functools
 import json
@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.generation.test_config import VALUES, VOCABULARY
-from tests.generation.toy import pair, rows_of, told
+from tests.generation.toy import generated, pair, rows_of
 from tests.parity import assert_within, images
 from vedcore import ConfigError, GenerationError
 from vedcore.generation import GenerationConfig
@@ -22,7 +22,7 @@ PROCESSORS = (
 )  # fmt: skip
 SEARCH = ("early_stopping", "length_penalty")
 LOST = 1e8
-"""A score beyond it, on either side, holds a token that was forbidden: there was nothing better, and which is chance."""
+"""A score of larger magnitude contains a forbidden token. No allowed token was left, so the choice is arbitrary."""
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:transformers")
 
@@ -33,8 +33,8 @@ def model_of(seed):
 
 
 @st.composite
-def asked(draw, beams):
-    """Fields that both follow, with a length and few or many processors."""
+def requested_fields(draw, beams):
+    """Fields that both libraries support, with a length and few or many processors."""
     names = draw(st.lists(st.sampled_from(PROCESSORS), unique=True, max_size=len(PROCESSORS)))
     names += draw(st.lists(st.sampled_from(SEARCH), unique=True)) if beams > 1 else []
     fields = {name: draw(VALUES[name]) for name in names}
@@ -43,27 +43,27 @@ def asked(draw, beams):
 
 
 def both_of(seed, count, prompt, fields):
-    """What theirs and ours write, each with its scores; a combination that one of them refuses is passed over."""
+    """The texts of both models with their scores. Rejects a combination that one of them refuses."""
     reference, model = model_of(seed)
     pixels = images(model, count, seed)
     options = {} if prompt is None else {"decoder_input_ids": torch.tensor([prompt] * count)}
     ids = {"eos_token_id": 2, "pad_token_id": 0, "decoder_start_token_id": 1}
     fields = json.loads(json.dumps({**ids, **fields}))
     if prompt is not None:
-        fields["decoder_start_token_id"] = prompt[0]  # they would put it in front
+        fields["decoder_start_token_id"] = prompt[0]  # transformers would insert it
     ours = None
     try:
-        ours = told(model, pixels, generation_config=GenerationConfig.from_dict(fields), **options)
+        ours = generated(model, pixels, generation_config=GenerationConfig.from_dict(fields), **options)
     except ConfigError:
         assume(False)
     except GenerationError:
-        pass  # no token is left, or scores that are no numbers, which has to be so with theirs
+        pass  # no token is left, or a score is NaN; the same must be true of transformers
     shown = {"output_scores": True, "return_dict_in_generate": True}
     try:
         theirs = reference.generate(
             pixels, generation_config=transformers.GenerationConfig(**fields, **shown), **options
         )
-    except ValueError:  # bad words that are all end tokens
+    except ValueError:  # bad words that are only end tokens
         assume(False)
     if ours is None:
         assert not all(bool((scores.amax(dim=1) > -LOST).all()) for scores in theirs.scores)
@@ -71,7 +71,12 @@ def both_of(seed, count, prompt, fields):
     return ours, theirs
 
 
-@given(st.integers(0, 4), st.integers(1, 3), st.none() | st.lists(st.integers(3, 9), min_size=1, max_size=3), asked(1))
+@given(
+    st.integers(0, 4),
+    st.integers(1, 3),
+    st.none() | st.lists(st.integers(3, 9), min_size=1, max_size=3),
+    requested_fields(1),
+)
 def test_greedy_tokens_equal_those_of_transformers(seed, count, prompt, fields):
     ours, theirs = both_of(seed, count, prompt, fields)
     start = 1 if prompt is None else len(prompt)
@@ -83,7 +88,7 @@ def test_greedy_tokens_equal_those_of_transformers(seed, count, prompt, fields):
                 assert best[0] == best[1] or float(best[0] - best[1]) <= 1e-5, (row, ids, expected)
                 break
         else:
-            # Theirs has nothing behind a row's end but padding.
+            # transformers has only padding after the end of a row.
             pad = ours.sequences[row, len(ids) :].tolist() or [0]
             assert ours.stop_reasons[row] == "eos" or len(expected) == len(ids)
             assert set(expected[len(ids) :]) <= set(pad) | {fields.get("pad_token_id", 0)}
@@ -95,7 +100,9 @@ def test_beams_and_their_scores_equal_those_of_transformers(beams, data):
     seed, count = data.draw(st.integers(0, 4)), data.draw(st.integers(1, 3))
     prompt = data.draw(st.none() | st.lists(st.integers(3, 9), min_size=1, max_size=3))
     returned = data.draw(st.integers(1, beams))
-    ours, theirs = both_of(seed, count, prompt, {**data.draw(asked(beams)), "num_return_sequences": returned})
+    ours, theirs = both_of(
+        seed, count, prompt, {**data.draw(requested_fields(beams)), "num_return_sequences": returned}
+    )
     real = theirs.sequences_scores.abs() < LOST
     assert torch.equal(real, ours.sequences_scores.abs() < LOST)
     assert_within(ours.sequences_scores[real], theirs.sequences_scores[real], 1e-4)
@@ -103,6 +110,6 @@ def test_beams_and_their_scores_equal_those_of_transformers(beams, data):
         if real[row] and ids != theirs.sequences[row, : len(ids)].tolist():
             assert abs(float(ours.sequences_scores[row] - theirs.sequences_scores[row])) <= 1e-5
             others = theirs.sequences_scores.view(count, returned)[row // returned]
-            # Two hypotheses of one score may stand in either order, or the last of them be missing.
+            # Hypotheses with equal scores may have any order, and the last of them may be missing.
             near = (others - ours.sequences_scores[row]).abs() <= 1e-5
             assert int(near.sum()) > 1 or row % returned == returned - 1, (ids, theirs.sequences[row].tolist())

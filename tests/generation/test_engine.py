@@ -1,4 +1,4 @@
-"""The laws of decoding: caches, batches and rows that leave change no token; a failure is told and leaves nothing."""
+"""Decoding: caches, batches and rows that leave do not change a token, and a failure is an error that leaves no state."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.generation.toy import GPT2, STRATEGIES, build, end_after, never_end, rows_of, told
+from tests.generation.toy import GPT2, STRATEGIES, build, end_after, generated, never_end, rows_of
 from tests.parity import assert_within, images
 from vedcore import (
     AttentionSizes,
@@ -38,7 +38,7 @@ def greedy_without_cache(model, pixels, count):
     return ids
 
 
-# What changes no token.
+# Tokens do not depend on caches, batches or threads.
 
 
 @given(vit_fields(), gpt2_fields(), st.integers(1, 5), st.integers(0, 99))
@@ -57,12 +57,12 @@ def test_cached_decoding_equals_uncached(vit, gpt2, batch, seed):
     st.integers(0, 99),
 )
 def test_a_batch_equals_its_images_one_by_one(vit, gpt2, batch, beams, early_stopping, seed):
-    model = build(vit, gpt2, seed).double()  # attention that is not scaled makes rounding large
+    model = build(vit, gpt2, seed).double()  # float64, because unscaled attention amplifies rounding
     pixels = images(model, batch).double()
     options = {"max_new_tokens": 9, "logits_processor": [end_after(3, 5, 7, 9, 11)]}
     options |= {"num_beams": beams, "early_stopping": early_stopping} if beams > 1 else {}
-    together = told(model, pixels, **options)
-    alone = [told(model, image[None], **options) for image in pixels]
+    together = generated(model, pixels, **options)
+    alone = [generated(model, image[None], **options) for image in pixels]
     assert rows_of(together) == [rows_of(one)[0] for one in alone]
     assert together.stop_reasons == tuple(one.stop_reasons[0] for one in alone)
     for row, one in enumerate(alone):
@@ -70,7 +70,7 @@ def test_a_batch_equals_its_images_one_by_one(vit, gpt2, batch, beams, early_sto
         assert_within(together.confidences[row], one.confidences[0])
 
 
-def test_a_hook_fires_in_every_step_of_generate(model):
+def test_a_hook_is_called_in_every_step_of_generate(model):
     calls = []
     model.decoder.blocks[1].mlp.register_forward_hook(lambda *_: calls.append(1))
     before = model.generate(images(model, 2), max_new_tokens=5, logits_processor=[never_end])
@@ -92,16 +92,16 @@ def test_threads_equal_serial(model):
         assert list(pool.map(work, range(4))) == [expected] * 4
 
 
-# What a step costs.
+# The cost of a step.
 
 
 def test_rows_that_end_leave_the_batch(model):
     seen = []
     model.decoder.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
-    found = told(model, images(model, 8), max_new_tokens=9, logits_processor=[end_after(3, 5, 7, 9, 11)])
+    found = generated(model, images(model, 8), max_new_tokens=9, logits_processor=[end_after(3, 5, 7, 9, 11)])
     new = found.lengths - 1
     assert seen == [int((new > step).sum()) for step in range(int(new.max()))]
-    assert len(set(seen)) > 2  # rows did leave, at more than one step
+    assert len(set(seen)) > 2  # rows left at more than one step
 
 
 def test_images_whose_beams_are_done_leave_the_batch(model):
@@ -114,14 +114,14 @@ def test_images_whose_beams_are_done_leave_the_batch(model):
         early_stopping=True,
         logits_processor=[end_after(*range(3, 13, 2))],
     )
-    assert seen[:2] == [8, 16]  # the beams of an image are one row until they part
+    assert seen[:2] == [8, 16]  # the beams of an image are one row in the first step
     assert seen == [8, *sorted(seen[1:], reverse=True)]
     assert seen[-1] < 16
     assert all(rows % 2 == 0 for rows in seen)
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_the_head_runs_on_the_last_position_alone(model, options):
+def test_the_head_runs_only_on_the_last_position(model, options):
     shapes = []
     model.decoder.lm_head.register_forward_hook(lambda _, given, __: shapes.append(given[0].shape[1:]))
     prompt = torch.tensor([[1, 4, 5], [1, 6, 7]])
@@ -131,7 +131,7 @@ def test_the_head_runs_on_the_last_position_alone(model, options):
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_cross_keys_are_computed_once_an_image_and_shared(model, options, monkeypatch):
+def test_cross_attention_keys_are_computed_once_per_image_and_shared(model, options, monkeypatch):
     remembered, rows = [], []
     kind = type(model.decoder.cross[0])
     remember = kind.remember
@@ -142,19 +142,19 @@ def test_cross_keys_are_computed_once_an_image_and_shared(model, options, monkey
         lambda _, given, __: rows.append((len(given[0]), len(given[1].memory.layers[0][0])))
     )
     model.generate(images(model, 3), max_new_tokens=4, logits_processor=[never_end], **options)
-    assert remembered == [3, 3]  # one call a layer
+    assert remembered == [3, 3]  # one call per layer
     beams = options.get("num_beams", 1)
     assert rows == [(3, 3)] + [(3 * beams, 3)] * 3
 
 
-def test_sequences_sampled_of_one_image_share_its_keys_also_when_some_leave(model):
+def test_sequences_sampled_from_one_image_share_its_keys_even_after_some_have_left(model):
     rows = []
     model.decoder.register_forward_hook(
         lambda _, given, __: rows.append((len(given[0]), len(given[1].memory.layers[0][0])))
     )
     pixels = images(model, 2)
     options = {"do_sample": True, "num_return_sequences": 6, "max_new_tokens": 8}
-    found = told(
+    found = generated(
         model, pixels, generator=torch.Generator().manual_seed(1), logits_processor=[end_after(3, 5, 7)], **options
     )
     assert found.sequences.shape[0] == 12
@@ -164,7 +164,7 @@ def test_sequences_sampled_of_one_image_share_its_keys_also_when_some_leave(mode
     assert_logprobs(model, pixels.repeat_interleave(6, dim=0), found)
 
 
-# What comes out.
+# The output.
 
 
 def assert_logprobs(model, pixels, found):
@@ -172,8 +172,8 @@ def assert_logprobs(model, pixels, found):
         logits = model(pixel_values=pixels, decoder_input_ids=found.sequences[:, :-1]).logits
     prompt = found.sequences.shape[1] - found.token_logprobs.shape[1]
     expected = logits.log_softmax(dim=-1).gather(2, found.sequences[:, 1:, None])[:, prompt - 1 :, 0]
-    behind = torch.arange(prompt, found.sequences.shape[1]) >= found.lengths[:, None]
-    assert_within(found.token_logprobs, expected.masked_fill(behind, 0.0))
+    padding = torch.arange(prompt, found.sequences.shape[1]) >= found.lengths[:, None]
+    assert_within(found.token_logprobs, expected.masked_fill(padding, 0.0))
     means = [row[: n - prompt].mean() for row, n in zip(found.token_logprobs, found.lengths, strict=True)]
     assert_within(found.confidences, torch.stack(means).exp())
 
@@ -182,7 +182,7 @@ def assert_logprobs(model, pixels, found):
 @pytest.mark.parametrize("prompt", [None, [[1, 4, 5]] * 5], ids=["start", "prompt"])
 def test_log_probabilities_are_those_of_the_unprocessed_scores(model, options, prompt):
     pixels = images(model, 5)
-    found = told(
+    found = generated(
         model,
         pixels,
         max_new_tokens=8,
@@ -196,8 +196,8 @@ def test_log_probabilities_are_those_of_the_unprocessed_scores(model, options, p
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_every_row_has_its_stop_reason_and_padding_behind_its_end(model, options):
-    found = told(model, images(model, 8), max_new_tokens=6, logits_processor=[end_after(3, 5)], **options)
+def test_every_row_has_a_stop_reason_and_padding_after_its_end(model, options):
+    found = generated(model, images(model, 8), max_new_tokens=6, logits_processor=[end_after(3, 5)], **options)
     assert found["sequences"] is found.sequences
     assert (found.sequences_scores is not None) == ("num_beams" in options)
     assert len(found.stop_reasons) == 8
@@ -211,33 +211,33 @@ def test_every_row_has_its_stop_reason_and_padding_behind_its_end(model, options
 
 @pytest.mark.parametrize("pad", [0, 2, 12])
 @pytest.mark.parametrize("options", [{}, {"num_beams": 2}], ids=["greedy", "beams"])
-def test_the_padding_is_the_pad_token_whichever_it_is(model, pad, options):
-    found = told(model, images(model, 8), pad_token_id=pad, logits_processor=[end_after(3, 5)], **options)
-    behind = torch.arange(found.sequences.shape[1]) >= found.lengths[:, None]
-    assert behind.any()
-    assert set(found.sequences[behind].tolist()) == {pad}
+def test_rows_are_padded_with_any_pad_token(model, pad, options):
+    found = generated(model, images(model, 8), pad_token_id=pad, logits_processor=[end_after(3, 5)], **options)
+    padding = torch.arange(found.sequences.shape[1]) >= found.lengths[:, None]
+    assert padding.any()
+    assert set(found.sequences[padding].tolist()) == {pad}
 
 
-def test_without_a_pad_token_the_end_token_pads(model):
+def test_without_a_pad_token_rows_are_padded_with_the_end_token(model):
     model.config.pad_token_id = None
-    found = told(model, images(model, 8), logits_processor=[end_after(3, 5)])
-    behind = torch.arange(found.sequences.shape[1]) >= found.lengths[:, None]
-    assert set(found.sequences[behind].tolist()) == {2}
+    found = generated(model, images(model, 8), logits_processor=[end_after(3, 5)])
+    padding = torch.arange(found.sequences.shape[1]) >= found.lengths[:, None]
+    assert set(found.sequences[padding].tolist()) == {2}
     model.config.eos_token_id = None
-    assert told(model, images(model, 2), max_new_tokens=3).stop_reasons == ("length", "length")
+    assert generated(model, images(model, 2), max_new_tokens=3).stop_reasons == ("length", "length")
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
 def test_one_new_token(model, options):
-    found = told(model, images(model, 3), max_new_tokens=1, **options)
+    found = generated(model, images(model, 3), max_new_tokens=1, **options)
     assert found.sequences.shape == (3, 2)
     assert found.token_logprobs.shape == (3, 1)
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_a_limit_beyond_the_decoders_positions_stops_there(model, options):
-    found = told(model, images(model, 2), max_new_tokens=500, logits_processor=[never_end], **options)
-    assert found.sequences.shape == (2, 21)  # the last token is never fed
+def test_a_limit_above_the_number_of_positions_is_reduced_to_it(model, options):
+    found = generated(model, images(model, 2), max_new_tokens=500, logits_processor=[never_end], **options)
+    assert found.sequences.shape == (2, 21)  # the last token is not an input
     assert found.stop_reasons == ("length", "length")
 
 
@@ -253,7 +253,7 @@ def test_a_text_longer_than_the_first_cache_equals_uncached_decoding():
 
 @pytest.mark.parametrize("options", [{}, {"num_beams": 2}], ids=["greedy", "beams"])
 def test_any_of_several_end_tokens_ends_a_row(model, options):
-    found = told(model, images(model, 8), eos_token_id=[2, 5, 7, 9], max_new_tokens=8, **options)
+    found = generated(model, images(model, 8), eos_token_id=[2, 5, 7, 9], max_new_tokens=8, **options)
     ends = [ids[-1] for ids in rows_of(found)]
     assert set(ends) & {5, 7, 9}
     for ids, reason in zip(rows_of(found), found.stop_reasons, strict=True):
@@ -263,11 +263,11 @@ def test_any_of_several_end_tokens_ends_a_row(model, options):
 
 def test_the_best_beams_of_an_image_are_returned_best_first(model):
     pixels = images(model, 3)
-    found = told(model, pixels, num_beams=4, num_return_sequences=3, max_new_tokens=6)
+    found = generated(model, pixels, num_beams=4, num_return_sequences=3, max_new_tokens=6)
     assert found.sequences.shape[0] == len(found.stop_reasons) == 9
     scores = found.sequences_scores.view(3, 3)
     assert torch.equal(scores, scores.sort(dim=1, descending=True).values)
-    best = told(model, pixels, num_beams=4, max_new_tokens=6)
+    best = generated(model, pixels, num_beams=4, max_new_tokens=6)
     assert [rows_of(found)[row] for row in (0, 3, 6)] == rows_of(best)
     assert all(len({tuple(ids) for ids in rows_of(found)[row : row + 3]}) == 3 for row in (0, 3, 6))
     assert_logprobs(model, pixels.repeat_interleave(3, dim=0), found)
@@ -281,46 +281,46 @@ def test_an_infinite_decay_ends_a_text_and_cannot_be_drawn_from(model, strategy)
     options["exponential_decay_length_penalty"] = (0, 1e200)
     if options.get("do_sample"):
         with pytest.raises(GenerationError, match="token 5 are not finite"):
-            told(model, images(model, 2), **options)
+            generated(model, images(model, 2), **options)
         return
-    found = told(model, images(model, 2), **options)
+    found = generated(model, images(model, 2), **options)
     assert found.stop_reasons == ("eos",) * 2
     assert found.lengths.tolist() == [6] * 2
 
 
 @pytest.mark.parametrize("allowed", [(4,), (4, 6)])
-def test_where_fewer_texts_are_possible_than_asked_for_the_rest_are_none(model, allowed):
+def test_if_fewer_texts_are_possible_than_requested_the_rest_are_none(model, allowed):
     others = [token for token in range(GPT2["vocab_size"]) if token not in allowed]
     options = {"num_beams": 4, "num_return_sequences": 4, "max_new_tokens": 1}
-    found = told(model, images(model, 2), suppress_tokens=others, **options)
+    found = generated(model, images(model, 2), suppress_tokens=others, **options)
     count, beyond = len(allowed), 4 - len(allowed)
     assert found.stop_reasons == (("length",) * count + ("none",) * beyond) * 2
-    behind = torch.tensor([reason == "none" for reason in found.stop_reasons])
-    assert {tuple(row) for row in found.sequences[~behind].tolist()} == {(1, token) for token in allowed}
-    assert found.sequences[behind].tolist() == [[1, 0]] * beyond * 2
-    assert (found.lengths[behind] == 1).all()
-    assert (found.sequences_scores[behind] < -1e8).all()
-    assert (found.token_logprobs[behind] == 0).all()
-    assert (found.confidences[behind] == 0).all()
-    assert (found.confidences[~behind] > 0).all()
+    missing = torch.tensor([reason == "none" for reason in found.stop_reasons])
+    assert {tuple(row) for row in found.sequences[~missing].tolist()} == {(1, token) for token in allowed}
+    assert found.sequences[missing].tolist() == [[1, 0]] * beyond * 2
+    assert (found.lengths[missing] == 1).all()
+    assert (found.sequences_scores[missing] < -1e8).all()
+    assert (found.token_logprobs[missing] == 0).all()
+    assert (found.confidences[missing] == 0).all()
+    assert (found.confidences[~missing] > 0).all()
 
 
 @pytest.mark.parametrize("sampled", [{}, {"do_sample": True, "seed": 0}], ids=["search", "sampling"])
-def test_where_every_token_ends_the_text_the_beams_are_the_best_tokens(model, sampled):
+def test_if_every_token_ends_the_text_the_beams_are_the_best_tokens(model, sampled):
     pixels = images(model, 2)
     options = {"num_beams": 3, "num_return_sequences": 3, "max_new_tokens": 3, **sampled}
-    found = told(model, pixels, eos_token_id=list(range(GPT2["vocab_size"])), **options)
+    found = generated(model, pixels, eos_token_id=list(range(GPT2["vocab_size"])), **options)
     assert found.stop_reasons == ("eos",) * 6
     assert (found.lengths == 2).all()
     assert_logprobs(model, pixels.repeat_interleave(3, dim=0), found)
     if not sampled:
-        best = told(model, pixels, **{**options, "max_new_tokens": 1})
+        best = generated(model, pixels, **{**options, "max_new_tokens": 1})
         assert torch.equal(found.sequences, best.sequences)
         assert torch.equal(found.sequences_scores, best.sequences_scores)
 
 
 @pytest.mark.parametrize("beams", [{}, {"num_beams": 3}], ids=["sampling", "beam sampling"])
-def test_sampling_follows_the_generator_it_is_given(model, beams):
+def test_sampling_uses_the_given_generator(model, beams):
     pixels = images(model, 4)
     drawn = [
         model.generate(pixels, do_sample=True, generator=torch.Generator().manual_seed(seed), **beams).tolist()
@@ -329,7 +329,7 @@ def test_sampling_follows_the_generator_it_is_given(model, beams):
     assert drawn[0] == drawn[1] != drawn[2]
 
 
-def test_sampling_the_best_token_alone_equals_greedy(model):
+def test_sampling_only_the_best_token_equals_greedy(model):
     pixels = images(model, 4)
     greedy = model.generate(pixels)
     assert torch.equal(model.generate(pixels, do_sample=True, top_k=1), greedy)
@@ -340,9 +340,11 @@ def test_sampling_the_best_token_alone_equals_greedy(model):
 # Prompts.
 
 
-@pytest.mark.filterwarnings("ignore:decoder_input_ids begin or end with the padding id")  # a random model writes it too
+@pytest.mark.filterwarnings(
+    "ignore:decoder_input_ids begin or end with the padding id"
+)  # a random model also generates that token
 @given(vit_fields(), gpt2_fields(), st.integers(1, 4), st.integers(1, 5), st.sampled_from([1, 2]), st.integers(0, 99))
-def test_a_text_continues_from_a_prompt_of_its_own_beginning(vit, gpt2, batch, length, beams, seed):
+def test_a_text_continues_equally_from_a_prompt_of_its_own_beginning(vit, gpt2, batch, length, beams, seed):
     model = build(vit, gpt2, seed)
     pixels = images(model, batch)
     never = {"logits_processor": [never_end], "max_length": 11}
@@ -373,7 +375,7 @@ def test_a_prompt_that_does_not_fit_is_refused(model, prompt, message):
         model.generate(images(model, 2), decoder_input_ids=prompt)
 
 
-def test_no_start_token_no_images_and_tokens_beyond_the_vocabulary_are_refused(model):
+def test_a_missing_start_token_missing_images_and_unknown_tokens_are_refused(model):
     pixels = images(model, 1)
     with pytest.raises(InputError, match="no images"):
         model.generate(pixels[:0])
@@ -388,10 +390,10 @@ def test_no_start_token_no_images_and_tokens_beyond_the_vocabulary_are_refused(m
     assert model.generate(pixels)[0, 0] == 4
 
 
-# Processors of the caller.
+# The caller's processors.
 
 
-def test_the_callers_processor_stands_behind_the_configs_own_and_before_the_cuts_of_sampling(model):
+def test_the_callers_processor_runs_after_those_of_the_config_and_before_the_cuts_of_sampling(model):
     seen = []
 
     def spy(ids, scores):
@@ -404,14 +406,14 @@ def test_the_callers_processor_stands_behind_the_configs_own_and_before_the_cuts
     ids, scores = seen[0]
     assert ids.tolist() == [[1], [1]]
     assert bool((scores[:, 4] == float("-inf")).all())
-    assert int(scores.isfinite().sum()) == 24  # the two cuts have not been
+    assert int(scores.isfinite().sum()) == 24  # the two cuts have not been applied
     with torch.no_grad():
         raw = model(pixel_values=pixels, decoder_input_ids=ids).logits[:, -1]
-    assert_within(scores[:, 5:], raw[:, 5:])  # nor has the temperature
+    assert_within(scores[:, 5:], raw[:, 5:])  # nor has the temperature been
     assert [len(row) for row, _ in seen] == [2, 2]
 
 
-def test_what_the_callers_processor_returns_is_obeyed(model):
+def test_the_result_of_the_callers_processor_is_used(model):
     def only_nine(ids, scores):
         return torch.full_like(scores, float("-inf")).index_fill(1, torch.tensor([9]), 0.0)
 
@@ -421,12 +423,12 @@ def test_what_the_callers_processor_returns_is_obeyed(model):
         assert found[:, 1].tolist() == [9, 9]
 
 
-# Scores that are not numbers.
+# Scores that are NaN.
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_scores_that_are_not_numbers_are_an_error_with_the_step_and_the_next_call_is_fine(model, options, value):
+def test_nan_scores_are_an_error_with_the_step_and_the_next_call_works(model, options, value):
     pixels = images(model, 3)
     options = {"max_new_tokens": 6, "logits_processor": [never_end], **options}
     before = model.generate(pixels, generator=torch.Generator().manual_seed(0), **options)
@@ -441,7 +443,7 @@ def test_scores_that_are_not_numbers_are_an_error_with_the_step_and_the_next_cal
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_one_image_that_is_not_numbers_is_enough(model, options):
+def test_nan_scores_of_one_image_are_enough_for_an_error(model, options):
     pixels = images(model, 3)
     pixels[1] = float("nan")
     with pytest.raises(GenerationError, match="token 1 are not finite"):
@@ -456,20 +458,20 @@ LEAVES_NOTHING = {
 }
 
 
-@pytest.mark.parametrize("asked", LEAVES_NOTHING.values(), ids=LEAVES_NOTHING)
+@pytest.mark.parametrize("fields", LEAVES_NOTHING.values(), ids=LEAVES_NOTHING)
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
 @pytest.mark.parametrize("padded", [False, True], ids=["alike", "mixed"])
-def test_nothing_left_to_choose_is_an_error(model, options, asked, padded):
+def test_it_is_an_error_if_no_token_is_allowed(model, options, fields, padded):
     mixed = {
         "decoder_input_ids": torch.tensor([[1, 4], [0, 1]]),
         "decoder_attention_mask": torch.tensor([[1, 1], [0, 1]]),
     }
     with pytest.raises(GenerationError, match=r"token \d are not finite.* or a processor leaves no token"):
-        model.generate(images(model, 2), **options, **asked, **(mixed if padded else {}))
+        model.generate(images(model, 2), **options, **fields, **(mixed if padded else {}))
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_one_image_with_nothing_left_is_enough(model, options):
+def test_one_image_without_an_allowed_token_is_enough_for_an_error(model, options):
     def second(ids, scores):
         return torch.where(torch.arange(len(ids))[:, None] >= len(ids) // 2, float("-inf"), scores)
 
@@ -478,7 +480,7 @@ def test_one_image_with_nothing_left_is_enough(model, options):
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_nothing_left_behind_some_tokens_is_an_error_with_the_step(model, options):
+def test_no_allowed_token_after_some_tokens_is_an_error_with_the_step(model, options):
     def end(ids, scores):
         return scores - (float("inf") if ids.shape[1] == 4 else 0.0)
 
@@ -486,22 +488,22 @@ def test_nothing_left_behind_some_tokens_is_an_error_with_the_step(model, option
         model.generate(images(model, 2), logits_processor=[never_end, end], **options)
 
 
-def test_a_beam_may_be_left_without_a_token_while_another_goes_on(model):
+def test_a_beam_may_have_no_allowed_token_while_another_continues(model):
     def one_of_four(ids, scores):
         return torch.where(torch.arange(len(ids))[:, None] % 4 > 0, float("-inf"), scores)
 
-    found = told(model, images(model, 3), num_beams=4, max_new_tokens=5, logits_processor=[never_end, one_of_four])
+    found = generated(model, images(model, 3), num_beams=4, max_new_tokens=5, logits_processor=[never_end, one_of_four])
     assert found.lengths.tolist() == [6] * 3
     assert (found.sequences_scores > -1e8).all()
 
 
-def test_beams_may_all_be_left_without_a_token_behind_a_finished_text(model):
+def test_all_beams_may_have_no_allowed_token_after_a_text_is_finished(model):
     def two_or_nothing(ids, scores):
         kept = torch.full_like(scores, float("-inf"))
         kept[:, [2, 5]] = scores[:, [2, 5]] if ids.shape[1] == 1 else kept[:, [2, 5]]
         return kept
 
-    found = told(model, images(model, 3), num_beams=3, max_new_tokens=5, logits_processor=[two_or_nothing])
+    found = generated(model, images(model, 3), num_beams=3, max_new_tokens=5, logits_processor=[two_or_nothing])
     assert found.sequences.tolist() == [[1, 2]] * 3
     assert (found.sequences_scores > -1e8).all()
 
@@ -531,30 +533,30 @@ def whole_scores(ids, scores):
 
 @pytest.mark.parametrize("processor", [no_scores, few_scores, one_row, whole_scores])
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_a_processor_that_returns_other_than_scores_is_named(model, options, processor):
+def test_a_processor_that_does_not_return_scores_is_named(model, options, processor):
     with pytest.raises(InputError, match=rf"processor {processor.__name__} returned .* scores of shape \(\d, 13\)"):
         model.generate(images(model, 2), logits_processor=[processor], **options)
 
 
-# What no memory and no float holds.
+# Values that are too large for the memory or a float.
 
 
 @pytest.mark.parametrize("penalty", [1e308, -1e308, 100.0])
-def test_a_length_penalty_that_no_score_can_be_divided_by_is_refused(model, penalty):
+def test_a_length_penalty_that_overflows_is_refused(model, penalty):
     with pytest.raises(ConfigError, match="length_penalty is "):
         model.generate(images(model, 2), num_beams=2, length_penalty=penalty, max_new_tokens=9)
     assert model.generate(images(model, 2), num_beams=2, length_penalty=9.0, max_new_tokens=9).shape[0] == 2
 
 
 @pytest.mark.parametrize("seed", ["x", 1.5, 10**30, -(10**30)])
-def test_a_seed_that_nothing_can_be_drawn_from_is_refused(model, seed):
+def test_a_seed_outside_the_range_of_torch_is_refused(model, seed):
     with pytest.raises(
         ConfigError, match=r"seed must be an int from -9223372036854775808 to 18446744073709551615, got"
     ):
         model.generate(images(model, 2), do_sample=True, seed=seed)
 
 
-def test_a_generator_of_another_kind_is_refused(model):
+def test_a_generator_that_is_not_a_torch_generator_is_refused(model):
     with pytest.raises(ConfigError, match=r"generator must be a torch\.Generator, got 3"):
         model.generate(images(model, 2), do_sample=True, generator=3)
 
@@ -563,7 +565,7 @@ def test_a_generator_of_another_kind_is_refused(model):
 
 
 def filled(rows, lengths, seed=0, capacity=6):
-    """A cache of two layers whose rows hold random keys up to their lengths, and those keys."""
+    """A cache of two layers with random keys in each row up to its length, and these keys."""
     generator = torch.Generator().manual_seed(seed)
     cache = SelfCache([AttentionSizes(2, 2, 3), AttentionSizes(4, 1, 4)], rows, capacity)
     content = [
@@ -605,7 +607,7 @@ def test_a_write_without_slots_is_refused():
 
 @given(vit_fields(), gpt2_fields(), st.lists(st.integers(1, 6), min_size=2, max_size=4), st.integers(0, 99))
 def test_rows_of_unequal_length_decode_as_each_alone(vit, gpt2, lengths, seed):
-    model = build(vit, gpt2, seed).double()  # unscaled scores are sharp, and rounding is not the law
+    model = build(vit, gpt2, seed).double()  # float64, because unscaled attention amplifies rounding
     decoder, pixels = model.decoder, images(model, len(lengths)).double()
     ids = torch.randint(0, gpt2["vocab_size"], (len(lengths), max(lengths) + 1))
     with torch.no_grad():
@@ -638,7 +640,7 @@ def test_rows_of_unequal_length_decode_as_each_alone(vit, gpt2, lengths, seed):
 
 @pytest.mark.parametrize("inference", [False, True])
 @pytest.mark.parametrize("rows", [[0, 1, 2], [2], [2, 1], [1, 1, 0], [2, 0, 1, 1, 0], []])
-def test_select_keeps_the_rows_asked_for_in_their_order(rows, inference):
+def test_select_keeps_the_given_rows_in_the_given_order(rows, inference):
     with torch.inference_mode(inference):
         cache, content = filled(3, [4, 2, 3])
         chosen = cache.select(torch.tensor(rows, dtype=torch.long))
@@ -651,7 +653,7 @@ def test_select_keeps_the_rows_asked_for_in_their_order(rows, inference):
 
 
 @pytest.mark.parametrize("capacities", [(6, 6), (4, 9), (9, 4)])
-def test_join_holds_the_rows_of_both(capacities):
+def test_join_has_the_rows_of_both_caches(capacities):
     (one, first), (two, second) = (
         filled(n, [3] * n, seed=n, capacity=c) for n, c in zip((1, 2), capacities, strict=True)
     )
@@ -663,7 +665,7 @@ def test_join_holds_the_rows_of_both(capacities):
             assert torch.equal(both.read(layer)[part], torch.cat([first[layer][part], second[layer][part]]))
 
 
-def test_room_grows_by_doubling_and_keeps_the_content():
+def test_the_capacity_grows_by_doubling_and_keeps_the_content():
     cache, content = filled(2, [4, 4], capacity=5)
     cache.reserve(3)
     assert cache.capacity == 5
@@ -677,7 +679,7 @@ def test_room_grows_by_doubling_and_keeps_the_content():
     assert empty.capacity == 0
 
 
-def test_a_copy_is_independent_and_as_large_as_asked():
+def test_a_copy_is_independent_and_has_the_requested_capacity():
     cache, content = filled(2, [4, 3])
     copy = cache.copy(9)
     assert copy.capacity == 9
@@ -714,7 +716,7 @@ def copied(memory):
 
 @pytest.mark.parametrize("inference", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_memory_of_some_images_is_theirs_alone(inference, masked):
+def test_a_selected_memory_contains_only_the_selected_images(inference, masked):
     mask = torch.tensor([[True] * 4, [True, False, True, False], [False, True, True, True]]) if masked else None
     whole = memory_of(3, 4, mask)
     before = copied(whole)
@@ -731,7 +733,7 @@ def test_the_memory_of_some_images_is_theirs_alone(inference, masked):
 
 @pytest.mark.parametrize("sizes", [(4, 4), (4, 6), (6, 4)])
 @pytest.mark.parametrize("masked", [(False, False), (True, False), (False, True), (True, True)])
-def test_joined_memories_hide_what_pads_the_shorter(sizes, masked):
+def test_joined_memories_mask_the_padding_of_the_shorter(sizes, masked):
     one, two = (
         memory_of(n, size, torch.arange(size).expand(n, -1) > 0 if has else None, seed=n)
         for n, size, has in zip((1, 2), sizes, masked, strict=True)
@@ -799,7 +801,7 @@ def test_explicit_rows_equal_the_memory_repeated(model):
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_what_the_caller_gives_is_not_changed(model, options):
+def test_the_callers_arguments_are_not_modified(model, options):
     with torch.no_grad():
         states = model.encode(images(model, 6)).states
     mask = torch.rand(6, 5, generator=torch.Generator().manual_seed(3)) > 0.4
@@ -815,7 +817,7 @@ def test_what_the_caller_gives_is_not_changed(model, options):
 
 
 @pytest.mark.parametrize("rows", [[0, 1, 2, 3], [3], [1, 0], [0, 3, 2], [3, 3, 0, 1], [0, 1, 2, 3, 0], []])
-def test_take_is_indexing_in_and_out_of_inference_mode(rows):
+def test_take_equals_indexing_inside_and_outside_inference_mode(rows):
     content = torch.arange(12.0).view(4, 3)
     places = torch.tensor(rows, dtype=torch.long)
     outside = content.clone()
@@ -833,7 +835,7 @@ def table(mask):
     return ["".join(".x"[cell] for cell in row) for row in mask.int().tolist()]
 
 
-def test_a_token_looks_at_itself_and_at_what_came_before_it():
+def test_a_token_attends_to_itself_and_to_earlier_tokens():
     assert causal_mask(torch.tensor([[4]]), 5) is None
     assert table(causal_mask(torch.arange(3)[None], 3)[0, 0]) == ["x..", "xx.", "xxx"]
     assert table(causal_mask(torch.tensor([[2, 3]]), 4)[0, 0]) == ["xxx.", "xxxx"]
@@ -842,7 +844,7 @@ def test_a_token_looks_at_itself_and_at_what_came_before_it():
     assert table(unequal[:, 0, 0]) == ["xxx", "x.."]
 
 
-def test_padding_is_seen_by_itself_alone():
+def test_padding_is_attended_to_only_by_itself():
     keys = torch.tensor([[False, True, True], [True, True, False]])
     mask = causal_mask(torch.arange(3)[None], 3, keys)
     assert mask.shape == (2, 1, 3, 3)
@@ -851,7 +853,7 @@ def test_padding_is_seen_by_itself_alone():
     assert table(causal_mask(torch.tensor([[2]]), 3, keys)[:, 0, 0]) == [".xx", "xxx"]
 
 
-# What a forward pass leaves for the next.
+# The past of a forward pass.
 
 
 @pytest.fixture
@@ -861,7 +863,7 @@ def passed(model):
         return pixels, ids, model(pixel_values=pixels, decoder_input_ids=ids[:, :4])
 
 
-def test_a_past_reads_as_documented(passed):
+def test_a_past_has_the_documented_interface(passed):
     _, _, output = passed
     past = output.past_key_values
     assert isinstance(past, PastKeyValues)
@@ -876,7 +878,7 @@ def test_a_past_reads_as_documented(passed):
 
 
 @pytest.mark.parametrize("form", ["ours", "tuples", "lists"])
-def test_a_step_with_a_past_equals_the_whole_pass_however_often_it_is_taken(model, passed, form):
+def test_a_step_with_a_past_equals_the_whole_pass_even_if_repeated(model, passed, form):
     pixels, ids, output = passed
     past = output.past_key_values
     given = {"ours": past, "tuples": tuple(past), "lists": [list(layer) for layer in past]}[form]
@@ -897,7 +899,7 @@ def test_a_step_with_a_past_equals_the_whole_pass_however_often_it_is_taken(mode
 @pytest.mark.parametrize(
     "past", [(), ((torch.zeros(1, 1, 1, 1),) * 2,), 5, [5], ((1, 2, 3, 4),), ((torch.zeros(2),) * 4,)]
 )
-def test_what_is_no_past_is_refused(model, past):
+def test_a_value_that_is_not_a_past_is_refused(model, past):
     with pytest.raises(InputError, match="four tensors per layer"):
         model(decoder_input_ids=torch.ones(1, 1, dtype=torch.long), past_key_values=past)
 

@@ -1,4 +1,4 @@
-"""What generate shows of its inside: the fields of transformers, row by row up to its end, and nothing unasked."""
+"""The outputs of generate equal those of transformers up to the end of each row, and are kept only if requested."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.generation.test_prompts import ROWS, padded
-from tests.generation.toy import STRATEGIES, end_after, never_end, pair, told
+from tests.generation.toy import STRATEGIES, end_after, generated, never_end, pair
 from tests.parity import assert_within, images
 from vedcore import ConfigError
 
@@ -16,7 +16,7 @@ ENCODER = ("encoder_attentions", "encoder_hidden_states")
 
 
 def assert_close(ours, theirs):
-    """Within 1e-5, minus infinity where they have it."""
+    """Equal within 1e-5, and minus infinity in the same places."""
     assert ours.shape == theirs.shape
     assert torch.equal(ours.isinf(), theirs.isinf())
     assert_within(ours.masked_fill(ours.isinf(), 0.0), theirs.masked_fill(theirs.isinf(), 0.0))
@@ -38,9 +38,9 @@ def test_every_field_equals_that_of_transformers_up_to_a_rows_end(seed, batch, b
     reference.set_attn_implementation("eager")
     pixels = images(model, batch, seed)
     prompt = torch.tensor([[1, 4, 7], [1, 5, 9], [1, 3, 8]])[:batch, :length]
-    asked = {"decoder_input_ids": prompt, "max_new_tokens": 6, "num_beams": beams, **options, **ALL}
-    theirs = reference.generate(pixels, return_dict_in_generate=True, **asked)
-    ours = told(model, pixels, **asked)
+    arguments = {"decoder_input_ids": prompt, "max_new_tokens": 6, "num_beams": beams, **options, **ALL}
+    theirs = reference.generate(pixels, return_dict_in_generate=True, **arguments)
+    ours = generated(model, pixels, **arguments)
     rows = torch.arange(batch * beams) // beams
     new = ours.lengths - length
     assert len(ours.scores) >= int(new.max())
@@ -48,7 +48,7 @@ def test_every_field_equals_that_of_transformers_up_to_a_rows_end(seed, batch, b
         steps, expected = getattr(ours, name), getattr(theirs, name)
         assert len(steps) <= len(expected)
         for step, (mine, other) in enumerate(zip(steps, expected, strict=False)):
-            under_way = new[rows] > step  # of a beam search the image is, at least as long as its text
+            under_way = new[rows] > step  # in a beam search the image runs at least as long as its text
             for a, b in zip(layers(mine), layers(other), strict=True):
                 assert_close(a[under_way], b[under_way])
     for name in ENCODER:
@@ -66,28 +66,28 @@ def test_transformers_computes_the_transition_scores_of_our_output(seed, beams):
     reference, model = pair(seed)
     pixels = images(model, 3, seed)
     given_ = {"max_new_tokens": 6, "num_beams": beams, "num_return_sequences": beams, "output_scores": True}
-    found = told(model, pixels, logits_processor=[end_after(5, 9)], **given_)
+    found = generated(model, pixels, logits_processor=[end_after(5, 9)], **given_)
     scores = reference.compute_transition_scores(
         found.sequences, found.scores, found.beam_indices, normalize_logits=beams == 1
     )
-    behind = torch.arange(1, found.sequences.shape[1]) >= found.lengths[:, None]
+    padding = torch.arange(1, found.sequences.shape[1]) >= found.lengths[:, None]
     if beams > 1:
-        sums = scores.masked_fill(behind, 0.0).sum(dim=1) / (found.lengths - 1)
+        sums = scores.masked_fill(padding, 0.0).sum(dim=1) / (found.lengths - 1)
         real = found.sequences_scores > -1e8
         assert_within(sums[real], found.sequences_scores[real], 1e-4)
         return
-    plain = told(model, pixels, max_new_tokens=6, output_logits=True)
+    plain = generated(model, pixels, max_new_tokens=6, output_logits=True)
     scores = reference.compute_transition_scores(plain.sequences, plain.logits, normalize_logits=True)
-    behind = torch.arange(1, plain.sequences.shape[1]) >= plain.lengths[:, None]
-    assert_within(scores.masked_fill(behind, 0.0), plain.token_logprobs)
+    padding = torch.arange(1, plain.sequences.shape[1]) >= plain.lengths[:, None]
+    assert_within(scores.masked_fill(padding, 0.0), plain.token_logprobs)
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_the_place_of_a_row_that_has_ended_holds_zeros(model, options):
-    asked = {"max_new_tokens": 8, "logits_processor": [end_after(3, 5, 7, 9, 11)], "seed": 1, **options}
+def test_outputs_after_the_end_of_a_row_are_zeros(model, options):
+    arguments = {"max_new_tokens": 8, "logits_processor": [end_after(3, 5, 7, 9, 11)], "seed": 1, **options}
     seen = []
     model.decoder.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
-    found = told(model, images(model, 8), **asked, **ALL)
+    found = generated(model, images(model, 8), **arguments, **ALL)
     beams = options.get("num_beams", 1)
     counts = [8 * beams, *seen[1:]]
     assert min(counts) < max(counts)
@@ -99,22 +99,22 @@ def test_the_place_of_a_row_that_has_ended_holds_zeros(model, options):
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_what_is_shown_changes_nothing(model, options):
+def test_outputs_do_not_change_the_tokens(model, options):
     pixels = images(model, 3)
-    plain, shown = (told(model, pixels, seed=4, **options, **more) for more in ({}, ALL))
+    plain, shown = (generated(model, pixels, seed=4, **options, **more) for more in ({}, ALL))
     assert torch.equal(plain.sequences, shown.sequences)
     assert torch.equal(plain.token_logprobs, shown.token_logprobs)
     assert plain.stop_reasons == shown.stop_reasons
 
 
-def test_nothing_is_kept_that_nobody_asked_for(model, monkeypatch):
+def test_outputs_that_are_not_requested_are_not_kept(model, monkeypatch):
     steps = []
     model.decoder.register_forward_hook(lambda _, given, __: steps.append(given[1].trace))
     pixels = images(model, 2)
-    found = told(model, pixels)
+    found = generated(model, pixels)
     assert all(getattr(found, name) is None for name in (*FIELDS, *ENCODER, "beam_indices"))
     for name in ALL:
-        setattr(model.generation_config, name, True)  # as a file may, without the object that would hold them
+        setattr(model.generation_config, name, True)  # without return_dict_in_generate, as a file may
     monkeypatch.setattr("vedcore.generation.run.StepRecorder", None)
     assert isinstance(model.generate(pixels), torch.Tensor)
     assert len(list(model.stream(pixels))) > 0
@@ -122,8 +122,8 @@ def test_nothing_is_kept_that_nobody_asked_for(model, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_each_is_given_alone(model, name):
-    found = told(model, images(model, 2), num_beams=2, **{name: True})
+def test_each_output_can_be_requested_alone(model, name):
+    found = generated(model, images(model, 2), num_beams=2, **{name: True})
     fields = {
         "output_scores": {"scores", "beam_indices"},
         "output_logits": {"logits"},
@@ -135,10 +135,10 @@ def test_each_is_given_alone(model, name):
         model.generate(images(model, 2), **{name: True})
 
 
-def test_of_given_encoder_outputs_nothing_is_shown_again(model):
+def test_given_encoder_outputs_are_not_returned_again(model):
     with torch.no_grad():
         encoded = model.encode(images(model, 2))
-    found = told(model, None, encoder_outputs=encoded, **ALL)
+    found = generated(model, None, encoder_outputs=encoded, **ALL)
     assert found.encoder_attentions is None
     assert found.encoder_hidden_states is None
     assert found.cross_attentions is not None
@@ -146,14 +146,14 @@ def test_of_given_encoder_outputs_nothing_is_shown_again(model):
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("options", [{}, {"num_beams": 2}], ids=["greedy", "beams"])
-def test_of_a_shorter_prompt_is_shown_what_it_shows_alone_behind_its_padding(model, options, side):
+def test_the_outputs_of_a_padded_prompt_equal_those_without_padding(model, options, side):
     pixels = images(model, 4)
     ids, mask = padded(ROWS, side, 6)
-    asked = {"max_new_tokens": 4, "logits_processor": [never_end], **options, **ALL}
-    together = told(model, pixels, decoder_input_ids=ids, decoder_attention_mask=mask, **asked)
+    arguments = {"max_new_tokens": 4, "logits_processor": [never_end], **options, **ALL}
+    together = generated(model, pixels, decoder_input_ids=ids, decoder_attention_mask=mask, **arguments)
     beams = options.get("num_beams", 1)
     for index, row in enumerate(ROWS):
-        alone = told(model, pixels[index][None], decoder_input_ids=torch.tensor([row]), **asked)
+        alone = generated(model, pixels[index][None], decoder_input_ids=torch.tensor([row]), **arguments)
         rows, front = slice(index * beams, (index + 1) * beams), 6 - len(row)
         for step in range(4):
             tokens = slice(front, None) if step == 0 else slice(None)

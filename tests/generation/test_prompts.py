@@ -1,11 +1,11 @@
-"""Prompts of unequal length: each row goes on as it would alone, whatever its padding and whichever its decoder."""
+"""Prompts of unequal length: each row continues as it would alone, for every padding and decoder."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.generation.toy import STRATEGIES, build, end_after, never_end, pair, rows_of, told
+from tests.generation.toy import STRATEGIES, build, end_after, generated, never_end, pair, rows_of
 from tests.parity import assert_within, images
 from tests.test_pairs import DECODERS, ENCODERS, composed, decoder_fields, small
 from vedcore import InputError
@@ -16,7 +16,7 @@ SIDES = ("left", "right", "both", "inside")
 
 
 def padded(rows, side, width, pad=0):
-    """Prompts as (B, width) ids and the mask of their tokens; "inside" scatters them."""
+    """Prompts as (B, width) ids and the mask of their tokens. The side "inside" puts padding between tokens."""
     ids, mask = torch.full((len(rows), width), pad), torch.zeros(len(rows), width, dtype=torch.long)
     for index, row in enumerate(rows):
         places = {
@@ -30,13 +30,13 @@ def padded(rows, side, width, pad=0):
 
 
 def assert_as_alone(model, pixels, rows, side, width, **options):
-    """A batch of prompts, padded, gives what each row gives alone without padding."""
+    """A padded batch of prompts gives the same results as each row alone without padding."""
     ids, mask = padded(rows, side, width)
-    together = told(model, pixels, decoder_input_ids=ids, decoder_attention_mask=mask, **options)
+    together = generated(model, pixels, decoder_input_ids=ids, decoder_attention_mask=mask, **options)
     each = options.get("num_return_sequences", 1)
     assert together.sequences.shape[0] == len(rows) * each
     for index, row in enumerate(rows):
-        alone = told(model, pixels[index][None], decoder_input_ids=torch.tensor([row]), **options)
+        alone = generated(model, pixels[index][None], decoder_input_ids=torch.tensor([row]), **options)
         for place in range(each):
             at = index * each + place
             ours = together.sequences[at, width - len(row) : int(together.lengths[at])].tolist()
@@ -62,14 +62,14 @@ prompts = st.lists(st.lists(st.integers(3, 9), min_size=1, max_size=5), min_size
     st.sampled_from([{}, {"num_beams": 2}, {"num_beams": 3, "num_return_sequences": 2, "early_stopping": "never"}]),
     st.integers(0, 99),
 )
-def test_rows_with_prompts_of_unequal_length_go_on_as_each_alone(vit, gpt2, rows, side, more, options, seed):
-    model = build(vit, gpt2, seed).double()  # attention that is not scaled makes rounding large
+def test_rows_with_prompts_of_unequal_length_continue_as_each_alone(vit, gpt2, rows, side, more, options, seed):
+    model = build(vit, gpt2, seed).double()  # float64, because unscaled attention amplifies rounding
     width = max(map(len, rows)) + more
     never = {"max_new_tokens": 6, "logits_processor": [end_after(3, 5, 7)]}
     assert_as_alone(model, images(model, len(rows)).double(), rows, side, width, **never, **options)
 
 
-# A processor counts ids, and the padding is none.
+# Processors do not count padding.
 COUNTING = {
     "max_length": {"max_length": 9},
     "min_length": {"min_length": 6, "max_length": 9},
@@ -88,7 +88,7 @@ ROWS = [[1, 4, 5, 6], [4], [1, 9], [7, 3, 8, 4, 5]]
 @pytest.mark.parametrize("side", SIDES)
 @pytest.mark.parametrize("options", COUNTING.values(), ids=COUNTING)
 @pytest.mark.parametrize("beams", [{}, {"num_beams": 3}], ids=["greedy", "beams"])
-def test_each_row_obeys_the_processors_as_it_would_alone(model, options, beams, side):
+def test_processors_treat_each_row_as_if_it_were_alone(model, options, beams, side):
     assert_as_alone(model, images(model, 4), ROWS, side, 7, **options, **beams)
 
 
@@ -106,22 +106,22 @@ def test_sinusoidal_positions_too():
 
 
 @pytest.mark.parametrize("beams", [{}, {"num_beams": 3}], ids=["greedy", "beams"])
-def test_each_row_writes_up_to_the_last_of_the_decoders_positions(model, beams):
+def test_each_row_can_use_all_positions_of_the_decoder(model, beams):
     pixels = images(model, 3)
     rows = [[1], [1, 4, 5], [1, *[4, 5, 6] * 6]]
     options = {"max_new_tokens": 50, "logits_processor": [never_end], **beams}
     assert_as_alone(model, pixels, rows, "left", 19, **options)
     ids, mask = padded(rows, "right", 25)
-    found = told(model, pixels, decoder_input_ids=ids, decoder_attention_mask=mask, **options)
+    found = generated(model, pixels, decoder_input_ids=ids, decoder_attention_mask=mask, **options)
     assert (found.lengths - (25 - torch.tensor([1, 3, 19]))).tolist() == [21] * 3
     assert found.stop_reasons == ("length",) * 3
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
-def test_what_is_drawn_has_the_probabilities_of_the_row_alone(model, options):
+def test_draws_have_the_probabilities_of_the_row_alone(model, options):
     pixels = images(model, 4)
     ids, mask = padded(ROWS, "left", 5)
-    found = told(
+    found = generated(
         model,
         pixels,
         decoder_input_ids=ids,
@@ -143,18 +143,18 @@ def test_what_is_drawn_has_the_probabilities_of_the_row_alone(model, options):
 @pytest.mark.parametrize("given_as", [torch.long, torch.bool, torch.float32])
 def test_a_mask_without_padding_changes_nothing(model, options, given_as):
     pixels, prompt = images(model, 2), torch.tensor([[1, 4], [1, 7]])
-    plain = told(model, pixels, decoder_input_ids=prompt, seed=1, **options)
+    plain = generated(model, pixels, decoder_input_ids=prompt, seed=1, **options)
     mask = torch.ones(2, 2, dtype=given_as)
-    masked = told(model, pixels, decoder_input_ids=prompt, decoder_attention_mask=mask, seed=1, **options)
+    masked = generated(model, pixels, decoder_input_ids=prompt, decoder_attention_mask=mask, seed=1, **options)
     assert torch.equal(masked.sequences, plain.sequences)
     assert torch.equal(masked.token_logprobs, plain.token_logprobs)
 
 
-def test_prompts_that_are_all_padded_alike_count_as_short(model):
+def test_padding_that_all_prompts_share_does_not_count(model):
     assert_as_alone(model, images(model, 2), [[1, 4], [1, 7]], "left", 5, max_length=6)
 
 
-def test_a_left_padded_prompt_stands_as_given_and_any_other_padding_moves_to_the_left(model):
+def test_left_padding_stays_and_other_padding_moves_to_the_left(model):
     pixels = images(model, 2)
     mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
     prompt = torch.tensor([[11, 12, 1, 4], [1, 5, 6, 7]])
@@ -169,7 +169,7 @@ def test_rows_end_and_leave_one_by_one(model):
     seen = []
     model.decoder.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
     ids, mask = padded(ROWS * 2, "left", 5)
-    found = told(
+    found = generated(
         model,
         images(model, 8),
         decoder_input_ids=ids,
@@ -183,24 +183,24 @@ def test_rows_end_and_leave_one_by_one(model):
 
 
 @given(prompts, st.integers(0, 9), st.sampled_from([1, 3]))
-def test_tokens_equal_those_of_transformers_that_is_told_the_positions(rows, seed, beams):
-    """It counts the padding as positions of an encoder-decoder unless it is told better."""
+def test_tokens_equal_those_of_transformers_with_explicit_positions(rows, seed, beams):
+    """Without explicit positions, transformers counts padding in an encoder-decoder."""
     reference, model = pair(seed)
     rows = [[1, *row] for row in rows]
     ids, mask = padded(rows, "left", max(map(len, rows)))
     pixels = images(model, len(rows))
-    asked = {"decoder_input_ids": ids, "decoder_attention_mask": mask, "max_new_tokens": 6, "num_beams": beams}
-    asked |= {"return_dict_in_generate": True}
+    arguments = {"decoder_input_ids": ids, "decoder_attention_mask": mask, "max_new_tokens": 6, "num_beams": beams}
+    arguments |= {"return_dict_in_generate": True}
     positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
-    theirs = reference.generate(pixels, decoder_position_ids=positions, output_scores=True, **asked)
-    ours = model.generate(pixels, **asked)
+    theirs = reference.generate(pixels, decoder_position_ids=positions, output_scores=True, **arguments)
+    ours = model.generate(pixels, **arguments)
     for index, length in enumerate(ours.lengths.tolist()):
         assert ours.sequences[index, :length].tolist() == theirs.sequences[index, :length].tolist()
     if beams > 1:
         assert_within(ours.sequences_scores, theirs.sequences_scores)
 
 
-# What does not fit.
+# Prompts and masks that do not fit.
 
 
 @pytest.mark.parametrize(
@@ -221,12 +221,12 @@ def test_a_mask_that_does_not_fit_is_refused(model, mask, message):
 
 
 @pytest.mark.parametrize("prompt", [[[1, 4, 0], [1, 6, 7]], [[0, 1, 4], [1, 6, 7]]], ids=["right", "left"])
-def test_a_padded_prompt_without_a_mask_is_told(model, prompt):
+def test_a_padded_prompt_without_a_mask_causes_a_warning(model, prompt):
     prompt, pixels = torch.tensor(prompt), images(model, 2)
     for write in (model.generate, model.stream):
-        with pytest.warns(UserWarning, match="padding id 0, and there is no decoder_attention_mask") as told:
+        with pytest.warns(UserWarning, match="padding id 0, and there is no decoder_attention_mask") as caught:
             write(pixels, decoder_input_ids=prompt, pad_token_id=0, max_new_tokens=1)
-        assert [warning.filename for warning in told] == [__file__]
+        assert [warning.filename for warning in caught] == [__file__]
     model.generate(
         pixels, decoder_input_ids=prompt, decoder_attention_mask=prompt != 0, pad_token_id=0, max_new_tokens=1
     )
@@ -237,7 +237,7 @@ def test_a_mask_without_a_prompt_is_refused(model):
         model.generate(images(model, 2), decoder_attention_mask=torch.ones(2, 1))
 
 
-def test_what_is_on_another_device_is_refused_with_both(model):
+def test_a_tensor_on_another_device_is_an_error_that_names_both_devices(model):
     pixels = images(model, 2)
     prompt = torch.ones(2, 1, dtype=torch.long)
     for arguments, name in (
@@ -250,15 +250,15 @@ def test_what_is_on_another_device_is_refused_with_both(model):
                 call(**arguments)
 
 
-def test_a_prompt_longer_than_the_positions_is_refused_by_its_own_tokens(model):
+def test_the_length_of_a_prompt_is_checked_without_its_padding(model):
     ids, mask = padded([[1, 4], [1] * 21], "left", 24)
     with pytest.raises(InputError, match="21 tokens, but the decoder has positions for 20"):
         model.generate(images(model, 2), decoder_input_ids=ids, decoder_attention_mask=mask)
     ids, mask = padded([[1, 4], [1] * 20], "left", 24)
-    found = told(model, images(model, 2), decoder_input_ids=ids, decoder_attention_mask=mask)
+    found = generated(model, images(model, 2), decoder_input_ids=ids, decoder_attention_mask=mask)
     assert int(found.lengths[1]) == 25
 
 
-def test_a_prompt_that_leaves_no_room_says_so_with_both_numbers(model):
+def test_a_prompt_after_which_nothing_can_follow_is_an_error_with_both_numbers(model):
     with pytest.raises(InputError, match="3 tokens and the length limit is 3"):
         model.generate(images(model, 1), decoder_input_ids=torch.tensor([[1, 4, 5]]), max_length=3)

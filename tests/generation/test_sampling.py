@@ -1,4 +1,4 @@
-"""Sampling: what is drawn from is what transformers draws from, and the draws follow it."""
+"""Sampling: the distribution equals that of transformers, and the draws follow it."""
 
 import functools
 import json
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.generation.test_against_transformers import PROCESSORS
 from tests.generation.test_config import VALUES, VOCABULARY
-from tests.generation.toy import pair, told
+from tests.generation.toy import generated, pair
 from tests.parity import assert_within, images
 from vedcore import ConfigError, GenerationError
 from vedcore.generation import GenerationConfig
@@ -28,14 +28,14 @@ def model_of(seed):
 
 
 def first_scores(seed, fields, count=2):
-    """What the first token is drawn from, here and there: (rows, V) processed scores each."""
+    """The processed scores of the first token, here and in transformers: (rows, V) each."""
     reference, model = model_of(seed)
     pixels = images(model, count, seed)
     fields = json.loads(json.dumps({**IDS, **fields, "do_sample": True}))
     shown = {"output_scores": True, "return_dict_in_generate": True}
     try:
-        ours = told(model, pixels, generation_config=GenerationConfig.from_dict(fields), output_scores=True)
-    except (ConfigError, GenerationError):  # nothing is left to draw from
+        ours = generated(model, pixels, generation_config=GenerationConfig.from_dict(fields), output_scores=True)
+    except (ConfigError, GenerationError):  # no token is left
         assume(False)
     try:
         theirs = reference.generate(pixels, generation_config=transformers.GenerationConfig(**fields, **shown))
@@ -45,14 +45,14 @@ def first_scores(seed, fields, count=2):
 
 
 def assert_alike(ours, theirs, temperature):
-    """The same distribution; a low temperature enlarges what rounding makes different in the models' logits."""
+    """Equal distributions. A low temperature amplifies differences of rounding in the logits."""
     assert_within(ours.softmax(dim=-1), theirs.softmax(dim=-1), 1e-6 / min(1.0, temperature))
 
 
 @pytest.mark.parametrize("beams", [1, 3])
 @pytest.mark.parametrize("name", sorted(SAMPLING_FIELDS))
 @given(st.data())
-def test_each_warper_leaves_the_distribution_of_transformers(name, beams, data):
+def test_the_distribution_of_each_warper_equals_that_of_transformers(name, beams, data):
     value = data.draw(VALUES[name])
     ours, theirs = first_scores(
         data.draw(st.integers(0, 4)), {name: value, "num_beams": beams, "max_new_tokens": data.draw(st.integers(1, 2))}
@@ -62,7 +62,7 @@ def test_each_warper_leaves_the_distribution_of_transformers(name, beams, data):
 
 @pytest.mark.parametrize("beams", [1, 3])
 @given(st.data())
-def test_warpers_and_processors_together_leave_the_distribution_of_transformers(beams, data):
+def test_the_distribution_of_warpers_and_processors_equals_that_of_transformers(beams, data):
     names = data.draw(st.lists(st.sampled_from(sorted(SAMPLING_FIELDS)), unique=True, min_size=2))
     names += data.draw(st.lists(st.sampled_from(PROCESSORS), unique=True, max_size=4))
     fields = {name: data.draw(VALUES[name]) for name in names}
@@ -76,7 +76,7 @@ DRAWS = 4000
 
 
 def assert_drawn_from(tokens, probabilities):
-    """Pearson's chi-square at the 0.1 % level (Wilson and Hilferty's approximation of its bound)."""
+    """Pearson's chi-square test at the 0.1 % level, with Wilson and Hilferty's approximation of the quantile."""
     counts = torch.bincount(tokens, minlength=len(probabilities)).double()
     expected = probabilities.double() * len(tokens)
     assert not counts[expected == 0].any()
@@ -114,7 +114,7 @@ def test_draws_follow_the_distribution_of_transformers(options):
     assert_drawn_from(drawn[:, 1], theirs.scores[0][0].softmax(dim=-1))
 
 
-def test_the_second_token_is_drawn_behind_the_first():
+def test_the_second_token_is_drawn_given_the_first():
     reference, model = model_of(1)
     pixels = images(model, 1)
     drawn = model.generate(pixels, do_sample=True, top_k=0, max_new_tokens=2, num_return_sequences=DRAWS, seed=5)
@@ -125,8 +125,8 @@ def test_the_second_token_is_drawn_behind_the_first():
 
 
 @pytest.mark.parametrize("options", [{"top_k": 0}, {"top_k": 5}, {"top_k": 0, "temperature": 1.7}])
-def test_of_beams_that_sample_the_best_of_those_drawn_first_is_the_text(options):
-    """Two beams, one token: two tokens are drawn without putting back, and the likelier is the hypothesis."""
+def test_beam_sampling_returns_the_likelier_of_the_drawn_tokens(options):
+    """Two beams, one token: two tokens are drawn without replacement, and the likelier one is the text."""
     reference, model = model_of(1)
     pixels = images(model, 1)
     fields = {"do_sample": True, "num_beams": 2, "max_new_tokens": 1, **options}

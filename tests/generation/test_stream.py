@@ -1,4 +1,4 @@
-"""Tokens as they come: what is told of a row is told once, and together it is what generate writes."""
+"""Streaming: each token is yielded once, and together they equal the result of generate."""
 
 from itertools import pairwise
 
@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.generation.toy import STRATEGIES, build, end_after, never_end, rows_of, told
+from tests.generation.toy import STRATEGIES, build, end_after, generated, never_end, rows_of
 from tests.parity import assert_within, images
 from vedcore import ConfigError, GenerationError, InputError
 from vedcore.generation import StreamedTokens
@@ -17,12 +17,12 @@ from vedcore_plugin_vit.testing import config_fields as vit_fields
 
 
 def gathered(stream):
-    """Of each row all that a stream told of it: tokens, log-probabilities, the reason for its end."""
+    """For each row, everything that a stream yielded: tokens, log-probabilities, stop reason."""
     rows = {}
     for new in stream:
         assert isinstance(new, StreamedTokens)
         tokens, logprobs, reasons = rows.setdefault(new.row, ([], [], []))
-        assert not reasons  # nothing comes behind a row's end
+        assert not reasons  # nothing comes after the end of a row
         assert new.tokens or new.stop_reason
         assert len(new.tokens) == len(new.logprobs)
         tokens.extend(new.tokens)
@@ -57,7 +57,7 @@ def test_a_stream_gives_the_tokens_of_generate(vit, gpt2, batch, beams, sample, 
     pixels = images(model, batch)
     options = {"max_new_tokens": 8, "logits_processor": [end_after(3, 5, 7)], "num_beams": beams, "do_sample": sample}
     options |= {"early_stopping": early_stopping, "length_penalty": penalty} if beams > 1 else {}
-    assert_same(model.stream(pixels, seed=seed, **options), told(model, pixels, seed=seed, **options))
+    assert_same(model.stream(pixels, seed=seed, **options), generated(model, pixels, seed=seed, **options))
 
 
 @pytest.mark.parametrize("options", STRATEGIES.values(), ids=STRATEGIES)
@@ -66,14 +66,14 @@ def test_a_stream_continues_prompts_of_unequal_length(model, options):
     options = {**options, "decoder_input_ids": prompt, "decoder_attention_mask": prompt > 0, "seed": 3}
     options["logits_processor"] = [end_after(3, 5)]
     pixels = images(model, 3)
-    assert_same(model.stream(pixels, **options), told(model, pixels, **options))
+    assert_same(model.stream(pixels, **options), generated(model, pixels, **options))
 
 
-def test_a_stream_obeys_the_callers_criteria(model):
+def test_a_stream_uses_the_callers_criteria(model):
     pixels = images(model, 4)
     for options in STRATEGIES.values():
         given_ = {"stopping_criteria": [lambda ids, _: ids[:, -1] > 8], "seed": 2, **options}
-        found = told(model, pixels, **given_)
+        found = generated(model, pixels, **given_)
         assert "stopped" in found.stop_reasons
         assert_same(model.stream(pixels, **given_), found)
 
@@ -81,10 +81,10 @@ def test_a_stream_obeys_the_callers_criteria(model):
 def test_several_sequences_of_an_image_are_rows(model):
     options = {"do_sample": True, "num_return_sequences": 3, "seed": 1, "max_new_tokens": 5}
     pixels = images(model, 2)
-    assert_same(model.stream(pixels, **options), told(model, pixels, **options))
+    assert_same(model.stream(pixels, **options), generated(model, pixels, **options))
 
 
-def test_a_token_is_told_before_the_next_is_computed(model):
+def test_a_token_is_yielded_before_the_next_is_computed(model):
     passes = []
     model.decoder.register_forward_hook(lambda *_: passes.append(1))
     stream = model.stream(images(model, 2), max_new_tokens=5, logits_processor=[never_end])
@@ -95,7 +95,7 @@ def test_a_token_is_told_before_the_next_is_computed(model):
     assert counts == [(row, step) for step in range(1, 6) for row in range(2)]
 
 
-def test_of_beams_comes_what_they_agree_on_before_they_are_done(model):
+def test_the_tokens_that_all_beams_share_are_yielded_before_the_beams_end(model):
     passes = []
     model.decoder.register_forward_hook(lambda *_: passes.append(1))
     when = [
@@ -108,11 +108,11 @@ def test_of_beams_comes_what_they_agree_on_before_they_are_done(model):
     assert sum(reason is not None for _, _, reason in when) == 8
 
 
-def test_what_is_told_of_beams_is_all_that_is_certain(model, monkeypatch):
-    """Each token comes in the first step in which all running beams, and the best that has ended, hold it."""
+def test_every_token_that_is_certain_is_yielded_in_the_same_step(model, monkeypatch):
+    """A token is certain when all running beams and the best finished one contain it."""
     pixels = images(model, 4)
     options = {"num_beams": 3, "max_new_tokens": 8, "logits_processor": [end_after(3, 5, 7)]}
-    best = rows_of(told(model, pixels, **options))
+    best = rows_of(generated(model, pixels, **options))
     steps, agreed = [[] for _ in pixels], BeamState.agreed
 
     def look(state):
@@ -135,7 +135,7 @@ def test_what_is_told_of_beams_is_all_that_is_certain(model, monkeypatch):
             assert when[image][place] == certain.index(True) + 1
 
 
-# What is refused.
+# Errors.
 
 
 def test_errors_come_before_the_first_token(model):
@@ -157,7 +157,7 @@ def test_errors_come_before_the_first_token(model):
         model.stream(pixels[:0])
 
 
-def test_scores_that_are_not_numbers_end_a_stream_where_they_occur(model):
+def test_nan_scores_end_a_stream_at_the_step_where_they_occur(model):
     with torch.no_grad():
         model.decoder.positions.weight[2] = float("nan")
     stream = model.stream(images(model, 1), logits_processor=[never_end])

@@ -1,4 +1,4 @@
-"""A tiny ViT with a tiny GPT-2, and ways to make its rows end when a test wants them to."""
+"""A tiny ViT with a tiny GPT-2, and processors that make its rows end at chosen steps."""
 
 import tempfile
 from pathlib import Path
@@ -58,7 +58,7 @@ def lively():
     return model
 
 
-def told(model, pixels, **options):
+def generated(model, pixels, **options):
     return model.generate(pixels, return_dict_in_generate=True, **options)
 
 
@@ -68,7 +68,7 @@ def rows_of(found):
 
 
 def end_after(*tokens):
-    """A processor that ends a row behind any of these tokens: rows end at different steps, each by its own ids."""
+    """A processor that ends a row after any of these tokens, so that rows end at different steps."""
 
     def process(ids, scores):
         over = torch.isin(ids[:, -1], torch.tensor(tokens))

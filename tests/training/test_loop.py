@@ -259,7 +259,7 @@ def test_a_log_that_cannot_be_written_is_an_error(tmp_path):
         ({"evaluation": {"lines": 8}}, Lines(), "has 8 samples, too few to hold out a tenth"),
         ({"freeze": ["*"], **NO_EVALUATION}, Lines(), "leaves no parameter to learn"),
         ({"optimizer": {"beta1": 1.0}, **NO_EVALUATION}, Lines(), "beta"),
-        ({"freeze": ["encode"], **NO_EVALUATION}, Lines(), "no parameter matches 'encode'; near are encoder"),
+        ({"freeze": ["encode"], **NO_EVALUATION}, Lines(), "no parameter matches 'encode'; similar names are encoder"),
         (
             {"data": {"mine": {"source": "no_such_module:f"}}, "stages": [{"steps": 1, "data": "mine"}]},
             None,

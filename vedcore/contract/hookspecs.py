@@ -1,12 +1,12 @@
-"""How a plugin declares what it supplies: one hook, which returns records.
+"""The hook of plugins, and the records that it returns.
 
 A plugin is a module that an entry point of the group ``vedcore.plugins`` refers to:
 
     [project.entry-points."vedcore.plugins"]
-    vit = "vedcore_plugin_vit"           # the name of what it supplies: a model type, an adapter or a checkpoint
+    vit = "vedcore_plugin_vit"           # the name of a model type, an adapter or a checkpoint
 
-The module defines ``@hookimpl def vedcore_plugin()``, which returns a list of records. A module may return several records,
-and has one entry point for each.
+The module defines ``@hookimpl def vedcore_plugin()``, which returns a list of records. There is one entry point for each
+record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vedcore.contract.protocols import CrossAttentionAdapter
 
 PROTOCOL = 2
-"""The version of ``vedcore.contract``. A record states, as a literal, the version that it was written for."""
+"""The version of the contract. Each record has, as a literal, the version that it was written for."""
 
 CHANGES = {
     1: (
@@ -34,7 +34,7 @@ CHANGES = {
         "layer() gets the decoder's sizes in place of its seam"
     ),
 }
-"""What a plugin author has to change, by the version that a record carries."""
+"""The changes that a plugin needs, by the version of its records."""
 
 GROUP = "vedcore.plugins"
 
@@ -44,10 +44,10 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """An architecture.
+    """An encoder or a decoder architecture.
 
-    name: the ``model_type`` in config.json. model: a ``vedcore.Part``. protocol: the version of the contract that the package
-    was written for, as a literal. What the contract tests need to know beside this is a ``vedcore.testing.BackboneSpec``.
+    name: the ``model_type`` in config.json. model: a subclass of ``vedcore.Part``. protocol: the version of the contract that
+    the package was written for, as a literal. Data for the contract tests is in a ``vedcore.testing.BackboneSpec``.
     """
 
     name: str
@@ -63,7 +63,10 @@ class Backbone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adapter:
-    """A cross-attention adapter, by its name in config.json: it joins an encoder and a decoder."""
+    """A cross-attention adapter, which joins an encoder and a decoder. name: its name in config.json.
+
+    protocol: the version of the contract that the package was written for, as a literal.
+    """
 
     name: str
     adapter: CrossAttentionAdapter
@@ -72,7 +75,10 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A checkpoint that a package ships: its name, its folder, and a summary of one line."""
+    """A checkpoint that a package contains. name: what users pass to ``from_pretrained``. summary: one line.
+
+    protocol: the version of the contract that the package was written for, as a literal.
+    """
 
     name: str
     folder: Path
@@ -85,5 +91,5 @@ Record = Backbone | Adapter | Checkpoint
 
 @hookspec
 def vedcore_plugin() -> Sequence[Record]:
-    """One record for each thing that the plugin supplies. Called once, when a name of the plugin is first requested."""
+    """The records of the plugin. Called once, when one of its names is first requested."""
     raise NotImplementedError

@@ -13,7 +13,7 @@ from vedcore.generation import GenerationConfig
 from vedcore.model.config import VisionEncoderDecoderConfig
 from vedcore.model.part_spec import PartSpec, cast
 from vedcore.model.seeding import seeded
-from vedcore.model.token_ids import ID_NAMES, settle
+from vedcore.model.token_ids import ID_NAMES, find_token_ids
 
 
 def compose(
@@ -38,7 +38,7 @@ def compose(
         config = VisionEncoderDecoderConfig(
             encoder=encoder.module.config, decoder=decoder.module.config, adapter=adapter, **ids
         )
-        found, generation_config = settle(decoder, config.decoder, ids)
+        found, generation_config = find_token_ids(decoder, config.decoder, ids)
         for name, value in found.items():
             setattr(config, name, value)
         if dtype is None:

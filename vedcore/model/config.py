@@ -1,4 +1,4 @@
-"""VisionEncoderDecoderConfig: the config.json of a whole model."""
+"""``VisionEncoderDecoderConfig``: the config.json of a model."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from vedcore.storage.hub import resolve
 
 @settings
 class VisionEncoderDecoderConfig(Config):
-    """The config of both parts, and the token ids: their one home.
+    """The configs of encoder and decoder, the adapter that joins them, and the token ids.
 
-    encoder, decoder: configs, or the dicts that stand in config.json. adapter: how the two are joined, a plugin's name.
+    encoder, decoder: config objects, or their dicts as in config.json. adapter: the name of an adapter plugin.
+    Raises ConfigError for a wrong value, and PluginNotFound for a model type that no installed plugin provides.
     """
 
     model_type: ClassVar[str] = MODEL_TYPE
@@ -35,40 +36,54 @@ class VisionEncoderDecoderConfig(Config):
 
     @property
     def vocab_size(self) -> int:
-        """V, which is the decoder's. Assigning another is a ConfigError: it is set where the decoder's config is made."""
+        """The vocabulary size of the decoder. Assigning another size raises ConfigError."""
         return int(self.decoder.vocab_size)
 
     @vocab_size.setter
     def vocab_size(self, value: int) -> None:
         if value != self.vocab_size:
-            raise ConfigError(f"vocab_size must be the decoder's, {self.vocab_size}, got {value!r}")
+            raise ConfigError(
+                f"vocab_size must be the decoder's, {self.vocab_size}, got {value!r}; to change it, use "
+                "model.resize_token_embeddings, or set it in the decoder's config before the model is built",
+                field="vocab_size",
+                expected=self.vocab_size,
+                found=value,
+            )
 
     @classmethod
     def from_encoder_decoder_configs(cls, encoder_config: Any, decoder_config: Any, **config_fields: Any) -> Self:
-        """The config of these two parts; ``config_fields`` are fields of this class. The configs given stay as they are."""
+        """The config of two parts. ``config_fields`` are other fields of this class. The arguments are not modified."""
         return cls(encoder=encoder_config, decoder=decoder_config, **config_fields)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
-        """The config of both parts that ``data`` describes. ConfigError, or PluginNotFound for a part's model type."""
+        """The config in ``data``, the content of a config.json. ``where`` names it in errors.
+
+        Raises ConfigError for a wrong value, and PluginNotFound for a model type that no installed plugin provides.
+        """
         known = data.get("model_type") in (None, OWN_MODEL_TYPE)
         return super().from_dict({**data, "model_type": MODEL_TYPE} if known else data, where)
 
     @classmethod
     def from_pretrained(cls, name: str | os.PathLike[str], *, revision: str | None = None) -> Self:
-        """The config of a folder or a hub id."""
+        """The config of a folder or a hub id.
+
+        Raises CheckpointNotFound if there is no config.json, ConfigError for a wrong value, and PluginNotFound for a model
+        type that no installed plugin provides.
+        """
         path = resolve(name, revision=revision, weights=False) / "config.json"
         if not path.is_file():
             inside = sorted(found.parent.name for found in path.parent.glob("*/config.json"))
-            near = f"; {', '.join(inside)} in it has one: name that folder" if inside else ""
+            near = f"; but there is one in {', '.join(inside)}: pass that folder" if inside else ""
             raise CheckpointNotFound(
                 f"{path}: no such file{near}; a checkpoint is a folder with config.json, model.safetensors and, to read "
-                "images, preprocessor_config.json and tokenizer.json"
+                "images, preprocessor_config.json and tokenizer.json",
+                file=path,
             )
         return cls.from_dict(read_json(path), str(path))
 
     def to_dict(self) -> dict[str, Any]:
-        """The config as it stands in config.json."""
+        """The content of config.json."""
         data = to_dict(self)
         if self.adapter == "linear":
             del data["adapter"]
@@ -79,13 +94,16 @@ class VisionEncoderDecoderConfig(Config):
         return refused_by_transformers(data) if pruned or self.adapter != "linear" else data
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json to ``folder``. SaveError leaves it as it was."""
+        """Write config.json to ``folder``. Raises SaveError, and then leaves the folder unchanged."""
         with staged(folder) as stage:
             write_json(stage / "config.json", self.to_dict())
 
 
 def refused_by_transformers(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A config.json that transformers refuses, whichever of its classes is asked: its decoder's model type is unknown too."""
+    """``data`` with model types that transformers does not know, so that none of its classes loads the model.
+
+    The decoder's model type is changed, too, because transformers can also load a decoder by itself.
+    """
     decoder = data["decoder"]
     decoder = {**decoder, "model_type": f"{OWN_MODEL_TYPE}:{decoder['model_type'].removeprefix(f'{OWN_MODEL_TYPE}:')}"}
     return {**data, "model_type": OWN_MODEL_TYPE, "decoder": decoder}

@@ -1,7 +1,7 @@
-"""Parts of a model, chosen by the names of their parameters: what is frozen, and what learns how fast.
+"""Groups of parameters, selected by name: for freezing, and for learning rates of their own.
 
-A pattern is the name of a parameter or of a module (everything inside it), with ``*``, ``?`` and ``[...]`` as in file names;
-``*`` also crosses dots: ``encoder``, ``decoder.blocks.*.attention*``, ``decoder.cross``.
+A pattern is the name of a parameter or of a module (all its parameters), with ``*``, ``?`` and ``[...]`` as in file names;
+``*`` also matches dots. Examples: ``encoder``, ``decoder.blocks.*.attention*``, ``decoder.cross``.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import nn
 from vedcore.errors import ConfigError
 
 NEW = "new"
-"""Stands for the parameters that still hold the random values they started from: ``model.untrained``."""
+"""The pattern for the parameters that still have their random initial values: ``model.untrained``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast parameters learn: the learning rate, the weight decay, the steps over which the rate grows from 0 to full."""
+    """The optimiser's settings for a group: learning rate, weight decay, and the number of steps of linear warm-up."""
 
     lr: float
     weight_decay: float = 0.0
@@ -30,32 +30,41 @@ class Pace:
 
 
 def matching(model: nn.Module, patterns: Iterable[str]) -> list[str]:
-    """The names of the parameters that any pattern matches, in the model's order.
+    """The names of the parameters that any pattern matches, in the order of the model.
 
-    Raises ConfigError for a pattern that matches none, with the names that are near, and for one that is no text.
+    Raises ConfigError for a pattern that is not a string or that matches nothing; the message lists similar names.
     """
     names = [name for name, _ in model.named_parameters()]
     found: set[str] = set()
     for pattern in patterns:
         if not isinstance(pattern, str):
             raise ConfigError(
-                f"a pattern is the name of a parameter or of a module, got {pattern!r}: pass each name by itself, as text "
-                "('encoder', 'bridge')"
+                f"a pattern is the name of a parameter or of a module, got {pattern!r}: pass each name as a string of its own "
+                "('encoder', 'bridge')",
+                field="patterns",
+                expected="strings",
+                found=pattern,
             )
         matched = {name for name in names if matches(name, pattern)}
         if not matched:
-            raise ConfigError(f"no parameter matches {pattern!r}; near are {', '.join(_near(names, pattern))}")
+            similar = _similar(names, pattern)
+            raise ConfigError(
+                f"no parameter matches {pattern!r}; similar names are {', '.join(similar)}",
+                field="patterns",
+                expected=similar,
+                found=pattern,
+            )
         found |= matched
     return [name for name in names if name in found]
 
 
 def matches(name: str, pattern: str) -> bool:
-    """Whether the parameter ``name`` is what ``pattern`` names, or lies inside it."""
+    """Whether ``pattern`` matches the parameter ``name`` or a module that contains it."""
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
 
 
 def set_trainable(model: nn.Module, patterns: Iterable[str], trainable: bool) -> list[str]:
-    """Let the parameters that match learn, or freeze them; returns their names. ConfigError as ``matching``."""
+    """Make the matching parameters trainable, or freeze them. Returns their names. Raises ConfigError as ``matching`` does."""
     names = matching(model, patterns)
     parameters = dict(model.named_parameters())
     for name in names:
@@ -66,12 +75,14 @@ def set_trainable(model: nn.Module, patterns: Iterable[str], trainable: bool) ->
 def parameter_groups(
     model: Any, pace: Pace, parts: Mapping[str, Pace] | None = None, *, decay_all: bool = False
 ) -> list[dict[str, Any]]:
-    """The groups of a torch optimiser: each part of the model at a pace of its own, all else at ``pace``.
+    """The parameter groups for a torch optimiser.
 
-    parts: by pattern, the first that matches wins; ``"new"`` stands for ``model.untrained`` and may match nothing.
-    Biases, norms, embeddings and lone vectors are not decayed, unless ``decay_all``. What is frozen is in no group.
-    Each group has ``params``, ``lr``, ``weight_decay``, and, which optimisers keep, ``part``, ``names`` and ``warmup_steps``.
-    Raises ConfigError for a pattern that matches nothing.
+    Each has ``params``, ``lr``, ``weight_decay``, ``part``, ``names`` and ``warmup_steps``.
+
+    pace: for parameters that no pattern matches. parts: settings by pattern; the first pattern that matches counts.
+    ``"new"`` is the pattern for ``model.untrained``, and the only one that may match nothing.
+    decay_all: apply weight decay to all parameters; by default, only to the weights of linear layers and convolutions.
+    Frozen parameters are in no group. Raises ConfigError as ``matching`` does.
     """
     parts = {} if parts is None else parts
     matching(model, [pattern for pattern in parts if pattern != NEW])
@@ -101,19 +112,19 @@ def parameter_groups(
 
 
 def warmup(step: int, warmup_steps: int) -> float:
-    """The share of the learning rate at ``step`` (from 0): it grows evenly and is whole from ``warmup_steps`` on."""
+    """The factor of the learning rate at ``step`` (from 0). It grows linearly and is 1 from step ``warmup_steps`` on."""
     return min(1.0, (step + 1) / (warmup_steps + 1))
 
 
 def _decayed(model: nn.Module) -> set[int]:
-    """The ids of matrices and kernels: the weights of linears and convolutions, but for a head that is an embedding too."""
+    """The Python ids of the weights of linear layers and convolutions, except those of heads that are tied to embeddings."""
     modules = list(model.modules())
-    matrices = {id(module.weight) for module in modules if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)}
-    return matrices - {id(module.weight) for module in modules if isinstance(module, nn.Embedding)}
+    weights = {id(module.weight) for module in modules if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d)}
+    return weights - {id(module.weight) for module in modules if isinstance(module, nn.Embedding)}
 
 
-def _near(names: Sequence[str], pattern: str) -> list[str]:
-    """Names of parameters and of modules that are like ``pattern``."""
+def _similar(names: Sequence[str], pattern: str) -> list[str]:
+    """Names of parameters and modules that are similar to ``pattern``; if there are none, the parts of the model."""
     paths = {".".join(name.split(".")[:depth]) for name in names for depth in range(1, name.count(".") + 2)}
-    near = get_close_matches(pattern, sorted(paths), n=5, cutoff=0.5)
-    return near or sorted({name.split(".")[0] for name in names})
+    similar = get_close_matches(pattern, sorted(paths), n=5, cutoff=0.5)
+    return similar or sorted({name.split(".")[0] for name in names})

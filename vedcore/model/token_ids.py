@@ -1,6 +1,6 @@
 """The token ids of a composed model: from the arguments, the decoder's files and its tokenizer.
 
-Ids have one home, ``model.config``. Places that contradict each other are an error that names both.
+A model stores them only in ``model.config``. Sources that contradict each other are an error that names both.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ ID_NAMES = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token
 
 
 def move_ids(generation_config: GenerationConfig, config: Any) -> GenerationConfig:
-    """Move the ids of ``generation_config`` to ``config`` where both agree or only the former has one."""
-    agreed: dict[str, None] = {}
+    """``generation_config`` without the ids that ``config`` has too. Ids that only the former has are moved to ``config``."""
+    moved: dict[str, None] = {}
     for name in ID_NAMES:
         own, other = getattr(config, name), getattr(generation_config, name)
         if own is None and other is not None:
             setattr(config, name, other)
         if own is None or own == other:
-            agreed[name] = None
-    return generation_config.replace(**agreed)
+            moved[name] = None
+    return generation_config.replace(**moved)
 
 
-def settle(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str, TokenIds], GenerationConfig]:
-    """The ids that the decoder's files agree on, and its generation config without them.
+def find_token_ids(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str, TokenIds], GenerationConfig]:
+    """The token ids of a composed model, by name, and the decoder's generation config without them.
 
-    ``given`` wins; then come the decoder's config, its generation config and its tokenizer, which may not contradict each
-    other. Without a start id the begin token is taken, or a BERT's class token; without an end id a BERT's separator.
-    Raises ConfigError with both places, or for an id beyond the vocabulary.
+    source: the decoder with the folder that it was loaded from. config: the decoder's config. given: ids from the arguments.
+    An id is that of ``given``, or else that of the decoder's config, its generation config and its tokenizer, which must
+    agree. The start id defaults to the begin token and then to the class token (BERT), the end id to the separator (BERT).
+    Raises ConfigError for sources that contradict each other, and for an id that is not in the vocabulary.
     """
     vocabulary, folder = source.module.sizes.vocab_size, source.folder
     generation = GenerationConfig() if folder is None else GenerationConfig.from_pretrained(folder)
@@ -48,26 +49,28 @@ def settle(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str
     ids: dict[str, TokenIds] = {}
     origin: dict[str, str] = {}
     for name in ID_NAMES:
-        said = {
-            "the decoder's config": _said(config, name),
+        found = {
+            "the decoder's config": _id_in_config(config, name),
             generated: getattr(generation, name),
             "the tokenizer": getattr(tokenizer, name, None),
         }
         if name in given:
-            said = {"the arguments": as_tuple(given[name])} if given[name] is not None else {}
+            found = {"the arguments": as_tuple(given[name])} if given[name] is not None else {}
         else:
-            said = {
-                p: v for p, v in said.items() if v is not None and not _is_empty_default(config, name, v, vocabulary)
+            found = {
+                place: value
+                for place, value in found.items()
+                if value is not None and not _is_unusable_default(config, name, value, vocabulary)
             }
-            _agree(name, said, folder)
-        origin[name], ids[name] = next(iter(said.items()), ("", None))
+            _check_agreement(name, found, folder)
+        origin[name], ids[name] = next(iter(found.items()), ("", None))
     if tokenizer is not None and ids["eos_token_id"] is None and "eos_token_id" not in given:
         ids["eos_token_id"], origin["eos_token_id"] = tokenizer.sep_token_id, "the tokenizer"
     if ids["decoder_start_token_id"] is None and "decoder_start_token_id" not in given:
         ids["decoder_start_token_id"], origin["decoder_start_token_id"] = ids["bos_token_id"], origin["bos_token_id"]
         if ids["bos_token_id"] is None and tokenizer is not None:
             ids["decoder_start_token_id"], origin["decoder_start_token_id"] = tokenizer.cls_token_id, "the tokenizer"
-    # A list of end tokens may say more than the config does: that stays with generation.
+    # The generation config keeps a list of end tokens that has more ids than the config.
     more = () if "eos_token_id" in given else id_tuple(generation.eos_token_id)
     keeps = len(more) > len(id_tuple(ids["eos_token_id"]))
     checked = [(name, origin[name], value) for name, value in ids.items()]
@@ -86,28 +89,28 @@ def settle(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str
     return ids, generation.replace(**dict.fromkeys(unset))
 
 
-def _said(config: Any, name: str) -> Any:
-    """An id in a part's config, of its own fields or of those that it keeps for their file's sake."""
+def _id_in_config(config: Any, name: str) -> Any:
+    """The id ``name`` of a part's config, from its fields or from ``extra``. None if it is not set or not an id."""
     value = getattr(config, name, None)
     value = config.extra.get(name) if value is None else value
     ids = as_tuple(value)
     return ids if all(type(token) is int and token >= 0 for token in id_tuple(ids)) else None
 
 
-def _is_empty_default(config: Any, name: str, value: TokenIds, vocabulary: int) -> bool:
-    """Whether nobody said ``value``: the class's own, for the vocabulary of another size. transformers writes it out."""
+def _is_unusable_default(config: Any, name: str, value: TokenIds, vocabulary: int) -> bool:
+    """Whether ``value`` is only the default of the class and not in the vocabulary. transformers writes defaults to files."""
     attribute = attrs.fields_dict(type(config)).get(name)
     return attribute is not None and value == attribute.default and max(id_tuple(value)) >= vocabulary
 
 
-def _agree(name: str, said: Mapping[str, Any], folder: Path | None) -> None:
-    """Refuse ids that contradict each other; a list of end tokens agrees with each of its own."""
-    if not said:
+def _check_agreement(name: str, found: Mapping[str, Any], folder: Path | None) -> None:
+    """Raise ConfigError if the sources contradict each other. A list of end tokens agrees with each of its ids."""
+    if not found:
         return
-    place, most = max(said.items(), key=lambda item: len(id_tuple(item[1])))
-    for other, value in said.items():
+    place, most = max(found.items(), key=lambda item: len(id_tuple(item[1])))
+    for other, value in found.items():
         if not set(id_tuple(value)) <= set(id_tuple(most)):
-            first, second = sorted([(place, most), (other, value)], key=lambda item: list(said).index(item[0]))
+            first, second = sorted([(place, most), (other, value)], key=lambda item: list(found).index(item[0]))
             raise ConfigError(
                 f"{_where(folder)}{name} is {_shown(first[1])} in {first[0]}, but {_shown(second[1])} in {second[0]}; "
                 f"pass {name}= to choose one",
@@ -126,11 +129,11 @@ def _where(folder: Path | None) -> str:
 
 
 def _tokenizer(folder: Path) -> Any:
-    """The tokenizer beside the decoder, None where there is none. TokenizerError for a tokenizer.json that cannot be read."""
+    """The tokenizer in the decoder's folder, or None. Raises TokenizerError for a tokenizer.json that cannot be read."""
     from vedcore.text import Tokenizer  # not needed to load a model
 
     if (folder / "tokenizer.json").is_file():
         return Tokenizer.from_pretrained(folder)
-    with suppress(TokenizerError):  # older files, some of which are not read
+    with suppress(TokenizerError):  # older formats are not all supported
         return Tokenizer.from_pretrained(folder)
     return None
