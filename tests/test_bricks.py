@@ -4,8 +4,20 @@ import pytest
 import torch
 from torch import nn
 
-from vedcore.errors import ConfigError
-from vedcore.nn import BertHead, DropPath, ScaledEmbedding, drop_layers, initialize
+from vedcore.errors import ConfigError, InputError
+from vedcore.nn import (
+    BertHead,
+    DropPath,
+    Patches,
+    ScaledEmbedding,
+    SelfAttention,
+    activation,
+    drop_layers,
+    initialize,
+    patch_grid,
+    patch_mask,
+    resize_positions,
+)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5, 1.0])
@@ -44,3 +56,25 @@ def test_a_padding_id_outside_the_vocabulary_is_an_error_that_names_the_field():
     with pytest.raises(ConfigError, match=r"pad_token_id \(9\) must be below vocab_size \(9\)") as raised:
         ScaledEmbedding(9, 4, scale=1.0, pad=9)
     assert (raised.value.field, raised.value.expected, raised.value.found) == ("pad_token_id", "below 9", 9)
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "data"),
+    [
+        (lambda: SelfAttention(10, 3), ConfigError, {"field": "hidden_size", "found": 10}),
+        (lambda: activation("softmax"), ConfigError, {"field": "activation", "found": "softmax"}),
+        (lambda: patch_grid((4, 9), (5, 5)), ConfigError, {"field": "image_size", "found": (4, 9)}),
+        (lambda: Patches(3, 4, (2, 2))(torch.zeros(1, 1, 4, 4)), InputError, {"tensor": "pixel_values"}),
+        (lambda: Patches(3, 4, (2, 2))(torch.zeros(1, 3, 1, 4)), InputError, {"found": (1, 3, 1, 4)}),
+        (lambda: resize_positions(torch.zeros(1, 6, 4), (2, 2), extra=1), InputError, {"found": 5}),
+        (
+            lambda: patch_mask(torch.ones(1, 4, 4), torch.zeros(2, 3, 4, 4), (2, 2)),
+            InputError,
+            {"tensor": "pixel_mask", "expected": (2, 4, 4), "found": (1, 4, 4)},
+        ),
+    ],
+)
+def test_an_error_has_the_field_or_the_tensor_and_the_value_that_was_found(call, kind, data):
+    with pytest.raises(kind) as raised:
+        call()
+    assert {name: getattr(raised.value, name) for name in data} == data

@@ -220,7 +220,7 @@ def test_the_processors_of_a_config_equal_those_of_transformers(model, fields, d
     for processor in (*first, Custom(), *second):
         processed = processor(ids, processed)
     torch.testing.assert_close(processed, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
-    # transformers has two processors for two minimum lengths, of which one has no effect.
+    # transformers has two processors for two minimum lengths; one of them has no effect.
     doubled = bool(config.min_new_tokens) and config.eos_token_id is not None
     empty = sum(value == () for value in (config.suppress_tokens, config.begin_suppress_tokens))
     assert len(first) + 1 + len(second) == len(reference) - doubled - empty

@@ -16,11 +16,11 @@ from vedcore import ConfigError, InputError
 def stop_after(*tokens):
     """A stopping criterion of transformers that ends a row after any of these tokens."""
 
-    class Behind(transformers.StoppingCriteria):
+    class StopAfter(transformers.StoppingCriteria):
         def __call__(self, input_ids, scores, **kwargs):
             return torch.isin(input_ids[:, -1], torch.tensor(tokens))
 
-    return Behind()
+    return StopAfter()
 
 
 def stopped(model, pixels, *criteria, **options):

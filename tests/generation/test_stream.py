@@ -142,7 +142,7 @@ def test_errors_come_before_the_first_token(model):
     pixels = images(model, 2)
     for wrong, error, message in (
         ({"num_beam": 2}, TypeError, "num_beams"),
-        ({"temperature": 0.5}, ConfigError, "sampling alone"),
+        ({"temperature": 0.5}, ConfigError, "used only by sampling"),
         ({"num_beams": 3, "num_return_sequences": 2}, ConfigError, "stream the best text"),
         ({"return_dict_in_generate": True}, ConfigError, "return_dict_in_generate=True has no effect on stream"),
         ({"output_scores": True}, ConfigError, "output_scores=True has no effect on stream"),

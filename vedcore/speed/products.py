@@ -52,7 +52,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def prepared(weight: Tensor, bias: Tensor | None = None) -> Product:
-    """The product with a (O, I) weight that no longer changes, for use without gradients. Each method is built at most once."""
+    """The product with a (O, I) weight that no longer changes, without gradients. Each method is built at most once."""
     # The size of x below which the product is small.
     limit = 0 if weight.numel() >= LARGE_WEIGHT else -(-ONEDNN_MULTIPLICATIONS // max(1, weight.shape[0]))
     built: dict[str, Product] = {}
