@@ -392,9 +392,9 @@ def test_too_much_or_too_little_is_refused(folders, pair, tmp_path):
         compose(None, pair[1])
     with pytest.raises(ConfigError, match="no decoder: pass a folder"):
         compose(pair[0])
-    with pytest.raises(ConfigError, match="encoder_pretrained_model_name_or_path would not be read"):
+    with pytest.raises(ConfigError, match="encoder_pretrained_model_name_or_path would have no effect"):
         compose(*pair, encoder_model=built)
-    with pytest.raises(ConfigError, match="encoder_image_size would not be read"):
+    with pytest.raises(ConfigError, match="encoder_image_size would have no effect"):
         compose(None, pair[1], encoder_model=built, encoder_image_size=8)
     with pytest.raises(ConfigError, match="decoder_model is a ViTModel, which is no decoder"):
         compose(pair[0], decoder_model=built)

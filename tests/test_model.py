@@ -140,7 +140,7 @@ def test_a_decoder_config_given_is_not_changed():
 @pytest.mark.parametrize("role", ["encoder", "decoder"])
 def test_what_is_no_config_of_a_part_is_refused(role, value):
     encoder, decoder = parts()
-    with pytest.raises(ConfigError, match=f"the {role}'s config"):
+    with pytest.raises(ConfigError, match=f"the config of the {role} (must be|has no model_type)"):
         VisionEncoderDecoderConfig(**{"encoder": encoder, "decoder": decoder, role: value})
 
 
@@ -404,7 +404,7 @@ def test_masked_pixels_count_for_nothing(model, ids):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_batch_encoded_in_pieces_is_what_it_is_at_once(model, monkeypatch, masked):
+def test_a_batch_encoded_in_chunks_is_what_it_is_at_once(model, monkeypatch, masked):
     pixels, mask = torch.randn(7, 3, 8, 8), torch.ones(7, 8, 8)
     mask[3:, :, 4:] = 0
     asked = {"pixel_mask": mask if masked else None, "return_dict_in_generate": True, "max_new_tokens": 6}
@@ -412,11 +412,11 @@ def test_a_batch_encoded_in_pieces_is_what_it_is_at_once(model, monkeypatch, mas
     sizes, usual = [], type(model.encoder).forward
     forward = lambda self, pixels, **options: sizes.append(len(pixels)) or usual(self, pixels, **options)  # noqa: E731
     monkeypatch.setattr(type(model.encoder), "forward", forward)
-    monkeypatch.setattr("vedcore.model.chunks.PIECE", 3 * pixels[0].numel())
-    in_pieces = model.generate(pixels, **asked)
+    monkeypatch.setattr("vedcore.model.chunks.CHUNK", 3 * pixels[0].numel())
+    in_chunks = model.generate(pixels, **asked)
     assert sizes == [3, 3, 1]
-    assert torch.equal(in_pieces.sequences, at_once.sequences)
-    torch.testing.assert_close(in_pieces.token_logprobs, at_once.token_logprobs)
+    assert torch.equal(in_chunks.sequences, at_once.sequences)
+    torch.testing.assert_close(in_chunks.token_logprobs, at_once.token_logprobs)
     seen = model.generate(pixels, **asked, output_hidden_states=True)
     assert sizes[3:] == [7]
     assert len(seen.encoder_hidden_states[0]) == 7
@@ -442,7 +442,7 @@ def test_a_past_is_kept_except_under_gradients_or_as_asked(model, pixels, ids):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "pixel_values, encoder_outputs or past_key_values"),
+        ({}, "no images: pass pixel_values or encoder_outputs, or past_key_values to forward"),
         ({"pixel_values": torch.zeros(2, 3, 8, 8)}, "decoder_input_ids, decoder_inputs_embeds or labels"),
         (
             {
@@ -689,8 +689,8 @@ def test_a_save_that_fails_leaves_the_folder_as_it_was(model, saved, monkeypatch
         (lambda f: edit(f, encoder={"model_type": "convnext"}), VedcoreError, "no encoder named 'convnext'.*installed"),
         (lambda f: edit(f, model_type="bert"), ConfigError, "model_type is 'bert'.*vision-encoder-decoder"),
         (lambda f: edit(f, encoder=...), ConfigError, "encoder"),
-        (lambda f: edit(f, encoder=5), ConfigError, "the encoder's config must be"),
-        (lambda f: edit(f, decoder={}), ConfigError, "the decoder's config has no model_type"),
+        (lambda f: edit(f, encoder=5), ConfigError, "the config of the encoder must be"),
+        (lambda f: edit(f, decoder={}), ConfigError, "the config of the decoder has no model_type"),
         (lambda f: edit(f, decoder={"model_type": "gpt2", "n_embd": "wide"}), ConfigError, "n_embd"),
         (lambda f: edit(f, decoder={**GPT2, "model_type": "gpt2", "n_embd": 2**62}), VedcoreError, "config|shape"),
         (lambda f: edit(f, decoder={**GPT2, "model_type": "gpt2", "vocab_size": 2**62}), VedcoreError, "config|shape"),

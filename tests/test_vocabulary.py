@@ -94,7 +94,7 @@ def test_more_tokens_leave_the_others_their_logits(decoder, tied, tmp_path):
     assert (
         embedding.weight.shape[0]
         == model.config.decoder.vocab_size
-        == model.decoder.vocab_size
+        == model.decoder.sizes.vocab_size
         == after.shape[-1]
         == 30
     )
@@ -124,7 +124,7 @@ def test_a_vocabulary_too_small_for_its_ids_is_refused_whole():
     model = bert(9)
     with pytest.raises(ConfigError, match=r"3 tokens has no place for model\.config\.eos_token_id, which is 3"):
         model.resize_token_embeddings(3)
-    assert model.decoder.vocab_size == model.config.decoder.vocab_size == 9
+    assert model.decoder.sizes.vocab_size == model.config.decoder.vocab_size == 9
 
 
 def test_an_untrained_table_is_untrained_at_another_size_too():
@@ -227,7 +227,7 @@ def test_positions_counted_from_the_padding_id_are_not_moved():
     with pytest.raises(ConfigError, match=r"RobertaForCausalLM counts its positions from its padding id, 0.*at 0"):
         model.replace_tokenizer(OLD, NEW)
     assert model.config.eos_token_id == 3
-    assert model.decoder.vocab_size == 21
+    assert model.decoder.sizes.vocab_size == 21
     same = words("<pad>", "q", "</s>", "<s>", pad_token="<pad>", eos_token="</s>", bos_token="<s>")
     assert model.replace_tokenizer(OLD, same).kept == 3
 
@@ -309,7 +309,7 @@ def test_a_vocabulary_is_a_whole_number_of_tokens(size):
     with pytest.raises(ConfigError, match="a whole number of tokens, at least 1, got") as raised:
         model.resize_token_embeddings(size)
     assert repr(size) in str(raised.value)
-    assert model.decoder.vocab_size == 9
+    assert model.decoder.sizes.vocab_size == 9
 
 
 @pytest.mark.parametrize("size", [10**14, 10**19, 10**30])
@@ -328,7 +328,7 @@ def test_tables_for_which_memory_runs_out_leave_the_model_as_it_was(monkeypatch)
     monkeypatch.setattr("vedcore.model.vocabulary._with_rows", full)
     with pytest.raises(ConfigError, match=r"a decoder of 12 tokens: .*can't allocate"):
         model.resize_token_embeddings(12)
-    assert model.decoder.vocab_size == model.config.vocab_size == 9
+    assert model.decoder.sizes.vocab_size == model.config.vocab_size == 9
     assert len(model.decoder.token_embedding.weight) == 9
 
 

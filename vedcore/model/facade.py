@@ -10,8 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -63,14 +62,8 @@ from vedcore.nn import initialize
 from vedcore.nn.pruning import apply_pruning
 from vedcore.registry import registry
 from vedcore.storage.hub import resolve
-from vedcore.storage.keymap import KeyMap, Rule
 from vedcore.storage.own import stored_checksums
 
-if TYPE_CHECKING:
-    pass
-
-
-_BRIDGE = KeyMap(rules=(Rule("enc_to_dec_proj", "projection"),))
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -222,7 +215,7 @@ class VisionEncoderDecoderModel(EditableModel):
         layer, a changed size) or if the disk does not take the files.
         """
         untrained = {name: self._first_values.sums[name] for name in self.untrained}
-        save(self, Path(folder), untrained, max_shard_size)
+        save(self, folder, untrained, max_shard_size)
 
     # Passes.
 
