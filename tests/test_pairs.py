@@ -190,6 +190,7 @@ def test_generated_ids_can_be_changed_and_trained_on(encoder, decoder, options, 
         model.prepare()
     pixels = images(model, 4)
     asked = {"return_dict_in_generate": True, "output_scores": True, "output_logits": True}
+    options = {**options, "forced_eos_token_id": 2}
     asked |= {"output_attentions": True, "output_hidden_states": True, **options}
     found = model.generate(pixels, **asked)
     assert all(not tensor.is_inference() for tensor in tensors_of(found.to_tuple()))

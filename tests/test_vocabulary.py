@@ -276,7 +276,7 @@ def test_vocabularies_that_share_nothing_are_untrained():
         (
             words(*map(str, range(10))),
             NEW,
-            "ids up to 9, the decoder a vocabulary of 9: it is not the decoder's tokenizer",
+            "ids up to 9, but the decoder's vocabulary has 9 tokens: it is not the decoder's tokenizer",
         ),
         (OLD, words("a", "b", "<s>", bos_token="<s>"), r"eos_token_id is 3.*set one \(tokenizer\.eos_token = \.\.\.\)"),
     ],

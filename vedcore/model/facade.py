@@ -313,7 +313,7 @@ class VisionEncoderDecoderModel(EditableModel):
         if ids is not None or embeds is not None:
             return ids
         if self.training:
-            warn_of_labels(labels, self.config, self._label_problems, stacklevel=3)
+            warn_of_labels(labels, self.config, self._label_problems, stacklevel=5)
         return shift_right(labels, start=self.config.decoder_start_token_id, pad=self.config.pad_token_id)
 
     # Generation.
