@@ -1,7 +1,9 @@
 """The composed model: what it is built from, what a pass takes and refuses, where ids live, what a folder must hold."""
 
+import copy
 import json
 import os
+import pickle
 import shutil
 from types import SimpleNamespace
 
@@ -716,6 +718,75 @@ def test_a_part_whose_plugin_is_not_installed_says_what_to_install(monkeypatch, 
     monkeypatch.setattr("vedcore.model.config.registry", lambda: without)
     with pytest.raises(VedcoreError, match="pip install vedcore-plugin-vit"):
         VisionEncoderDecoderModel.from_pretrained(saved)
+
+
+# Compiled, exported, copied.
+
+
+@pytest.mark.parametrize("mode", ["eval", "train", "no gradients"])
+@pytest.mark.parametrize("by", ["ids", "ids and mask", "embeddings and positions", "labels"])
+def test_a_pass_compiles_to_one_graph(pixels, ids, by, mode):
+    encoder, decoder = parts()
+    decoder = decoder.replace(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(encoder=encoder, decoder=decoder, **IDS))
+    asked = {
+        "ids": {"decoder_input_ids": ids},
+        "ids and mask": {"decoder_input_ids": ids, "decoder_attention_mask": torch.tensor([[0, 0, 1, 1, 1], [1] * 5])},
+        "embeddings and positions": {
+            "decoder_inputs_embeds": torch.randn(2, 5, 16),
+            "decoder_position_ids": torch.arange(5)[None],
+        },
+        "labels": {"labels": torch.cat([ids, torch.tensor([[2], [-100]])], dim=1)},
+    }[by]
+    asked["pixel_values"] = pixels
+    model.train(mode == "train")
+    torch.compiler.reset()
+    with torch.set_grad_enabled(mode != "no gradients"):
+        expected = model(**asked)
+        found = torch.compile(model, fullgraph=True, backend="eager")(**asked)
+    assert_within(found.logits.detach(), expected.logits.detach())
+    if by == "labels":
+        assert_within(found.loss.detach(), expected.loss.detach())
+    if mode == "train" and by == "labels":
+        found.loss.backward()
+        assert model.decoder.token_embedding.weight.grad is not None
+
+
+def test_a_pass_is_exported(model, pixels, ids):
+    class Logits(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixel_values, ids):
+            return self.model(pixel_values=pixel_values, decoder_input_ids=ids, use_cache=False).logits
+
+    with torch.no_grad():
+        exported = torch.export.export(Logits(model), (pixels, ids))
+        expected = model(pixel_values=pixels, decoder_input_ids=ids).logits
+        assert_within(exported.module()(pixels, ids), expected)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "pickle"]
+)
+def test_a_model_compiled_in_place_is_prepared_copied_and_pickled(model, pixels, copied):
+    expected = model.generate(pixels)
+    calls = []
+
+    def backend(graph, _):
+        calls.append(1)
+        return graph.forward
+
+    torch.compiler.reset()
+    model.decoder.compile(backend=backend)
+    for form in (model, model.prepare(), copied(model), copied(model).prepare()):
+        assert torch.equal(form.generate(pixels), expected)
+    assert calls
+    calls.clear()
+    torch.compiler.reset()
+    model.prepare().generate(pixels)
+    assert calls  # the compiled decoder is a part of the inference form too
 
 
 # Adapters.

@@ -278,6 +278,10 @@ class VisionEncoderDecoderModel(EditableModel):
         """
         traces = Traces.of(output_attentions, output_hidden_states)
         core = self._core(traced=traces.decoder is not None)
+        ids = self._decoder_ids(decoder_input_ids, decoder_inputs_embeds, labels)
+        tokens = NewTokens(
+            ids, decoder_inputs_embeds, decoder_position_ids, decoder_token_type_ids, decoder_attention_mask
+        )
         past = past_of(self.decoder, past_key_values)
         encoded = None if encoder_outputs is None else encoder_output(encoder_outputs)
         if encoded is None and past is None:
@@ -287,11 +291,7 @@ class VisionEncoderDecoderModel(EditableModel):
                 interpolate_pos_encoding=interpolate_pos_encoding,
                 trace=traces.encoder,
             )
-        memory = self.remember(encoded) if past is None and encoded is not None else past.memory  # type: ignore[union-attr]
-        ids = self._decoder_ids(decoder_input_ids, decoder_inputs_embeds, labels)
-        tokens = NewTokens(
-            ids, decoder_inputs_embeds, decoder_position_ids, decoder_token_type_ids, decoder_attention_mask
-        )
+        memory = past.memory if past is not None else self.remember(encoded)  # type: ignore[arg-type]
         check_new_tokens(self.decoder, tokens, past, memory, labels)
         step, cache = next_step(self.decoder, tokens, past, memory, use_cache, traces.decoder)
         logits = core.logits(hidden := core.step(ids, step, inputs_embeds=decoder_inputs_embeds))

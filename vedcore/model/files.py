@@ -62,9 +62,7 @@ def load(
     return model, generation_config
 
 
-def save(
-    model: Any, folder: str | os.PathLike[str], untrained: Mapping[str, Any], max_shard_size: int | str
-) -> None:
+def save(model: Any, folder: str | os.PathLike[str], untrained: Mapping[str, Any], max_shard_size: int | str) -> None:
     """Write config.json, generation_config.json, vedcore.json and the weights of ``model``.
 
     untrained: the checksums of the parameters that hold their first values.
