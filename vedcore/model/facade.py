@@ -346,18 +346,17 @@ class VisionEncoderDecoderModel(EditableModel):
             if encoder_outputs is not None:
                 encoded, traces.encoder = encoder_output(encoder_outputs), None
             else:
-                check_tensors(self.device, pixel_values=required_images(pixel_values), pixel_mask=pixel_mask)
-                check_images(pixel_values)
+                pixel_values = required_images(pixel_values)
+                check_tensors(self.device, pixel_values=pixel_values, pixel_mask=pixel_mask)
                 encoded = encode_in_chunks(
-                    core,
-                    required_images(pixel_values),
+                    self.encode,
+                    pixel_values,
                     pixel_mask=pixel_mask,
                     interpolate_pos_encoding=interpolate_pos_encoding,
                     trace=traces.encoder,
                 )
-            check_encoder_output(encoded, self.decoder, self.encoder.hidden_size)
             check_prompt(self.decoder, decoder_input_ids, len(encoded.states))
-            memory = EncoderDecoder.remember(core, encoded)
+            memory = self.remember(encoded)
         return Request.of(
             core.decoder,
             memory,
