@@ -14,6 +14,7 @@ from vedcore import (
     CheckpointError,
     ConfigError,
     PluginNotFound,
+    SaveError,
     Step,
     Tokenizer,
     VisionEncoderDecoderConfig,
@@ -287,13 +288,22 @@ def test_one_step_empties_the_list(pair, pixels):
 
 def test_generating_with_new_weights_warns_once_a_model(pair, pixels):
     model = compose(*pair, seed=0)
-    with pytest.warns(UntrainedWarning, match=r"22 tensors .*bridge.projection.bias.*train the model"):
+    with pytest.warns(UntrainedWarning, match=r"22 tensors .*bridge.projection.bias.*train the model") as caught:
         model.generate(pixels, max_new_tokens=2)
+    assert [warning.filename for warning in caught] == [__file__]
     model.generate(pixels, max_new_tokens=2)
     VisionEncoderDecoderModel(model.config).eval().generate(
         pixels, max_new_tokens=2
     )  # random as a whole, and asked for
     assert VisionEncoderDecoderModel(model.config).untrained == []
+
+
+def test_a_model_without_values_is_not_untrained_and_not_saved(pair, tmp_path):
+    model = compose(*pair, seed=0).to("meta")
+    assert model.untrained == []
+    with pytest.raises(SaveError, match="no values: it is on the meta device"):
+        model.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_model_of_configs_is_untrained_as_a_whole():
@@ -396,7 +406,10 @@ def test_too_much_or_too_little_is_refused(folders, pair, tmp_path):
         compose(*pair, encoder_model=built)
     with pytest.raises(ConfigError, match="encoder_image_size would have no effect"):
         compose(None, pair[1], encoder_model=built, encoder_image_size=8)
-    with pytest.raises(ConfigError, match="decoder_model is a ViTModel, which is no decoder"):
+    with pytest.raises(
+        ConfigError,
+        match="decoder_model is a ViTModel, which is not a decoder of vedcore: it has no sizes, embed, lm_head",
+    ):
         compose(pair[0], decoder_model=built)
     with pytest.raises(PluginNotFound, match="no encoder named 'gpt2'"):
         compose(pair[1], pair[1])

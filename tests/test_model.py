@@ -720,6 +720,31 @@ def test_a_part_whose_plugin_is_not_installed_says_what_to_install(monkeypatch, 
         VisionEncoderDecoderModel.from_pretrained(saved)
 
 
+# Subclasses.
+
+
+def test_generation_calls_the_methods_of_a_subclass(model, pixels):
+    calls = []
+
+    class Brighter(VisionEncoderDecoderModel):
+        def encode(self, pixel_values, **options):
+            calls.append("encode")
+            return super().encode(pixel_values + 1, **options)
+
+        def remember(self, output):
+            calls.append("remember")
+            return super().remember(output)
+
+    asked = {"max_new_tokens": 4, "return_dict_in_generate": True}
+    brighter = Brighter(model.config, model.encoder, model.decoder).eval()
+    assert model.untrained == []
+    for form in (brighter, brighter.prepare()):
+        found, expected = form.generate(pixels, **asked), model.generate(pixels + 1, **asked)
+        assert_within(found.token_logprobs, expected.token_logprobs)
+        assert torch.equal(found.sequences, expected.sequences)
+    assert calls == ["encode", "remember"] * 2
+
+
 # Compiled, exported, copied.
 
 
