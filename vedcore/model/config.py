@@ -18,9 +18,9 @@ from vedcore.storage.hub import resolve
 
 @settings
 class VisionEncoderDecoderConfig(Config):
-    """The config of both parts, and the token ids: their one home.
+    """The configs of both parts, and the token ids, which are stored here alone.
 
-    encoder, decoder: configs, or the dicts that stand in config.json. adapter: how the two are joined, a plugin's name.
+    encoder, decoder: configs, or their dicts from config.json. adapter: the name of the plugin that joins the two.
     """
 
     model_type: ClassVar[str] = MODEL_TYPE
@@ -35,13 +35,18 @@ class VisionEncoderDecoderConfig(Config):
 
     @property
     def vocab_size(self) -> int:
-        """V, which is the decoder's. Assigning another is a ConfigError: it is set where the decoder's config is made."""
+        """V, the decoder's. Assigning another value raises ConfigError: ``resize_token_embeddings`` changes it."""
         return int(self.decoder.vocab_size)
 
     @vocab_size.setter
     def vocab_size(self, value: int) -> None:
         if value != self.vocab_size:
-            raise ConfigError(f"vocab_size must be the decoder's, {self.vocab_size}, got {value!r}")
+            raise ConfigError(
+                f"vocab_size must be the decoder's, {self.vocab_size}, got {value!r}",
+                field="vocab_size",
+                expected=self.vocab_size,
+                found=value,
+            )
 
     @classmethod
     def from_encoder_decoder_configs(cls, encoder_config: Any, decoder_config: Any, **config_fields: Any) -> Self:
@@ -50,7 +55,10 @@ class VisionEncoderDecoderConfig(Config):
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
-        """The config of both parts that ``data`` describes. ConfigError, or PluginNotFound for a part's model type."""
+        """The config of both parts that ``data`` describes.
+
+        Raises ConfigError for wrong fields, PluginNotFound for the model type of a part.
+        """
         known = data.get("model_type") in (None, OWN_MODEL_TYPE)
         return super().from_dict({**data, "model_type": MODEL_TYPE} if known else data, where)
 
@@ -63,12 +71,13 @@ class VisionEncoderDecoderConfig(Config):
             near = f"; {', '.join(inside)} in it has one: name that folder" if inside else ""
             raise CheckpointNotFound(
                 f"{path}: no such file{near}; a checkpoint is a folder with config.json, model.safetensors and, to read "
-                "images, preprocessor_config.json and tokenizer.json"
+                "images, preprocessor_config.json and tokenizer.json",
+                file=path,
             )
         return cls.from_dict(read_json(path), str(path))
 
     def to_dict(self) -> dict[str, Any]:
-        """The config as it stands in config.json."""
+        """The content of config.json."""
         data = to_dict(self)
         if self.adapter == "linear":
             del data["adapter"]
@@ -79,13 +88,13 @@ class VisionEncoderDecoderConfig(Config):
         return refused_by_transformers(data) if pruned or self.adapter != "linear" else data
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
-        """Write config.json to ``folder``. SaveError leaves it as it was."""
+        """Write config.json to ``folder``. Raises SaveError, with ``folder`` as it was."""
         with staged(folder) as stage:
             write_json(stage / "config.json", self.to_dict())
 
 
 def refused_by_transformers(data: Mapping[str, Any]) -> dict[str, Any]:
-    """A config.json that transformers refuses, whichever of its classes is asked: its decoder's model type is unknown too."""
+    """The config.json with model types that are unknown to transformers, so that each of its classes refuses it."""
     decoder = data["decoder"]
     decoder = {**decoder, "model_type": f"{OWN_MODEL_TYPE}:{decoder['model_type'].removeprefix(f'{OWN_MODEL_TYPE}:')}"}
     return {**data, "model_type": OWN_MODEL_TYPE, "decoder": decoder}

@@ -1,6 +1,6 @@
 """A decoder's vocabulary: another size, another tokenizer, and how well a tokenizer fits a sample of text.
 
-Which tensors belong to the vocabulary no plugin says: they are those whose shapes follow from ``vocab_size``.
+The tensors of the vocabulary are those whose shapes follow from ``vocab_size``; no plugin lists them.
 Shapes: V vocabulary size, D hidden size.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROLES = ("bos", "cls", "eos", "sep", "unk", "pad", "mask")
 _LIKE = {"bos": "cls", "cls": "bos", "eos": "sep", "sep": "eos"}
-"""What stands in where a tokenizer has no token for a role: BERT's class token begins, its separator ends."""
+"""The role that replaces one for which a tokenizer has no token: BERT's class token begins, its separator ends."""
 
 _GENERATION_IDS = (
     "forced_bos_token_id",
@@ -41,9 +41,9 @@ _GENERATION_IDS = (
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What became of a vocabulary. kept: pieces whose vectors moved over. new: pieces that start random. dropped: old pieces.
+    """How a vocabulary changed. kept: pieces whose vectors were kept. new: pieces that start random. dropped: old pieces.
 
-    unset: fields of the generation config that named a dropped piece.
+    unset: fields of the generation config that are unset now, because they named a dropped piece.
     """
 
     kept: int
@@ -56,8 +56,8 @@ class Replacement:
 class TokenizerReport:
     """How a tokenizer fits some lines of text.
 
-    unknown_rate: the share of tokens that are the unknown token. lost: characters that a round trip through ids does not
-    give back, by how often; spaces aside. mean, p95, longest: tokens of a line, special ones included.
+    unknown_rate: the share of tokens that are the unknown token. lost: how often each character is missing after a round
+    trip through ids, except spaces. mean, p95, longest: tokens of a line, special ones included.
     """
 
     lines: int
@@ -70,7 +70,7 @@ class TokenizerReport:
 
 
 def tokenizer_report(tokenizer: Tokenizer, lines: Iterable[str]) -> TokenizerReport:
-    """What ``tokenizer`` makes of ``lines``. Raises ConfigError where there are none."""
+    """How ``tokenizer`` fits ``lines``. Raises ConfigError if there are none."""
     lengths, unknown, tokens, lost = [], 0, 0, Counter[str]()
     for line in lines:
         ids = tokenizer.encode(line)
@@ -80,7 +80,7 @@ def tokenizer_report(tokenizer: Tokenizer, lines: Iterable[str]) -> TokenizerRep
         unknown += plain.count(-1 if tokenizer.unk_token_id is None else tokenizer.unk_token_id)
         lost += Counter(line) - Counter(tokenizer.decode(ids, skip_special_tokens=True))
     if not lengths:
-        raise ConfigError("a report on a tokenizer needs at least one line of text")
+        raise ConfigError("a report on a tokenizer needs at least one line of text", field="lines")
     return TokenizerReport(
         lines=len(lengths),
         tokens=tokens,
@@ -181,20 +181,27 @@ def replace_tokenizer(
 
 
 def _check_size(decoder: Any, size: int) -> None:
-    """ConfigError unless there can be ``size`` tokens: one that asks for more memory than there is may be ended for it."""
+    """Raises ConfigError unless there can be ``size`` tokens. Systems end a process that uses more memory than there is."""
     if type(size) is not int or size < 1:
-        raise ConfigError(f"a vocabulary is a whole number of tokens, at least 1, got {size!r}")
+        raise ConfigError(
+            f"a vocabulary is a whole number of tokens, at least 1, got {size!r}",
+            field="vocab_size",
+            expected="a whole number, at least 1",
+            found=size,
+        )
     width = next(decoder.token_embedding.parameters()).shape[-1]
     needed, there = size * (4 * width + 8), _memory()  # a float32 row, and the number of the row that it was
     if needed > there:
         raise ConfigError(
             f"a vocabulary of {size} tokens of {width} numbers takes {needed / 2**30:.0f} GiB of memory or more, and this "
-            f"machine has {there / 2**30:.0f}: ask for fewer tokens (the decoder has {decoder.sizes.vocab_size})"
+            f"machine has {there / 2**30:.0f}: ask for fewer tokens (the decoder has {decoder.sizes.vocab_size})",
+            field="vocab_size",
+            found=size,
         )
 
 
 def _memory() -> int:
-    """Bytes of memory that the machine has; more than any has where the system does not say."""
+    """Bytes of memory of this machine; more than any machine has if the system does not say."""
     try:
         found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -203,34 +210,39 @@ def _memory() -> int:
 
 
 def _vocabulary_of(which: str, tokenizer: Any) -> dict[str, int]:
-    """The ids of the pieces of a tokenizer. ConfigError if it is none."""
+    """The ids of the pieces of ``tokenizer``. Raises ConfigError if it is not a tokenizer of vedcore."""
     from vedcore.text import Tokenizer  # not needed to load a model
 
     if not isinstance(tokenizer, Tokenizer):
         raise ConfigError(
             f"the {which} tokenizer must be a vedcore.Tokenizer (Tokenizer.from_pretrained(folder)), got "
-            f"{type(tokenizer).__name__}"
+            f"{type(tokenizer).__name__}",
+            field=which,
+            expected="a vedcore.Tokenizer",
+            found=type(tokenizer).__name__,
         )
     return tokenizer.get_vocab()
 
 
 def _of_role(tokenizer: Tokenizer, role: str) -> int | None:
-    """The id of the token that plays ``role``, or of what stands in for it."""
+    """The id of the token with this ``role``, or of the token that replaces it."""
     own: int | None = getattr(tokenizer, f"{role}_token_id")
     return getattr(tokenizer, f"{_LIKE[role]}_token_id") if own is None and role in _LIKE else own
 
 
 def _moved_ids(config: Any, places: Mapping[int, int], new: Tokenizer) -> dict[str, Any]:
-    """The ids of a model's config in the new vocabulary; what is not set there is what the new tokenizer says."""
+    """The ids of a model's config in the new vocabulary. Ids that are not set come from the new tokenizer."""
     ids: dict[str, Any] = {}
     for name in ID_NAMES:
         value = getattr(config, name)
-        lacking = [token for token in id_tuple(value) if token not in places]
-        if lacking:
+        missing = [token for token in id_tuple(value) if token not in places]
+        if missing:
             raise ConfigError(
                 f"model.config.{name} is {value}, and nothing in the new tokenizer plays that part: it has neither the old "
                 f"piece nor a special token for its role; set one (tokenizer.{name.removesuffix('_id')} = ...), or set "
-                f"model.config.{name} = None first"
+                f"model.config.{name} = None first",
+                field=name,
+                found=value,
             )
         role = name.removesuffix("_token_id")
         ids[name] = _moved(value, places) if value is not None else _of_role(new, role) if role in ROLES else None
@@ -238,7 +250,7 @@ def _moved_ids(config: Any, places: Mapping[int, int], new: Tokenizer) -> dict[s
 
 
 def _moved_fields(generation_config: Any, places: Mapping[int, int]) -> tuple[dict[str, Any], list[str]]:
-    """The fields of a generation config that name tokens, in the new vocabulary; and those that cannot be there."""
+    """The fields of a generation config that name tokens, in the new vocabulary; and those that name a dropped piece."""
     fields: dict[str, Any] = {}
     for name in _GENERATION_IDS:
         value = getattr(generation_config, name)
@@ -251,7 +263,7 @@ def _moved_fields(generation_config: Any, places: Mapping[int, int]) -> tuple[di
 
 
 def _moved(value: Any, places: Mapping[int, int]) -> Any:
-    """Ids in the new vocabulary, in whatever tuples they lie. KeyError for one that is not there."""
+    """Ids in the new vocabulary, also in nested tuples. Raises KeyError for an id that it does not have."""
     if isinstance(value, tuple):
         return tuple(_moved(item, places) for item in value)
     return places[value] if isinstance(value, int) else value
@@ -260,7 +272,7 @@ def _moved(value: Any, places: Mapping[int, int]) -> Any:
 def _refit(decoder: Any, source: Tensor, ids: Mapping[str, Any], seed: int | torch.Generator | None) -> NewVocabulary:
     """Row i of each tensor of the vocabulary becomes its row ``source[i]``, or a new one if that is -1.
 
-    ids: for the decoder's own config, if it states them.
+    ids: token ids for the fields of the decoder's own config that are set.
     """
     config = _config_of(decoder, len(source), ids)
     with without_storage():
@@ -298,13 +310,17 @@ def _refit(decoder: Any, source: Tensor, ids: Mapping[str, Any], seed: int | tor
 
 
 def _config_of(decoder: Any, size: int, ids: Mapping[str, Any]) -> Any:
-    """The decoder's config for ``size`` tokens, with ``ids`` where it states one."""
+    """The decoder's config for ``size`` tokens, with those of ``ids`` that it has set."""
     config = decoder.config
     if not hasattr(config, "vocab_size"):
-        raise ConfigError(f"{type(config).__name__} has no vocab_size, by which a vocabulary could be resized")
-    said = {name: value for name, value in ids.items() if value is not None}
-    fields = {name: value for name, value in said.items() if getattr(config, name, None) is not None}
-    extra = {name: said[name] if value is not None and name in said else value for name, value in config.extra.items()}
+        raise ConfigError(
+            f"{type(config).__name__} has no vocab_size, by which a vocabulary could be resized", field="vocab_size"
+        )
+    given = {name: value for name, value in ids.items() if value is not None}
+    fields = {name: value for name, value in given.items() if getattr(config, name, None) is not None}
+    extra = {
+        name: given[name] if value is not None and name in given else value for name, value in config.extra.items()
+    }
     return config.replace(vocab_size=size, **fields, extra=extra)
 
 
