@@ -117,7 +117,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_what_joins_two_built_parts_is_new_and_said(folders, pixels):
+def test_new_tensors_between_two_built_parts_are_listed_as_untrained(folders, pixels):
     encoder, decoder = ViTModel.from_pretrained(folders / "ViTModel"), GPT2LMHeadModel(GPT2Config(**GPT2))
     with pytest.raises(PluginNotFound, match="linaer"):
         compose(encoder_model=encoder, decoder_model=decoder, adapter="linaer")
@@ -143,7 +143,7 @@ def test_buffers_of_a_checkpoint_are_brought_to_the_type_of_its_parameters():
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("decoder", CLASSES)
-def test_what_the_files_hold_is_loaded_and_the_rest_is_new_and_said(folders, encoder, decoder):
+def test_tensors_in_the_files_are_loaded_and_the_others_are_listed_as_untrained(folders, encoder, decoder):
     model = compose(folders / encoder, folders / decoder, seed=0)
     assert not model.training
     _, _, crosses, heads = CLASSES[decoder]
@@ -241,7 +241,7 @@ def test_new_weights_have_the_distributions_of_transformers():
         assert compared >= 10
 
 
-def test_what_is_untrained_is_saved_and_leaves_the_list_by_training(pair, pixels, tmp_path):
+def test_untrained_names_are_saved_and_training_removes_them(pair, pixels, tmp_path):
     model = compose(*pair, seed=0)
     assert len(model.untrained) == 2 * 10 + 2
     model.save_pretrained(tmp_path)
@@ -316,7 +316,7 @@ def test_a_model_of_configs_is_untrained_as_a_whole():
 
 
 @pytest.mark.parametrize("decoder", ["GPT2LMHeadModel", "BertForMaskedLM", "DistilBertForMaskedLM"])
-def test_behind_a_closed_gate_the_language_model_is_what_it_was(folders, decoder, pixels, tmp_path):
+def test_with_a_closed_gate_the_language_model_is_unchanged(folders, decoder, pixels, tmp_path):
     model = compose(folders / "ViTModel", folders / decoder, adapter="gated", seed=0)
     ids = torch.randint(3, 29, (2, 6), generator=torch.Generator().manual_seed(2))
     slots = torch.arange(6)[None]

@@ -124,7 +124,7 @@ def test_each_part_learns_at_its_pace_and_every_parameter_is_in_one_group(model)
     torch.optim.AdamW(groups)
 
 
-def test_only_matrices_are_decayed_unless_all_is_asked_for(model):
+def test_only_matrices_are_decayed_unless_all_parameters_are_requested(model):
     groups = parameter_groups(model, Pace(lr=0.1, weight_decay=0.3))
     decayed = {name for group in groups if group["weight_decay"] for name in group["names"]}
     assert {"encoder.blocks.0.attention.query.weight", "encoder.embeddings.patches.projection.weight"} <= decayed

@@ -79,7 +79,7 @@ def beyond(name):
         ({"encoder_outputs": STATES[:, :0]}, r"one image and one token, got torch.float32 of \(2, 0, 32\)"),
     ],
 )
-def test_what_a_pass_cannot_take_is_named_with_what_it_can(model, given, message):
+def test_a_pass_refuses_bad_arguments_and_names_what_is_allowed(model, given, message):
     with pytest.raises(InputError, match=message):
         model(**{"pixel_values": PIXELS, "decoder_input_ids": IDS, **given})
 
@@ -147,7 +147,7 @@ SELF, CROSS = (0, 1), (2, 3)
         (SELF, lambda x: x.to(META), "the self keys of layer 0 have shape .* on meta, but .* on cpu"),
     ],
 )
-def test_a_past_that_does_not_fit_is_named_with_what_would(model, places, change, message):
+def test_a_past_that_does_not_fit_is_refused_with_the_shape_needed(model, places, change, message):
     with torch.no_grad():
         past = model(pixel_values=PIXELS, decoder_input_ids=IDS[:, :3]).past_key_values
     past = [[change(tensor) if place in places else tensor for place, tensor in enumerate(layer)] for layer in past]
@@ -242,6 +242,6 @@ def test_a_tokenizer_of_another_model_is_refused_with_both_sizes(tmp_path):
         ({"images": [PIXELS[0], PIXELS[1] - 1]}, ImageError, r"images\[1\]"),
     ],
 )
-def test_a_processor_refuses_what_is_empty_or_no_image(given, error, message):
+def test_a_processor_refuses_empty_lists_and_other_objects_than_images(given, error, message):
     with pytest.raises(error, match=message):
         Processor.from_pretrained(SHIPPED)(**given)

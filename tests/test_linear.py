@@ -218,12 +218,12 @@ OTHERWISE = [
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script.:DeprecationWarning")  # what forward_ad uses of torch itself
 @pytest.mark.parametrize("product", OTHERWISE)
-def test_whoever_knows_f_linear_alone_gets_it(oneDNN, product):  # noqa: N803
+def test_modes_that_know_only_f_linear_get_it(oneDNN, product):  # noqa: N803
     product()
     assert not oneDNN
 
 
-def test_a_wrong_width_is_told_as_torch_tells_it():
+def test_a_wrong_width_raises_the_error_of_torch():
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         linear(torch.randn(3, 4), torch.randn(5, 6))
 
@@ -246,7 +246,7 @@ def test_each_product_is_made_where_it_pays(oneDNN, monkeypatch, rows, outputs, 
     assert [call.__name__ for call in oneDNN] == ([product] if product else [])
 
 
-def test_few_numbers_of_rows_are_asked_for(monkeypatch):
+def test_products_have_few_different_numbers_of_rows(monkeypatch):
     asked, product = set(), torch.ops.mkldnn._linear_pointwise
 
     class Recorded:

@@ -53,7 +53,7 @@ def test_the_sum_is_that_of_the_rows_and_ignored_labels_leave_no_trace(rows, len
 
 
 @pytest.mark.parametrize("share", [2.0, -0.1, float("nan"), "0.1"])
-def test_a_label_smoothing_that_is_no_share_is_refused(share):
+def test_label_smoothing_must_be_a_number_from_0_to_1(share):
     with pytest.raises(ConfigError, match=re.escape(f"label_smoothing must be a number from 0 to 1, got {share!r}")):
         build()(pixel_values=images(build(), 8), labels=batch(), label_smoothing=share)
 
@@ -80,7 +80,7 @@ def test_labels_are_shifted_once():
     assert_within(part.detach(), token_loss(output.logits, labels).sum.detach() / 7)
 
 
-def test_where_no_label_counts_the_loss_and_its_gradient_are_zero():
+def test_without_labels_that_count_the_loss_and_its_gradient_are_zero():
     model = build()
     with pytest.warns(LabelWarning, match="8 of 8 rows of labels are -100 from end to end"):
         loss = model(pixel_values=images(model, 8), labels=torch.full((8, 3), -100)).loss
@@ -126,7 +126,7 @@ def test_the_trainer_of_transformers_takes_the_gradient_of_the_whole_batch(steps
         ([[1, 6, 0], [1, 7, 0]], {"double start": "", "missing end": "", "learned padding": ""}),
     ],
 )
-def test_what_is_wrong_with_labels_is_said_once_with_the_fix(labels, problems):
+def test_a_problem_of_labels_is_reported_once_with_the_fix(labels, problems):
     labels, model = torch.tensor(labels), build()
     pixels = images(model, 2)
     found = label_problems(labels, start=1, end=2, pad=0)

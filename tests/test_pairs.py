@@ -320,7 +320,7 @@ def test_each_library_reads_what_the_other_saved(tmp_path, encoder, decoder, wid
 
 @pytest.mark.parametrize("decoder", SHARED)
 @each_encoder
-def test_what_is_composed_here_transformers_reads_too(tmp_path, encoder, decoder):
+def test_transformers_reads_a_model_composed_here(tmp_path, encoder, decoder):
     model = small(encoder, decoder, 24, seed=3)
     model.save_pretrained(tmp_path)
     assert_alike(model, loaded_by_them(tmp_path))
@@ -434,7 +434,7 @@ def assert_refused_by_them(folder):
 
 
 @each_decoder
-def test_behind_a_closed_gate_the_decoder_writes_as_it_did_before(tmp_path, decoder):
+def test_with_a_closed_gate_the_decoder_writes_as_it_did_before(tmp_path, decoder):
     record = record_of(decoder, "decoder")
     plain = record.model(record.config.from_dict(decoder_fields(decoder, 24))).eval()
     perturb(plain, 5)
@@ -462,7 +462,7 @@ def test_behind_a_closed_gate_the_decoder_writes_as_it_did_before(tmp_path, deco
 
 
 @pytest.mark.parametrize("decoder", SHARED)
-def test_their_class_asked_by_name_does_not_make_up_the_layers_of_an_adapter(tmp_path, decoder):
+def test_their_class_called_by_name_does_not_invent_the_layers_of_an_adapter(tmp_path, decoder):
     small("vit", decoder, 24, adapter="gated").save_pretrained(tmp_path)
     with pytest.raises((ValueError, RuntimeError)):
         transformers.VisionEncoderDecoderModel.from_pretrained(tmp_path)
@@ -473,7 +473,7 @@ def test_their_class_asked_by_name_does_not_make_up_the_layers_of_an_adapter(tmp
 
 @each_decoder
 @pytest.mark.parametrize("encoder", ["vit", "deit", "beit"])
-def test_what_a_pixel_mask_hides_changes_no_logit(encoder, decoder):
+def test_pixels_hidden_by_a_mask_change_no_logit(encoder, decoder):
     model = small(encoder, decoder, 24, seed=3)
     pixels, ids = images(model, 2), torch.randint(3, VOCABULARY, (2, 6))
     mask = torch.ones(2, 12, 12, dtype=torch.bool)

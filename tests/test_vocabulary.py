@@ -122,8 +122,11 @@ def test_a_size_and_back_changes_nothing_and_new_rows_follow_from_the_seed(less,
 
 def test_a_vocabulary_too_small_for_its_ids_is_refused_whole():
     model = bert(9)
-    with pytest.raises(ConfigError, match=r"3 tokens has no place for model\.config\.eos_token_id, which is 3"):
+    with pytest.raises(
+        ConfigError, match=r"3 tokens has no place for model\.config\.eos_token_id, which is 3"
+    ) as error:
         model.resize_token_embeddings(3)
+    assert (error.value.field, error.value.expected, error.value.found) == ("eos_token_id", "an id below 3", 3)
     assert model.decoder.sizes.vocab_size == model.config.decoder.vocab_size == 9
 
 
@@ -224,8 +227,11 @@ def test_a_decoder_that_is_given_cross_attention_takes_another_vocabulary():
 def test_positions_counted_from_the_padding_id_are_not_moved():
     _, model = both(ENCODERS["vit"], DECODERS["roberta"])
     model.config.decoder_start_token_id, model.config.eos_token_id = 2, 3
-    with pytest.raises(ConfigError, match=r"RobertaForCausalLM counts its positions from its padding id, 0.*at 0"):
+    with pytest.raises(
+        ConfigError, match=r"RobertaForCausalLM counts its positions from its padding id, 0.*at 0"
+    ) as error:
         model.replace_tokenizer(OLD, NEW)
+    assert (error.value.field, error.value.expected) == ("pad_token_id", 0)
     assert model.config.eos_token_id == 3
     assert model.decoder.sizes.vocab_size == 21
     same = words("<pad>", "q", "</s>", "<s>", pad_token="<pad>", eos_token="</s>", bos_token="<s>")
@@ -297,7 +303,7 @@ def test_tokenizers_that_do_not_fit_change_nothing(old, new, message):
         (OLD, "bert", "the new tokenizer must be a vedcore.Tokenizer.*got str"),
     ],
 )
-def test_what_is_no_tokenizer_is_named(old, new, message):
+def test_another_object_than_a_tokenizer_is_refused(old, new, message):
     with pytest.raises(ConfigError, match=message):
         bert(9).replace_tokenizer(old, new)
 
@@ -309,11 +315,12 @@ def test_a_vocabulary_is_a_whole_number_of_tokens(size):
     with pytest.raises(ConfigError, match="a whole number of tokens, at least 1, got") as raised:
         model.resize_token_embeddings(size)
     assert repr(size) in str(raised.value)
+    assert (raised.value.field, raised.value.found) == ("vocab_size", size)
     assert model.decoder.sizes.vocab_size == 9
 
 
 @pytest.mark.parametrize("size", [10**14, 10**19, 10**30])
-def test_a_vocabulary_that_no_memory_holds_is_refused_before_it_is_made(size):
+def test_a_vocabulary_larger_than_memory_is_refused_before_it_is_made(size):
     with pytest.raises(
         ConfigError, match=rf"{size} tokens of 16 numbers takes \d+ GiB.*this machine has \d+: ask for fewer"
     ):

@@ -1,6 +1,6 @@
 """The token ids of a composed model: from the arguments, the decoder's files and its tokenizer.
 
-Ids have one home, ``model.config``. Places that contradict each other are an error that names both.
+They are stored in ``model.config``. Sources that contradict each other are an error that names both.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def move_ids(generation_config: GenerationConfig, config: Any) -> GenerationConf
 def settle(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str, TokenIds], GenerationConfig]:
     """The ids that the decoder's files agree on, and its generation config without them.
 
-    ``given`` wins; then come the decoder's config, its generation config and its tokenizer, which may not contradict each
-    other. Without a start id the begin token is taken, or a BERT's class token; without an end id a BERT's separator.
-    Raises ConfigError with both places, or for an id beyond the vocabulary.
+    ``given`` comes first, then the decoder's config, its generation config and its tokenizer, which may not contradict each
+    other. A missing start id is the begin token or BERT's class token, a missing end id BERT's separator.
+    Raises ConfigError with both sources if they contradict each other, or for an id beyond the vocabulary.
     """
     vocabulary, folder = source.module.sizes.vocab_size, source.folder
     generation = GenerationConfig() if folder is None else GenerationConfig.from_pretrained(folder)
@@ -48,26 +48,26 @@ def settle(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str
     ids: dict[str, TokenIds] = {}
     origin: dict[str, str] = {}
     for name in ID_NAMES:
-        said = {
-            "the decoder's config": _said(config, name),
+        found = {
+            "the decoder's config": _id_in(config, name),
             generated: getattr(generation, name),
             "the tokenizer": getattr(tokenizer, name, None),
         }
         if name in given:
-            said = {"the arguments": as_tuple(given[name])} if given[name] is not None else {}
+            found = {"the arguments": as_tuple(given[name])} if given[name] is not None else {}
         else:
-            said = {
-                p: v for p, v in said.items() if v is not None and not _is_empty_default(config, name, v, vocabulary)
+            found = {
+                p: v for p, v in found.items() if v is not None and not _is_empty_default(config, name, v, vocabulary)
             }
-            _agree(name, said, folder)
-        origin[name], ids[name] = next(iter(said.items()), ("", None))
+            _agree(name, found, folder)
+        origin[name], ids[name] = next(iter(found.items()), ("", None))
     if tokenizer is not None and ids["eos_token_id"] is None and "eos_token_id" not in given:
         ids["eos_token_id"], origin["eos_token_id"] = tokenizer.sep_token_id, "the tokenizer"
     if ids["decoder_start_token_id"] is None and "decoder_start_token_id" not in given:
         ids["decoder_start_token_id"], origin["decoder_start_token_id"] = ids["bos_token_id"], origin["bos_token_id"]
         if ids["bos_token_id"] is None and tokenizer is not None:
             ids["decoder_start_token_id"], origin["decoder_start_token_id"] = tokenizer.cls_token_id, "the tokenizer"
-    # A list of end tokens may say more than the config does: that stays with generation.
+    # A longer list of end tokens than the config's stays in the generation config.
     more = () if "eos_token_id" in given else id_tuple(generation.eos_token_id)
     keeps = len(more) > len(id_tuple(ids["eos_token_id"]))
     checked = [(name, origin[name], value) for name, value in ids.items()]
@@ -86,8 +86,8 @@ def settle(source: Any, config: Any, given: Mapping[str, Any]) -> tuple[dict[str
     return ids, generation.replace(**dict.fromkeys(unset))
 
 
-def _said(config: Any, name: str) -> Any:
-    """An id in a part's config, of its own fields or of those that it keeps for their file's sake."""
+def _id_in(config: Any, name: str) -> Any:
+    """An id in a part's config, from its own fields or from the unknown fields of the file, which it keeps."""
     value = getattr(config, name, None)
     value = config.extra.get(name) if value is None else value
     ids = as_tuple(value)
@@ -95,19 +95,19 @@ def _said(config: Any, name: str) -> Any:
 
 
 def _is_empty_default(config: Any, name: str, value: TokenIds, vocabulary: int) -> bool:
-    """Whether nobody said ``value``: the class's own, for the vocabulary of another size. transformers writes it out."""
+    """Whether ``value`` is only the class's default, made for a larger vocabulary. transformers writes it to files."""
     attribute = attrs.fields_dict(type(config)).get(name)
     return attribute is not None and value == attribute.default and max(id_tuple(value)) >= vocabulary
 
 
-def _agree(name: str, said: Mapping[str, Any], folder: Path | None) -> None:
-    """Refuse ids that contradict each other; a list of end tokens agrees with each of its own."""
-    if not said:
+def _agree(name: str, found: Mapping[str, Any], folder: Path | None) -> None:
+    """Raises ConfigError if ids contradict each other. A list of end tokens agrees with each of its tokens."""
+    if not found:
         return
-    place, most = max(said.items(), key=lambda item: len(id_tuple(item[1])))
-    for other, value in said.items():
+    place, most = max(found.items(), key=lambda item: len(id_tuple(item[1])))
+    for other, value in found.items():
         if not set(id_tuple(value)) <= set(id_tuple(most)):
-            first, second = sorted([(place, most), (other, value)], key=lambda item: list(said).index(item[0]))
+            first, second = sorted([(place, most), (other, value)], key=lambda item: list(found).index(item[0]))
             raise ConfigError(
                 f"{_where(folder)}{name} is {_shown(first[1])} in {first[0]}, but {_shown(second[1])} in {second[0]}; "
                 f"pass {name}= to choose one",
@@ -126,7 +126,7 @@ def _where(folder: Path | None) -> str:
 
 
 def _tokenizer(folder: Path) -> Any:
-    """The tokenizer beside the decoder, None where there is none. TokenizerError for a tokenizer.json that cannot be read."""
+    """The tokenizer in the decoder's folder; None if there is none. Raises TokenizerError if tokenizer.json cannot be read."""
     from vedcore.text import Tokenizer  # not needed to load a model
 
     if (folder / "tokenizer.json").is_file():
