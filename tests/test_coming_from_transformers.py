@@ -46,6 +46,6 @@ def test_every_block_prints_what_the_page_shows_and_each_library_loads_what_the_
     VisionEncoderDecoderModel.from_pretrained(tmp_path / "theirs" / "my-model")
 
 
-def test_what_the_page_links_to_is_there():
+def test_the_links_of_the_page_have_targets():
     for link in re.findall(r"\]\((\S+?)\)", PAGE):
         assert (ROOT / "docs" / link).is_file()

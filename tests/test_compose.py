@@ -14,6 +14,7 @@ from vedcore import (
     CheckpointError,
     ConfigError,
     PluginNotFound,
+    SaveError,
     Step,
     Tokenizer,
     VisionEncoderDecoderConfig,
@@ -116,7 +117,7 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def test_what_joins_two_built_parts_is_new_and_said(folders, pixels):
+def test_new_tensors_between_two_built_parts_are_listed_as_untrained(folders, pixels):
     encoder, decoder = ViTModel.from_pretrained(folders / "ViTModel"), GPT2LMHeadModel(GPT2Config(**GPT2))
     with pytest.raises(PluginNotFound, match="linaer"):
         compose(encoder_model=encoder, decoder_model=decoder, adapter="linaer")
@@ -142,7 +143,7 @@ def test_buffers_of_a_checkpoint_are_brought_to_the_type_of_its_parameters():
 
 @pytest.mark.parametrize("encoder", ENCODERS)
 @pytest.mark.parametrize("decoder", CLASSES)
-def test_what_the_files_hold_is_loaded_and_the_rest_is_new_and_said(folders, encoder, decoder):
+def test_tensors_in_the_files_are_loaded_and_the_others_are_listed_as_untrained(folders, encoder, decoder):
     model = compose(folders / encoder, folders / decoder, seed=0)
     assert not model.training
     _, _, crosses, heads = CLASSES[decoder]
@@ -240,7 +241,7 @@ def test_new_weights_have_the_distributions_of_transformers():
         assert compared >= 10
 
 
-def test_what_is_untrained_is_saved_and_leaves_the_list_by_training(pair, pixels, tmp_path):
+def test_untrained_names_are_saved_and_training_removes_them(pair, pixels, tmp_path):
     model = compose(*pair, seed=0)
     assert len(model.untrained) == 2 * 10 + 2
     model.save_pretrained(tmp_path)
@@ -287,13 +288,22 @@ def test_one_step_empties_the_list(pair, pixels):
 
 def test_generating_with_new_weights_warns_once_a_model(pair, pixels):
     model = compose(*pair, seed=0)
-    with pytest.warns(UntrainedWarning, match=r"22 tensors .*bridge.projection.bias.*train the model"):
+    with pytest.warns(UntrainedWarning, match=r"22 tensors .*bridge.projection.bias.*train the model") as caught:
         model.generate(pixels, max_new_tokens=2)
+    assert [warning.filename for warning in caught] == [__file__]
     model.generate(pixels, max_new_tokens=2)
     VisionEncoderDecoderModel(model.config).eval().generate(
         pixels, max_new_tokens=2
     )  # random as a whole, and asked for
     assert VisionEncoderDecoderModel(model.config).untrained == []
+
+
+def test_a_model_without_values_is_not_untrained_and_not_saved(pair, tmp_path):
+    model = compose(*pair, seed=0).to("meta")
+    assert model.untrained == []
+    with pytest.raises(SaveError, match="no values: it is on the meta device"):
+        model.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
 
 
 def test_a_model_of_configs_is_untrained_as_a_whole():
@@ -306,7 +316,7 @@ def test_a_model_of_configs_is_untrained_as_a_whole():
 
 
 @pytest.mark.parametrize("decoder", ["GPT2LMHeadModel", "BertForMaskedLM", "DistilBertForMaskedLM"])
-def test_behind_a_closed_gate_the_language_model_is_what_it_was(folders, decoder, pixels, tmp_path):
+def test_with_a_closed_gate_the_language_model_is_unchanged(folders, decoder, pixels, tmp_path):
     model = compose(folders / "ViTModel", folders / decoder, adapter="gated", seed=0)
     ids = torch.randint(3, 29, (2, 6), generator=torch.Generator().manual_seed(2))
     slots = torch.arange(6)[None]
@@ -392,11 +402,14 @@ def test_too_much_or_too_little_is_refused(folders, pair, tmp_path):
         compose(None, pair[1])
     with pytest.raises(ConfigError, match="no decoder: pass a folder"):
         compose(pair[0])
-    with pytest.raises(ConfigError, match="encoder_pretrained_model_name_or_path would not be read"):
+    with pytest.raises(ConfigError, match="encoder_pretrained_model_name_or_path would have no effect"):
         compose(*pair, encoder_model=built)
-    with pytest.raises(ConfigError, match="encoder_image_size would not be read"):
+    with pytest.raises(ConfigError, match="encoder_image_size would have no effect"):
         compose(None, pair[1], encoder_model=built, encoder_image_size=8)
-    with pytest.raises(ConfigError, match="decoder_model is a ViTModel, which is no decoder"):
+    with pytest.raises(
+        ConfigError,
+        match="decoder_model is a ViTModel, which is not a decoder of vedcore: it has no sizes, embed, lm_head",
+    ):
         compose(pair[0], decoder_model=built)
     with pytest.raises(PluginNotFound, match="no encoder named 'gpt2'"):
         compose(pair[1], pair[1])

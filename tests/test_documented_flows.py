@@ -164,7 +164,7 @@ def test_two_checkpoints_are_joined_with_the_values_that_they_hold():
     assert not ours.training
 
 
-def test_what_was_joined_is_saved_and_loaded_by_both():
+def test_a_composed_model_is_saved_and_loaded_by_both_libraries():
     ours = run(COMPOSE_AND_SAVE)["model"]
     theirs = transformers.VisionEncoderDecoderModel.from_pretrained("./vit-bert")
     assert ours.untrained
@@ -229,7 +229,7 @@ model.config = _model.config
 """
 
 
-def test_the_parts_of_a_model_stand_alone_and_go_together_again():
+def test_the_parts_of_a_model_are_saved_alone_and_composed_again():
     whole = run(PARTS)["_model"]
     encoder = transformers.ViTModel.from_pretrained("./encoder")
     decoder = transformers.GPT2LMHeadModel.from_pretrained("./decoder")

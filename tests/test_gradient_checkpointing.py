@@ -92,7 +92,7 @@ def test_a_loss_on_what_was_traced_has_the_same_gradient():
     assert torch.equal(gradient(), wanted)
 
 
-def test_a_cache_that_is_asked_for_is_written_once():
+def test_a_requested_cache_is_written_once():
     _, model = both(ENCODERS["vit"], DECODERS["bert"])
     model.eval().gradient_checkpointing_enable()
     pixels, ids = images(model, 1), torch.tensor([[1, 5, 7]])

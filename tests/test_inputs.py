@@ -41,7 +41,6 @@ def beyond(name):
         ({"decoder_inputs_embeds": torch.zeros(2, 4, 7), "decoder_input_ids": None}, r"size 24.*got \(2, 4, 7\)"),
         ({"encoder_outputs": STATES[..., :31]}, "width 31.*hidden size is 32.*model.encode"),
         ({"decoder_position_ids": PLACES[:, :3]}, r"shape \(2, 4\), got torch.int64 of \(1, 3\)"),
-        ({"decoder_token_type_ids": IDS[:, :3]}, r"shape \(2, 4\), got torch.int64 of \(2, 3\)"),
         # Empty.
         ({"pixel_values": PIXELS[:0], "decoder_input_ids": IDS[:0]}, "no images"),
         ({"decoder_input_ids": IDS[:0]}, r"at least one of each, got \(0, 4\)"),
@@ -80,9 +79,28 @@ def beyond(name):
         ({"encoder_outputs": STATES[:, :0]}, r"one image and one token, got torch.float32 of \(2, 0, 32\)"),
     ],
 )
-def test_what_a_pass_cannot_take_is_named_with_what_it_can(model, given, message):
+def test_a_pass_refuses_bad_arguments_and_names_what_is_allowed(model, given, message):
     with pytest.raises(InputError, match=message):
         model(**{"pixel_values": PIXELS, "decoder_input_ids": IDS, **given})
+
+
+def test_token_types_fit_the_decoder_or_are_refused(model):
+    given = {"pixel_values": PIXELS, "decoder_input_ids": IDS}
+    count = model.decoder.sizes.token_types
+    if not count:
+        with pytest.raises(InputError, match=r"decoder_token_type_ids: .* has no token types; leave the argument out"):
+            model(**given, decoder_token_type_ids=torch.zeros_like(IDS))
+        return
+    model(**given, decoder_token_type_ids=torch.full_like(IDS, count - 1))
+    for types, message in (
+        (IDS[:, :3], r"shape \(2, 4\), got torch.int64 of \(2, 3\)"),
+        (torch.full_like(IDS, count), rf"run from {count} to {count}; allowed are 0 to {count - 1}, the token types"),
+        (IDS.to(META), "decoder_token_type_ids: on meta, but the model is on cpu"),
+        (IDS.tolist(), "decoder_token_type_ids must be a tensor, got list"),
+    ):
+        with pytest.raises(InputError, match=message) as error:
+            model(**given, decoder_token_type_ids=types)
+        assert error.value.field == "decoder_token_type_ids"
 
 
 SELF, CROSS = (0, 1), (2, 3)
@@ -92,25 +110,50 @@ SELF, CROSS = (0, 1), (2, 3)
     ("places", "change", "message"),
     [
         (SELF, lambda x: x[:1], "2 rows of decoder tokens, but past_key_values hold 1"),
-        (SELF[1:], lambda x: x[:1], "self values of layer 0 are"),
-        (SELF, lambda x: x[:, :1], "self keys of layer 0 are"),
-        (SELF, lambda x: x[..., :1], "self keys of layer 0 are"),
+        (
+            SELF[1:],
+            lambda x: x[:1],
+            r"the self values of layer 0 have shape .* but the decoder needs .*pass what a forward pass",
+        ),
+        (
+            SELF,
+            lambda x: x[:, :1],
+            r"the self keys of layer 0 have shape .* but the decoder needs .*pass what a forward pass",
+        ),
+        (
+            SELF,
+            lambda x: x[..., :1],
+            r"the self keys of layer 0 have shape .* but the decoder needs .*pass what a forward pass",
+        ),
         (SELF[1:], lambda x: x[:, :, :2], "of 2, 3 tokens"),
-        (CROSS, lambda x: x[:, :1], "cross keys of layer 0 are"),
-        (CROSS, lambda x: x[..., :1], "cross keys of layer 0 are"),
-        (CROSS[1:], lambda x: x[:, :, :1], "cross values of layer 0 are"),
+        (
+            CROSS,
+            lambda x: x[:, :1],
+            r"the cross keys of layer 0 have shape .* but the decoder needs .*pass what a forward pass",
+        ),
+        (
+            CROSS,
+            lambda x: x[..., :1],
+            r"the cross keys of layer 0 have shape .* but the decoder needs .*pass what a forward pass",
+        ),
+        (
+            CROSS[1:],
+            lambda x: x[:, :, :1],
+            r"the cross values of layer 0 have shape .* but the decoder needs .*pass what a forward pass",
+        ),
         (CROSS, lambda x: x[:0], "cross keys of 0 images"),
         (SELF, lambda x: x.double(), "past_key_values are torch.float64, but the decoder's weights are torch.float32"),
         (CROSS, lambda x: x.double(), "past_key_values are torch.float64, but the decoder's weights are torch.float32"),
-        (SELF, lambda x: x.to(META), "self keys of layer 0 are .* on meta, but .* on cpu"),
+        (SELF, lambda x: x.to(META), "the self keys of layer 0 have shape .* on meta, but .* on cpu"),
     ],
 )
-def test_a_past_that_does_not_fit_is_named_with_what_would(model, places, change, message):
+def test_a_past_that_does_not_fit_is_refused_with_the_shape_needed(model, places, change, message):
     with torch.no_grad():
         past = model(pixel_values=PIXELS, decoder_input_ids=IDS[:, :3]).past_key_values
     past = [[change(tensor) if place in places else tensor for place, tensor in enumerate(layer)] for layer in past]
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         model(past_key_values=past, decoder_input_ids=IDS[:, 3:])
+    assert error.value.field == "past_key_values"
 
 
 def test_a_past_of_another_decoder_is_refused(model):
@@ -144,7 +187,10 @@ def test_all_that_is_allowed_is_taken(model):
         ({"encoder_outputs": STATES.to(META)}, "encoder_outputs: on meta"),
         ({"encoder_outputs": STATES[..., :31]}, "width 31.*hidden size is 32"),
         ({"pixel_values": PIXELS[:0]}, "no images"),
-        ({"pixel_values": PIXELS, "decoder_input_ids": IDS + VOCABULARY}, "run from 34 to 34.* 29 tokens"),
+        (
+            {"pixel_values": PIXELS, "decoder_input_ids": IDS + VOCABULARY},
+            "decoder_input_ids run from 34 to 34; allowed are 0 to 28, the decoder's vocabulary.*tokenizer",
+        ),
         ({"pixel_values": PIXELS, "decoder_input_ids": IDS.repeat(1, 6)}, "24 tokens.*positions for"),
         ({"pixel_values": PIXELS.to_sparse()}, "pixel_values is a tensor of torch.sparse_coo"),
         ({"pixel_values": torch.zeros(3, 1024, 1024)}, r"got \(3, 1024, 1024\)"),
@@ -196,6 +242,6 @@ def test_a_tokenizer_of_another_model_is_refused_with_both_sizes(tmp_path):
         ({"images": [PIXELS[0], PIXELS[1] - 1]}, ImageError, r"images\[1\]"),
     ],
 )
-def test_a_processor_refuses_what_is_empty_or_no_image(given, error, message):
+def test_a_processor_refuses_empty_lists_and_other_objects_than_images(given, error, message):
     with pytest.raises(error, match=message):
         Processor.from_pretrained(SHIPPED)(**given)

@@ -1,7 +1,9 @@
 """The composed model: what it is built from, what a pass takes and refuses, where ids live, what a folder must hold."""
 
+import copy
 import json
 import os
+import pickle
 import shutil
 from types import SimpleNamespace
 
@@ -111,7 +113,7 @@ def test_a_model_of_parts_equals_one_of_their_config(pixels, ids):
     assert by_config.device == torch.device("cpu")
 
 
-def test_a_bridge_stands_only_where_the_widths_differ(pixels, ids):
+def test_there_is_a_bridge_only_between_different_widths(pixels, ids):
     assert not list(build().bridge.parameters())
     model = build(width=24)
     assert [tuple(p.shape) for p in model.bridge.parameters()] == [(24, 16), (24,)]
@@ -138,9 +140,9 @@ def test_a_decoder_config_given_is_not_changed():
 
 @pytest.mark.parametrize("value", [5, None, "vit", {}, {"model_type": 3}, {"model_type": None}])
 @pytest.mark.parametrize("role", ["encoder", "decoder"])
-def test_what_is_no_config_of_a_part_is_refused(role, value):
+def test_a_part_needs_a_config_or_its_dict(role, value):
     encoder, decoder = parts()
-    with pytest.raises(ConfigError, match=f"the {role}'s config"):
+    with pytest.raises(ConfigError, match=f"the config of the {role} (must be|has no model_type)"):
         VisionEncoderDecoderConfig(**{"encoder": encoder, "decoder": decoder, role: value})
 
 
@@ -194,7 +196,7 @@ def test_the_loss_is_the_cross_entropy_of_labels_shifted_right(model, pixels, id
     assert torch.equal(labels[:, :3], ids[:, :3])
 
 
-def test_labels_beside_ids_are_not_shifted(model, pixels, ids):
+def test_labels_given_with_ids_are_not_shifted(model, pixels, ids):
     labels = torch.randint(3, 13, ids.shape)
     output = model(pixel_values=pixels, decoder_input_ids=ids, labels=labels)
     assert torch.equal(output.logits, model(pixel_values=pixels, decoder_input_ids=ids).logits)
@@ -211,7 +213,7 @@ def test_a_loss_trains_every_tensor_but_the_pooler(model, pixels, ids):
 
 
 @pytest.mark.parametrize("field", ["decoder_start_token_id", "bos_token_id", "pad_token_id"])
-def test_an_id_of_which_there_is_one_is_no_list_in_either_config(model, field):
+def test_only_end_tokens_may_be_a_list_in_either_config(model, field):
     for config in (model.config, GenerationConfig()):
         for several in ([3, 4], (3,), []):
             with pytest.raises(ConfigError, match=rf"{field} must be an int of at least 0"):
@@ -223,8 +225,9 @@ def test_an_id_of_which_there_is_one_is_no_list_in_either_config(model, field):
 @pytest.mark.parametrize("field", ["decoder_start_token_id", "pad_token_id"])
 def test_labels_without_their_ids_name_the_field(pixels, ids, field):
     model = build(**{field: None})
-    with pytest.raises(ConfigError, match=rf"model\.config\.{field}, which is not set"):
+    with pytest.raises(ConfigError, match=rf"model\.config\.{field}, which is not set") as error:
         model(pixel_values=pixels, labels=ids)
+    assert error.value.field == field
 
 
 @pytest.mark.parametrize(
@@ -236,13 +239,15 @@ def test_labels_without_their_ids_name_the_field(pixels, ids, field):
     ],
 )
 def test_labels_that_do_not_fit_are_refused(model, pixels, labels, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         model(pixel_values=pixels, labels=labels)
+    assert error.value.field == "labels"
 
 
 def test_labels_of_another_shape_than_the_ids_are_refused(model, pixels, ids):
-    with pytest.raises(InputError, match=r"labels of shape \(2, 4\).* \(2, 5\)"):
+    with pytest.raises(InputError, match=r"labels of shape \(2, 4\).* \(2, 5\)") as error:
         model(pixel_values=pixels, decoder_input_ids=ids, labels=ids[:, :4])
+    assert (error.value.field, error.value.expected, error.value.found) == ("labels", (2, 5), (2, 4))
 
 
 # What a pass takes.
@@ -275,14 +280,14 @@ STATES = torch.zeros(2, 5, 16)
     ],
     ids=lambda value: str(value)[:20].replace("\n", "") if not hasattr(value, "dtype") else f"{value.dtype}-{value.layout}",
 )  # fmt: skip
-def test_what_is_no_encoder_output_is_refused(model, ids, form):
+def test_other_objects_than_encoder_outputs_are_refused(model, ids, form):
     with pytest.raises(InputError):
         model(encoder_outputs=form, decoder_input_ids=ids)
     with pytest.raises(InputError):
         model.generate(encoder_outputs=form)
 
 
-def test_an_output_reads_as_a_mapping_of_what_is_there(model, pixels, ids):
+def test_an_output_is_a_mapping_of_its_fields_that_are_set(model, pixels, ids):
     output = model(pixel_values=pixels, decoder_input_ids=ids, use_cache=False)
     names = ["logits", "encoder_last_hidden_state"]
     assert list(output) == list(output.keys()) == list(dict(output)) == list(dict(**output)) == names
@@ -343,7 +348,7 @@ def test_embeddings_of_ids_equal_the_ids(model, pixels, ids):
     assert torch.equal(with_labels.logits, expected.logits)
 
 
-def test_position_ids_stand_in_for_the_slots(model, pixels, ids):
+def test_position_ids_replace_the_slots(model, pixels, ids):
     expected = model(pixel_values=pixels, decoder_input_ids=ids).logits
     same = model(pixel_values=pixels, decoder_input_ids=ids, decoder_position_ids=torch.arange(5)[None]).logits
     other = model(pixel_values=pixels, decoder_input_ids=ids, decoder_position_ids=torch.arange(5)[None] + 3).logits
@@ -389,7 +394,7 @@ def test_a_mask_with_a_past_covers_both(model, pixels, ids):
             model(**step, decoder_attention_mask=mask[:, 3:])
 
 
-def test_masked_pixels_count_for_nothing(model, ids):
+def test_masked_pixels_change_nothing(model, ids):
     pixels = images(model, 2)
     mask = torch.ones(2, 8, 8, dtype=torch.bool)
     mask[:, :, 4:] = False
@@ -404,7 +409,7 @@ def test_masked_pixels_count_for_nothing(model, ids):
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_a_batch_encoded_in_pieces_is_what_it_is_at_once(model, monkeypatch, masked):
+def test_a_batch_encoded_in_chunks_equals_one_encoded_at_once(model, monkeypatch, masked):
     pixels, mask = torch.randn(7, 3, 8, 8), torch.ones(7, 8, 8)
     mask[3:, :, 4:] = 0
     asked = {"pixel_mask": mask if masked else None, "return_dict_in_generate": True, "max_new_tokens": 6}
@@ -412,11 +417,11 @@ def test_a_batch_encoded_in_pieces_is_what_it_is_at_once(model, monkeypatch, mas
     sizes, usual = [], type(model.encoder).forward
     forward = lambda self, pixels, **options: sizes.append(len(pixels)) or usual(self, pixels, **options)  # noqa: E731
     monkeypatch.setattr(type(model.encoder), "forward", forward)
-    monkeypatch.setattr("vedcore.model.chunks.PIECE", 3 * pixels[0].numel())
-    in_pieces = model.generate(pixels, **asked)
+    monkeypatch.setattr("vedcore.model.chunks.CHUNK", 3 * pixels[0].numel())
+    in_chunks = model.generate(pixels, **asked)
     assert sizes == [3, 3, 1]
-    assert torch.equal(in_pieces.sequences, at_once.sequences)
-    torch.testing.assert_close(in_pieces.token_logprobs, at_once.token_logprobs)
+    assert torch.equal(in_chunks.sequences, at_once.sequences)
+    torch.testing.assert_close(in_chunks.token_logprobs, at_once.token_logprobs)
     seen = model.generate(pixels, **asked, output_hidden_states=True)
     assert sizes[3:] == [7]
     assert len(seen.encoder_hidden_states[0]) == 7
@@ -424,7 +429,7 @@ def test_a_batch_encoded_in_pieces_is_what_it_is_at_once(model, monkeypatch, mas
         model.generate(pixels, pixel_mask=mask[:4])
 
 
-def test_a_past_is_kept_except_under_gradients_or_as_asked(model, pixels, ids):
+def test_a_past_is_kept_unless_gradients_are_recorded_or_use_cache_is_false(model, pixels, ids):
     asked = {"pixel_values": pixels, "decoder_input_ids": ids}
     assert model(**asked).past_key_values is None
     kept = model(**asked, use_cache=True).past_key_values
@@ -442,7 +447,7 @@ def test_a_past_is_kept_except_under_gradients_or_as_asked(model, pixels, ids):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "pixel_values, encoder_outputs or past_key_values"),
+        ({}, "no images: pass pixel_values or encoder_outputs, or past_key_values to forward"),
         ({"pixel_values": torch.zeros(2, 3, 8, 8)}, "decoder_input_ids, decoder_inputs_embeds or labels"),
         (
             {
@@ -477,7 +482,7 @@ def test_a_past_is_kept_except_under_gradients_or_as_asked(model, pixels, ids):
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(model, given, message):
+def test_arguments_that_do_not_fit_are_refused(model, given, message):
     with pytest.raises(InputError, match=message):
         model(**given)
 
@@ -500,7 +505,7 @@ def test_a_keyword_that_the_strategy_does_not_read_is_refused(model, pixels):
 
 
 @pytest.mark.parametrize("given", [{}, {"num_beams": 2}, "beams", 5])
-def test_what_is_no_generation_config_is_named_with_how_to_make_one(model, pixels, given):
+def test_another_object_than_a_generation_config_is_refused_with_the_line_to_write(model, pixels, given):
     for write in (model.generate, model.stream):
         with pytest.raises(
             ConfigError, match=rf"must be a GenerationConfig, got {type(given).__name__}: .*num_beams=4"
@@ -508,7 +513,7 @@ def test_what_is_no_generation_config_is_named_with_how_to_make_one(model, pixel
             write(pixels, generation_config=given)
 
 
-def test_a_config_of_another_library_is_told_from_ours(model, pixels):
+def test_a_generation_config_of_another_library_is_refused_by_its_full_name(model, pixels):
     theirs = transformers.GenerationConfig(max_length=5)
     with pytest.raises(ConfigError, match=r"must be a GenerationConfig, got transformers\.GenerationConfig"):
         model.generate(pixels, generation_config=theirs)
@@ -516,7 +521,7 @@ def test_a_config_of_another_library_is_told_from_ours(model, pixels):
 
 @pytest.mark.parametrize("name", ["logits_processor", "stopping_criteria"])
 @pytest.mark.parametrize("given", [lambda ids, scores: scores, ["sharp"]])
-def test_what_is_no_list_of_functions_is_refused_with_how_to_pass_them(model, pixels, name, given):
+def test_processors_and_criteria_must_be_lists_of_functions(model, pixels, name, given):
     for write in (model.generate, model.stream):
         with pytest.raises(InputError, match=rf"{name} must be a list of functions, got .*{name}=\[\.\.\.\]"):
             write(pixels, **{name: given})
@@ -601,7 +606,7 @@ def test_half_precision_loads_and_generates(saved, pixels):
     ],
     ids=str,
 )
-def test_a_type_or_a_place_that_no_model_can_have_is_refused_before_anything_is_read(saved, given):
+def test_an_impossible_dtype_or_device_is_refused_before_anything_is_read(saved, given):
     [(name, value)] = given.items()
     (saved / "config.json").write_text("{")
     with pytest.raises(ConfigError, match=f"{name}.*") as raised:
@@ -619,7 +624,7 @@ def test_a_gpu_that_is_not_there_is_refused(saved):
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "a\0b", "\ud800", None, 5], ids=["long", "zero", "surrogate", "None", "5"])
-def test_a_name_that_no_folder_has_is_neither_saved_to_nor_found(model, tmp_path, name):
+def test_an_impossible_folder_name_is_refused_by_saving_and_loading(model, tmp_path, name):
     folder = tmp_path / name if isinstance(name, str) else name
     for saves in (model, model.decoder, model.config):
         with pytest.raises(SaveError, match="not saved"):
@@ -644,7 +649,7 @@ def test_parts_of_two_types_in_one_file_are_refused_unless_brought_to_one(model,
     again.generate(pixels)
 
 
-def test_a_config_given_stands_in_for_the_files(saved):
+def test_a_given_config_replaces_the_one_in_the_folder(saved):
     config = VisionEncoderDecoderConfig.from_pretrained(saved)
     config.decoder_start_token_id = 9
     model = VisionEncoderDecoderModel.from_pretrained(saved, config=config)
@@ -689,8 +694,8 @@ def test_a_save_that_fails_leaves_the_folder_as_it_was(model, saved, monkeypatch
         (lambda f: edit(f, encoder={"model_type": "convnext"}), VedcoreError, "no encoder named 'convnext'.*installed"),
         (lambda f: edit(f, model_type="bert"), ConfigError, "model_type is 'bert'.*vision-encoder-decoder"),
         (lambda f: edit(f, encoder=...), ConfigError, "encoder"),
-        (lambda f: edit(f, encoder=5), ConfigError, "the encoder's config must be"),
-        (lambda f: edit(f, decoder={}), ConfigError, "the decoder's config has no model_type"),
+        (lambda f: edit(f, encoder=5), ConfigError, "the config of the encoder must be"),
+        (lambda f: edit(f, decoder={}), ConfigError, "the config of the decoder has no model_type"),
         (lambda f: edit(f, decoder={"model_type": "gpt2", "n_embd": "wide"}), ConfigError, "n_embd"),
         (lambda f: edit(f, decoder={**GPT2, "model_type": "gpt2", "n_embd": 2**62}), VedcoreError, "config|shape"),
         (lambda f: edit(f, decoder={**GPT2, "model_type": "gpt2", "vocab_size": 2**62}), VedcoreError, "config|shape"),
@@ -716,6 +721,100 @@ def test_a_part_whose_plugin_is_not_installed_says_what_to_install(monkeypatch, 
     monkeypatch.setattr("vedcore.model.config.registry", lambda: without)
     with pytest.raises(VedcoreError, match="pip install vedcore-plugin-vit"):
         VisionEncoderDecoderModel.from_pretrained(saved)
+
+
+# Subclasses.
+
+
+def test_generation_calls_the_methods_of_a_subclass(model, pixels):
+    calls = []
+
+    class Brighter(VisionEncoderDecoderModel):
+        def encode(self, pixel_values, **options):
+            calls.append("encode")
+            return super().encode(pixel_values + 1, **options)
+
+        def remember(self, output):
+            calls.append("remember")
+            return super().remember(output)
+
+    asked = {"max_new_tokens": 4, "return_dict_in_generate": True}
+    brighter = Brighter(model.config, model.encoder, model.decoder).eval()
+    assert model.untrained == []
+    for form in (brighter, brighter.prepare()):
+        found, expected = form.generate(pixels, **asked), model.generate(pixels + 1, **asked)
+        assert_within(found.token_logprobs, expected.token_logprobs)
+        assert torch.equal(found.sequences, expected.sequences)
+    assert calls == ["encode", "remember"] * 2
+
+
+# Compiled, exported, copied.
+
+
+@pytest.mark.parametrize("mode", ["eval", "train", "no gradients"])
+@pytest.mark.parametrize("by", ["ids", "ids and mask", "embeddings and positions", "labels"])
+def test_a_pass_compiles_to_one_graph(pixels, ids, by, mode):
+    encoder, decoder = parts()
+    decoder = decoder.replace(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0)
+    model = VisionEncoderDecoderModel(VisionEncoderDecoderConfig(encoder=encoder, decoder=decoder, **IDS))
+    asked = {
+        "ids": {"decoder_input_ids": ids},
+        "ids and mask": {"decoder_input_ids": ids, "decoder_attention_mask": torch.tensor([[0, 0, 1, 1, 1], [1] * 5])},
+        "embeddings and positions": {
+            "decoder_inputs_embeds": torch.randn(2, 5, 16),
+            "decoder_position_ids": torch.arange(5)[None],
+        },
+        "labels": {"labels": torch.cat([ids, torch.tensor([[2], [-100]])], dim=1)},
+    }[by]
+    asked["pixel_values"] = pixels
+    model.train(mode == "train")
+    torch.compiler.reset()
+    with torch.set_grad_enabled(mode != "no gradients"):
+        expected = model(**asked)
+        found = torch.compile(model, fullgraph=True, backend="eager")(**asked)
+    assert_within(found.logits.detach(), expected.logits.detach())
+    if by == "labels":
+        assert_within(found.loss.detach(), expected.loss.detach())
+    if mode == "train" and by == "labels":
+        found.loss.backward()
+        assert model.decoder.token_embedding.weight.grad is not None
+
+
+def test_a_pass_is_exported(model, pixels, ids):
+    class Logits(torch.nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, pixel_values, ids):
+            return self.model(pixel_values=pixel_values, decoder_input_ids=ids, use_cache=False).logits
+
+    with torch.no_grad():
+        exported = torch.export.export(Logits(model), (pixels, ids))
+        expected = model(pixel_values=pixels, decoder_input_ids=ids).logits
+        assert_within(exported.module()(pixels, ids), expected)
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))], ids=["copy", "pickle"]
+)
+def test_a_model_compiled_in_place_is_prepared_copied_and_pickled(model, pixels, copied):
+    expected = model.generate(pixels)
+    calls = []
+
+    def backend(graph, _):
+        calls.append(1)
+        return graph.forward
+
+    torch.compiler.reset()
+    model.decoder.compile(backend=backend)
+    for form in (model, model.prepare(), copied(model), copied(model).prepare()):
+        assert torch.equal(form.generate(pixels), expected)
+    assert calls
+    calls.clear()
+    torch.compiler.reset()
+    model.prepare().generate(pixels)
+    assert calls  # the compiled decoder is a part of the inference form too
 
 
 # Adapters.

@@ -145,7 +145,7 @@ def test_any_two_configs_compose_give_a_loss_and_reload_bitwise(encoder, decoder
     fields = data.draw(spec_of(record_of(decoder, "decoder")).configs)
     pad = fields["pad_token_id"] or 0
     model = composed(encoder, decoder, encoder_fields, fields, seed=1, pad_token_id=pad)
-    assert hasattr(model.bridge, "projection") == (model.encoder.hidden_size != model.decoder.memory_size)
+    assert hasattr(model.bridge, "projection") == (model.encoder.hidden_size != model.decoder.sizes.memory_size)
     pixels = images(model, 2)
     labels = torch.randint(3, fields["vocab_size"], (2, 5))
     labels[1, 3:] = -100
@@ -176,6 +176,40 @@ def test_a_pair_learns_one_batch_within_thirty_steps(encoder, decoder, width):
     assert losses[-1] < losses[0] / 2, losses
     model.eval()
     assert_reads_the_same(model, reloaded(model), pixels, labels.clamp(min=1))
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["plain", "prepared"])
+@pytest.mark.parametrize("options", [GREEDY, BEAMS], ids=["greedy", "beams"])
+@pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [*zip(ENCODERS, ["gpt2", "bert", "bart", "distilbert"], strict=True), ("vit", "roberta"), ("vit", "trocr")],
+)
+def test_generated_ids_can_be_changed_and_trained_on(encoder, decoder, options, prepared):
+    model = small(encoder, decoder, 24, seed=1)
+    if prepared:
+        model.prepare()
+    pixels = images(model, 4)
+    asked = {"return_dict_in_generate": True, "output_scores": True, "output_logits": True}
+    options = {**options, "forced_eos_token_id": 2}
+    asked |= {"output_attentions": True, "output_hidden_states": True, **options}
+    found = model.generate(pixels, **asked)
+    assert all(not tensor.is_inference() for tensor in tensors_of(found.to_tuple()))
+    for labels in (model.generate(pixels, **options), found.sequences):
+        labels[labels == 0] = -100
+        model.train()
+        output = model(pixel_values=pixels, labels=labels[:, 1:])
+        output.loss.backward()
+        assert all(p.grad is not None for name, p in model.named_parameters() if "pooler" not in name)
+        model.zero_grad()
+        model.eval()
+
+
+def tensors_of(value):
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from tensors_of(item)
 
 
 # Beside transformers: the 20 pairs that it builds, and Donut's.
@@ -226,7 +260,7 @@ def loaded_by_them(folder):
 def assert_alike(model, reference, count=3):
     """Logits within 1e-5; greedy and beam-4 tokens equal."""
     pixels = images(model, count)
-    ids = torch.randint(3, model.decoder.vocab_size, (count, 6))
+    ids = torch.randint(3, model.decoder.sizes.vocab_size, (count, 6))
     with torch.no_grad():
         ours = model(pixel_values=pixels, decoder_input_ids=ids)
         expected = reference(pixel_values=pixels, decoder_input_ids=ids)
@@ -286,7 +320,7 @@ def test_each_library_reads_what_the_other_saved(tmp_path, encoder, decoder, wid
 
 @pytest.mark.parametrize("decoder", SHARED)
 @each_encoder
-def test_what_is_composed_here_transformers_reads_too(tmp_path, encoder, decoder):
+def test_transformers_reads_a_model_composed_here(tmp_path, encoder, decoder):
     model = small(encoder, decoder, 24, seed=3)
     model.save_pretrained(tmp_path)
     assert_alike(model, loaded_by_them(tmp_path))
@@ -400,7 +434,7 @@ def assert_refused_by_them(folder):
 
 
 @each_decoder
-def test_behind_a_closed_gate_the_decoder_writes_as_it_did_before(tmp_path, decoder):
+def test_with_a_closed_gate_the_decoder_writes_as_it_did_before(tmp_path, decoder):
     record = record_of(decoder, "decoder")
     plain = record.model(record.config.from_dict(decoder_fields(decoder, 24))).eval()
     perturb(plain, 5)
@@ -428,7 +462,7 @@ def test_behind_a_closed_gate_the_decoder_writes_as_it_did_before(tmp_path, deco
 
 
 @pytest.mark.parametrize("decoder", SHARED)
-def test_their_class_asked_by_name_does_not_make_up_the_layers_of_an_adapter(tmp_path, decoder):
+def test_their_class_called_by_name_does_not_invent_the_layers_of_an_adapter(tmp_path, decoder):
     small("vit", decoder, 24, adapter="gated").save_pretrained(tmp_path)
     with pytest.raises((ValueError, RuntimeError)):
         transformers.VisionEncoderDecoderModel.from_pretrained(tmp_path)
@@ -439,7 +473,7 @@ def test_their_class_asked_by_name_does_not_make_up_the_layers_of_an_adapter(tmp
 
 @each_decoder
 @pytest.mark.parametrize("encoder", ["vit", "deit", "beit"])
-def test_what_a_pixel_mask_hides_changes_no_logit(encoder, decoder):
+def test_pixels_hidden_by_a_mask_change_no_logit(encoder, decoder):
     model = small(encoder, decoder, 24, seed=3)
     pixels, ids = images(model, 2), torch.randint(3, VOCABULARY, (2, 6))
     mask = torch.ones(2, 12, 12, dtype=torch.bool)

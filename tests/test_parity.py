@@ -76,7 +76,7 @@ def _gap(model, pixels, ours, expected):
 
 @pytest.mark.parametrize("shard", [None, "20KB"])
 @pytest.mark.parametrize("unequal", [False, True])
-def test_what_we_save_transformers_loads_whole_and_the_other_way_round(tmp_path, shard, unequal):
+def test_each_library_loads_the_whole_model_that_the_other_saved(tmp_path, shard, unequal):
     vit = transformers.ViTConfig(
         hidden_size=32, num_hidden_layers=2, num_attention_heads=4, intermediate_size=37, image_size=24, patch_size=8
     )

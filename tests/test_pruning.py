@@ -108,14 +108,14 @@ def test_a_decoder_with_pruned_heads_equals_one_with_masked_heads(decoder, tmp_p
     masked(whole.decoder, CrossAttention, {1: [0, 3]})
     model.decoder.prune_heads({0: [1, 2], 1: [0]}, cross={1: [0, 3]})
     assert_within(outputs(model)[1], outputs(whole)[1])
-    assert model.decoder.cache_shapes == ((2, 4), (3, 4))
+    assert model.decoder.sizes.layers == ((2, 2, 4), (3, 3, 4))
     for options in ({}, {"num_beams": 3}):
         found = model.generate(images(model, 2), max_new_tokens=6, **options)
         assert torch.equal(found, whole.generate(images(model, 2), max_new_tokens=6, **options))
     model.save_pretrained(tmp_path)
     again = VisionEncoderDecoderModel.from_pretrained(tmp_path)
     assert torch.equal(outputs(again)[1], outputs(model)[1])
-    assert again.decoder.cache_shapes == ((2, 4), (3, 4))
+    assert again.decoder.sizes.layers == ((2, 2, 4), (3, 3, 4))
 
 
 def test_heads_of_gated_layers_are_pruned(tmp_path):
@@ -211,7 +211,7 @@ def test_a_new_vocabulary_leaves_pruned_heads_pruned():
     before = outputs(model)[1]
     model.resize_token_embeddings(30)
     assert_within(outputs(model)[1][..., :21], before)
-    assert model.decoder.cache_shapes == ((3, 4), (4, 4))
+    assert model.decoder.sizes.layers == ((3, 3, 4), (4, 4, 4))
 
 
 @pytest.mark.parametrize(

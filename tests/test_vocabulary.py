@@ -94,7 +94,7 @@ def test_more_tokens_leave_the_others_their_logits(decoder, tied, tmp_path):
     assert (
         embedding.weight.shape[0]
         == model.config.decoder.vocab_size
-        == model.decoder.vocab_size
+        == model.decoder.sizes.vocab_size
         == after.shape[-1]
         == 30
     )
@@ -122,9 +122,12 @@ def test_a_size_and_back_changes_nothing_and_new_rows_follow_from_the_seed(less,
 
 def test_a_vocabulary_too_small_for_its_ids_is_refused_whole():
     model = bert(9)
-    with pytest.raises(ConfigError, match=r"3 tokens has no place for model\.config\.eos_token_id, which is 3"):
+    with pytest.raises(
+        ConfigError, match=r"3 tokens has no place for model\.config\.eos_token_id, which is 3"
+    ) as error:
         model.resize_token_embeddings(3)
-    assert model.decoder.vocab_size == model.config.decoder.vocab_size == 9
+    assert (error.value.field, error.value.expected, error.value.found) == ("eos_token_id", "an id below 3", 3)
+    assert model.decoder.sizes.vocab_size == model.config.decoder.vocab_size == 9
 
 
 def test_an_untrained_table_is_untrained_at_another_size_too():
@@ -224,10 +227,13 @@ def test_a_decoder_that_is_given_cross_attention_takes_another_vocabulary():
 def test_positions_counted_from_the_padding_id_are_not_moved():
     _, model = both(ENCODERS["vit"], DECODERS["roberta"])
     model.config.decoder_start_token_id, model.config.eos_token_id = 2, 3
-    with pytest.raises(ConfigError, match=r"RobertaForCausalLM counts its positions from its padding id, 0.*at 0"):
+    with pytest.raises(
+        ConfigError, match=r"RobertaForCausalLM counts its positions from its padding id, 0.*at 0"
+    ) as error:
         model.replace_tokenizer(OLD, NEW)
+    assert (error.value.field, error.value.expected) == ("pad_token_id", 0)
     assert model.config.eos_token_id == 3
-    assert model.decoder.vocab_size == 21
+    assert model.decoder.sizes.vocab_size == 21
     same = words("<pad>", "q", "</s>", "<s>", pad_token="<pad>", eos_token="</s>", bos_token="<s>")
     assert model.replace_tokenizer(OLD, same).kept == 3
 
@@ -276,7 +282,7 @@ def test_vocabularies_that_share_nothing_are_untrained():
         (
             words(*map(str, range(10))),
             NEW,
-            "ids up to 9, the decoder a vocabulary of 9: it is not the decoder's tokenizer",
+            "ids up to 9, but the decoder's vocabulary has 9 tokens: it is not the decoder's tokenizer",
         ),
         (OLD, words("a", "b", "<s>", bos_token="<s>"), r"eos_token_id is 3.*set one \(tokenizer\.eos_token = \.\.\.\)"),
     ],
@@ -297,7 +303,7 @@ def test_tokenizers_that_do_not_fit_change_nothing(old, new, message):
         (OLD, "bert", "the new tokenizer must be a vedcore.Tokenizer.*got str"),
     ],
 )
-def test_what_is_no_tokenizer_is_named(old, new, message):
+def test_another_object_than_a_tokenizer_is_refused(old, new, message):
     with pytest.raises(ConfigError, match=message):
         bert(9).replace_tokenizer(old, new)
 
@@ -309,11 +315,12 @@ def test_a_vocabulary_is_a_whole_number_of_tokens(size):
     with pytest.raises(ConfigError, match="a whole number of tokens, at least 1, got") as raised:
         model.resize_token_embeddings(size)
     assert repr(size) in str(raised.value)
-    assert model.decoder.vocab_size == 9
+    assert (raised.value.field, raised.value.found) == ("vocab_size", size)
+    assert model.decoder.sizes.vocab_size == 9
 
 
 @pytest.mark.parametrize("size", [10**14, 10**19, 10**30])
-def test_a_vocabulary_that_no_memory_holds_is_refused_before_it_is_made(size):
+def test_a_vocabulary_larger_than_memory_is_refused_before_it_is_made(size):
     with pytest.raises(
         ConfigError, match=rf"{size} tokens of 16 numbers takes \d+ GiB.*this machine has \d+: ask for fewer"
     ):
@@ -328,7 +335,7 @@ def test_tables_for_which_memory_runs_out_leave_the_model_as_it_was(monkeypatch)
     monkeypatch.setattr("vedcore.model.vocabulary._with_rows", full)
     with pytest.raises(ConfigError, match=r"a decoder of 12 tokens: .*can't allocate"):
         model.resize_token_embeddings(12)
-    assert model.decoder.vocab_size == model.config.vocab_size == 9
+    assert model.decoder.sizes.vocab_size == model.config.vocab_size == 9
     assert len(model.decoder.token_embedding.weight) == 9
 
 

@@ -51,6 +51,41 @@ def test_cached_decoding_equals_uncached(vit, gpt2, batch, seed):
 @given(
     vit_fields(),
     gpt2_fields(),
+    st.integers(1, 4),
+    st.sampled_from(sorted(STRATEGIES)),
+    st.sampled_from([None, [3, 3], [1, 3], [2, 0]]),
+    st.integers(0, 99),
+)
+def test_generation_without_a_cache_feeds_all_ids_and_writes_the_same(vit, gpt2, batch, strategy, padding, seed):
+    model = build(vit, gpt2, seed).double()  # attention that is not scaled makes rounding large
+    pixels = images(model, batch).double()
+    options = {**STRATEGIES[strategy], "max_new_tokens": 7, "logits_processor": [end_after(3, 5, 7)]}
+    options |= {"seed": seed} if "do_sample" in options else {}
+    prompts = torch.ones(batch, dtype=torch.long)
+    if padding is not None:
+        mask = torch.arange(4) >= torch.tensor((padding * 2)[:batch])[:, None]
+        prompts = mask.sum(dim=1)
+        options |= {"decoder_input_ids": torch.arange(4 * batch).view(batch, 4) % 8 + 3, "decoder_attention_mask": mask}
+    cached = told(model, pixels, **options)
+    fed = []
+    model.decoder.register_forward_hook(lambda _, given, __: fed.append((given[0].shape[1], given[1].cache)))
+    found = told(model, pixels, **options, use_cache=False)
+    assert found.sequences.tolist() == cached.sequences.tolist()
+    assert found.stop_reasons == cached.stop_reasons
+    assert_within(found.token_logprobs, cached.token_logprobs)
+    assert all(cache is None for _, cache in fed)
+    widths = [width for width, _ in fed]
+    assert widths[0] == int(prompts.max())
+    if "num_beams" not in options:  # the rows of a beam search run longer than their best text
+        new = found.lengths - (found.sequences.shape[1] - found.token_logprobs.shape[1])
+        assert widths == [int((prompts[new > step] + step).max()) for step in range(int(new.max()))]
+    elif padding is None:
+        assert widths == [1 + step for step in range(len(fed))]
+
+
+@given(
+    vit_fields(),
+    gpt2_fields(),
     st.integers(2, 5),
     st.sampled_from([1, 2, 3]),
     st.sampled_from([False, True, "never"]),

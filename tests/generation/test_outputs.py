@@ -32,13 +32,15 @@ def layers(step):
     st.sampled_from([1, 2, 3]),
     st.integers(1, 3),
     st.sampled_from([{}, {"repetition_penalty": 1.5, "suppress_tokens": [4]}, {"min_new_tokens": 3}]),
+    st.booleans(),
 )
-def test_every_field_equals_that_of_transformers_up_to_a_rows_end(seed, batch, beams, length, options):
+def test_every_field_equals_that_of_transformers_up_to_a_rows_end(seed, batch, beams, length, options, use_cache):
     reference, model = pair(seed)
     reference.set_attn_implementation("eager")
     pixels = images(model, batch, seed)
     prompt = torch.tensor([[1, 4, 7], [1, 5, 9], [1, 3, 8]])[:batch, :length]
     arguments = {"decoder_input_ids": prompt, "max_new_tokens": 6, "num_beams": beams, **options, **ALL}
+    arguments["use_cache"] = use_cache
     theirs = reference.generate(pixels, return_dict_in_generate=True, **arguments)
     ours = generated(model, pixels, **arguments)
     rows = torch.arange(batch * beams) // beams
@@ -145,7 +147,11 @@ def test_given_encoder_outputs_are_not_returned_again(model):
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("options", [{}, {"num_beams": 2}], ids=["greedy", "beams"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_beams": 2}, {"use_cache": False}, {"num_beams": 2, "use_cache": False}],
+    ids=["greedy", "beams", "greedy without a cache", "beams without a cache"],
+)
 def test_the_outputs_of_a_padded_prompt_equal_those_without_padding(model, options, side):
     pixels = images(model, 4)
     ids, mask = padded(ROWS, side, 6)
@@ -156,7 +162,8 @@ def test_the_outputs_of_a_padded_prompt_equal_those_without_padding(model, optio
         alone = generated(model, pixels[index][None], decoder_input_ids=torch.tensor([row]), **arguments)
         rows, front = slice(index * beams, (index + 1) * beams), 6 - len(row)
         for step in range(4):
-            tokens = slice(front, None) if step == 0 else slice(None)
+            has_front = step == 0 or "use_cache" in options
+            tokens = slice(front, None) if has_front else slice(None)
             for name, cut in {
                 "scores": (),
                 "logits": (),

@@ -60,10 +60,11 @@ class StepRecorder:
         """What the decoder computed for some rows, with zeros for the ``padding`` before shorter prompts."""
         seen = seen.repeat_interleave(rows // len(seen), dim=0)  # in the first step the beams of an image are one row
         width = self._prompt_length + len(self._steps) - 1
+        queries = 1 if kind == "hidden" else 2
         if kind == "self":
             seen = _shifted(seen, 3, padding, width)
-        if len(self._steps) == 1:
-            seen = _shifted(seen, 1 if kind == "hidden" else 2, padding, width)
+        if len(self._steps) == 1 or seen.shape[queries] > 1:  # later steps have one query, or all without a cache
+            seen = _shifted(seen, queries, padding, width)
         return seen
 
     def outputs(self) -> dict[str, Any]:

@@ -36,7 +36,8 @@ class GenerationOutput(Output):
     The other fields are None unless they are requested. All but the encoder's have one element per step, with R rows (B times
     num_beams in a beam search), zeros where a row has ended. scores: (R, V) processed. logits: (R, V) unprocessed.
     beam_indices: (R, N) the row of ``scores`` that each token was chosen in, -1 after a row's end. decoder_attentions: (R, H,
-    P or 1, T), cross_attentions: (R, H, P or 1, S), decoder_hidden_states: (R, P or 1, D), a tuple of layers each.
+    Q, T), cross_attentions: (R, H, Q, S), decoder_hidden_states: (R, Q, D), a tuple of layers each; Q is P in the first step,
+    then 1, or T without a cache.
     encoder_attentions, encoder_hidden_states: a tensor per layer with B rows, as ``forward`` returns them.
     """
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import repeat
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vedcore.contract.types import EncoderOutput, Trace
-from vedcore.model.core import EncoderDecoder
 
 CHUNK = 2**19
 """The pixel values that generation encodes at once on a CPU. Intermediate values then stay in the processor's cache.
@@ -19,28 +20,26 @@ CHUNK = 2**19
 
 
 def encode_in_chunks(
-    core: EncoderDecoder,
+    encode: Callable[..., EncoderOutput],
     pixel_values: Tensor,
     *,
     pixel_mask: Tensor | None,
     interpolate_pos_encoding: bool,
     trace: Trace | None = None,
 ) -> EncoderOutput:
-    """(B, C, height, width) -> states (B, S, D); a large batch on a CPU is encoded in chunks."""
+    """(B, C, height, width) -> states (B, S, D); a large batch on a CPU is encoded in chunks.
+
+    encode: takes these arguments, as ``EncoderDecoder.encode`` does.
+    """
     is_small = pixel_values.numel() <= CHUNK or pixel_values.device.type != "cpu" or pixel_values.dim() != 4
     is_odd = pixel_mask is not None and len(pixel_mask) != len(pixel_values)  # the encoder says what is wrong
+    options: dict[str, Any] = {"interpolate_pos_encoding": interpolate_pos_encoding}
     if is_small or is_odd or trace is not None:
-        return EncoderDecoder.encode(
-            core,
-            pixel_values,
-            pixel_mask=pixel_mask,
-            interpolate_pos_encoding=interpolate_pos_encoding,
-            trace=trace,
-        )
+        return encode(pixel_values, pixel_mask=pixel_mask, trace=trace, **options)
     size = -(-len(pixel_values) // -(-pixel_values.numel() // CHUNK))
     masks = repeat(None) if pixel_mask is None else torch.split(pixel_mask, size)
     outputs = [
-        EncoderDecoder.encode(core, some, pixel_mask=mask, interpolate_pos_encoding=interpolate_pos_encoding)
+        encode(some, pixel_mask=mask, **options)
         for some, mask in zip(torch.split(pixel_values, size), masks, strict=False)
     ]
     states = torch.cat([output.states for output in outputs])

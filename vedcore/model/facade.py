@@ -10,8 +10,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -63,14 +62,8 @@ from vedcore.nn import initialize
 from vedcore.nn.pruning import apply_pruning
 from vedcore.registry import registry
 from vedcore.storage.hub import resolve
-from vedcore.storage.keymap import KeyMap, Rule
 from vedcore.storage.own import stored_checksums
 
-if TYPE_CHECKING:
-    pass
-
-
-_BRIDGE = KeyMap(rules=(Rule("enc_to_dec_proj", "projection"),))
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -222,7 +215,7 @@ class VisionEncoderDecoderModel(EditableModel):
         layer, a changed size) or if the disk does not take the files.
         """
         untrained = {name: self._first_values.sums[name] for name in self.untrained}
-        save(self, Path(folder), untrained, max_shard_size)
+        save(self, folder, untrained, max_shard_size)
 
     # Passes.
 
@@ -285,6 +278,10 @@ class VisionEncoderDecoderModel(EditableModel):
         """
         traces = Traces.of(output_attentions, output_hidden_states)
         core = self._core(traced=traces.decoder is not None)
+        ids = self._decoder_ids(decoder_input_ids, decoder_inputs_embeds, labels)
+        tokens = NewTokens(
+            ids, decoder_inputs_embeds, decoder_position_ids, decoder_token_type_ids, decoder_attention_mask
+        )
         past = past_of(self.decoder, past_key_values)
         encoded = None if encoder_outputs is None else encoder_output(encoder_outputs)
         if encoded is None and past is None:
@@ -294,11 +291,7 @@ class VisionEncoderDecoderModel(EditableModel):
                 interpolate_pos_encoding=interpolate_pos_encoding,
                 trace=traces.encoder,
             )
-        memory = self.remember(encoded) if past is None and encoded is not None else past.memory  # type: ignore[union-attr]
-        ids = self._decoder_ids(decoder_input_ids, decoder_inputs_embeds, labels)
-        tokens = NewTokens(
-            ids, decoder_inputs_embeds, decoder_position_ids, decoder_token_type_ids, decoder_attention_mask
-        )
+        memory = past.memory if past is not None else self.remember(encoded)  # type: ignore[arg-type]
         check_new_tokens(self.decoder, tokens, past, memory, labels)
         step, cache = next_step(self.decoder, tokens, past, memory, use_cache, traces.decoder)
         logits = core.logits(hidden := core.step(ids, step, inputs_embeds=decoder_inputs_embeds))
@@ -320,7 +313,7 @@ class VisionEncoderDecoderModel(EditableModel):
         if ids is not None or embeds is not None:
             return ids
         if self.training:
-            warn_of_labels(labels, self.config, self._label_problems, stacklevel=3)
+            warn_of_labels(labels, self.config, self._label_problems, stacklevel=5)
         return shift_right(labels, start=self.config.decoder_start_token_id, pad=self.config.pad_token_id)
 
     # Generation.
@@ -353,18 +346,17 @@ class VisionEncoderDecoderModel(EditableModel):
             if encoder_outputs is not None:
                 encoded, traces.encoder = encoder_output(encoder_outputs), None
             else:
-                check_tensors(self.device, pixel_values=required_images(pixel_values), pixel_mask=pixel_mask)
-                check_images(pixel_values)
+                pixel_values = required_images(pixel_values)
+                check_tensors(self.device, pixel_values=pixel_values, pixel_mask=pixel_mask)
                 encoded = encode_in_chunks(
-                    core,
-                    required_images(pixel_values),
+                    self.encode,
+                    pixel_values,
                     pixel_mask=pixel_mask,
                     interpolate_pos_encoding=interpolate_pos_encoding,
                     trace=traces.encoder,
                 )
-            check_encoder_output(encoded, self.decoder, self.encoder.hidden_size)
             check_prompt(self.decoder, decoder_input_ids, len(encoded.states))
-            memory = EncoderDecoder.remember(core, encoded)
+            memory = self.remember(encoded)
         return Request.of(
             core.decoder,
             memory,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +62,7 @@ def load(
     return model, generation_config
 
 
-def save(model: Any, folder: Path, untrained: Mapping[str, Any], max_shard_size: int | str) -> None:
+def save(model: Any, folder: str | os.PathLike[str], untrained: Mapping[str, Any], max_shard_size: int | str) -> None:
     """Write config.json, generation_config.json, vedcore.json and the weights of ``model``.
 
     untrained: the checksums of the parameters that hold their first values.
@@ -76,7 +77,7 @@ def save(model: Any, folder: Path, untrained: Mapping[str, Any], max_shard_size:
     generation = model.generation_config
     ids = {name: getattr(model.config, name) for name in ID_NAMES if getattr(generation, name) is None}
     with staged(folder, replaces=(*WEIGHT_FILES, OWN_FILE)) as stage:
-        own = {name: value for name, value in own_settings(folder).items() if name != "untrained"}
+        own = {name: value for name, value in own_settings(Path(folder)).items() if name != "untrained"}
         own |= {"untrained": dict(untrained)} if untrained else {}
         if own:
             write_json(stage / OWN_FILE, own)

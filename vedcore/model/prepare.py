@@ -22,7 +22,8 @@ from vedcore.speed.products import prepared
 def inference_form(module: Any) -> Any:
     """A copy of ``module`` and its submodules for inference, which shares their tensors.
 
-    A module with hooks, with a ``forward`` of its own instance, or with its own ``__call__`` stays as it is.
+    A module with hooks, with a ``forward`` of its own instance, with its own ``__call__``, or compiled in place stays as it
+    is.
     """
     return _form(module, {})
 
@@ -38,7 +39,8 @@ def _form(module: nn.Module, seen: dict[int, nn.Module]) -> nn.Module:
     """The form of ``module``; ``seen`` has those of the modules that were visited."""
     kind: Any = type(module)
     has_hooks = bool(module._forward_hooks or module._forward_pre_hooks)
-    if kind.__call__ is not nn.Module.__call__ or "forward" in module.__dict__ or has_hooks:
+    is_compiled = module._compiled_call_impl is not None
+    if kind.__call__ is not nn.Module.__call__ or "forward" in module.__dict__ or has_hooks or is_compiled:
         return module
     if id(module) in seen:
         return seen[id(module)]

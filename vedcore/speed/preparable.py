@@ -55,7 +55,8 @@ class Preparable(nn.Module):
         return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_inference_form": None, "_containers": None}  # copies and pickles are not prepared
+        state = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**state, "_inference_form": None, "_containers": None}  # copies and pickles are not prepared
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[no-untyped-call]

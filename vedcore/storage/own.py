@@ -31,7 +31,9 @@ def checksums(tensor: Tensor) -> dict[str, int]:
 
 
 def is_unchanged(tensor: Tensor, sums: Mapping[str, int]) -> bool:
-    """Whether ``tensor`` holds the values that the checksums ``sums`` were computed from."""
+    """Whether ``tensor`` holds the values that the checksums ``sums`` were computed from. A meta tensor holds none."""
+    if tensor.is_meta:
+        return False
     name = str(tensor.dtype).removeprefix("torch.")
     name = name if name in _CHECKED_AS else "float32"
     return sums.get(name) == _checksum(tensor, name)
