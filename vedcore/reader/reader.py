@@ -47,14 +47,19 @@ class Reader:
         allow_pickle: bool = False,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        prepare: bool = True,
     ) -> Self:
         """The reader of a folder, of a checkpoint that a plugin ships, or of a hub id ("owner/name").
 
+        prepare: call ``model.prepare()``, which makes reading faster; False for a model that will be trained.
         Raises CheckpointNotFound, or another VedcoreError that names the file at fault.
         """
         folder = locate(name, revision=revision, allow_pickle=allow_pickle)
         model = VisionEncoderDecoderModel.from_pretrained(folder, allow_pickle=allow_pickle, dtype=dtype, device=device)
-        return cls(model, Processor.from_pretrained(folder), read_cut_rule(folder))
+        reader = cls(model, Processor.from_pretrained(folder), read_cut_rule(folder))
+        if prepare:
+            model.prepare()
+        return reader
 
     def read(self, images: Any, *, batch_size: int = 16, cut: bool = True, **generation_fields: Any) -> list[Reading]:
         """N images -> N readings, in order. An image is a path, bytes, a PIL image, an array or a tensor.
