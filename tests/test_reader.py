@@ -407,6 +407,20 @@ def test_a_stream_refuses_what_read_refuses(reader):
     assert list(reader.stream([])) == []
 
 
+# Preparation.
+
+
+def test_a_loaded_reader_is_prepared_and_a_model_of_the_caller_is_left_as_it_is(reader):
+    model = VisionEncoderDecoderModel.from_pretrained(SHIPPED)
+    given = Reader(model, reader.processor, reader.cut_rule)
+    unprepared = Reader.load("line-reader", prepare=False)
+    readings = reader.read(PATHS)
+    for other in (given, unprepared):
+        assert [reading.token_ids for reading in other.read(PATHS)] == [reading.token_ids for reading in readings]
+        assert other.model.inference_form is None
+    assert Reader.load(SHIPPED).model.inference_form is not None
+
+
 # Images that cannot be read.
 
 
