@@ -61,8 +61,9 @@ class PromptEncoder:
         try:
             ids = self._encode_text(prompt, name) if isinstance(prompt, str) else as_id_list(prompt, bound, bound)
         except TokenizerError as error:
+            found = prompt if error.found is None else error.found
             raise TokenizerError(
-                f"{name}: {error}", file=error.file, field="prompt", expected=error.expected, found=error.found
+                f"{name}: {error}", file=error.file, field="prompt", expected=error.expected, found=found
             ) from error
         if not ids:
             raise InputError(
