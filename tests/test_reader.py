@@ -263,8 +263,8 @@ def test_a_size_that_the_encoder_does_not_accept_is_refused_before_any_image_is_
     assert (caught.value.field, caught.value.expected, caught.value.found) == ("size", (32, 256), (8000, 8000))
 
 
-def test_another_size_is_read_if_the_encoder_accepts_it(reader, monkeypatch):
-    other = with_size(reader, 32, 128)
+def test_another_size_is_read_if_the_encoder_accepts_it(monkeypatch):
+    other = with_size(Reader.load("line-reader", prepare=False), 32, 128)
     embed = type(other.model.encoder.embeddings).forward
     monkeypatch.setattr(
         type(other.model.encoder.embeddings),
