@@ -119,9 +119,10 @@ def call_of(library: str, model: Any, case: Case, measure: str) -> Callable[[Any
     """A function of pixels (B, C, H, W): ``encode`` gives the encoder's output, ``whole`` gives ids (B, T)."""
     if measure == "whole":
         return lambda pixels: model.generate(pixels, **case.options)
-    if library == TRANSFORMERS:
-        return model.encoder  # type: ignore[no-any-return]
-    return (model.inference_form or model).encode  # type: ignore[no-any-return]
+    encode: Callable[[Any], Any] = model.encoder
+    if library != TRANSFORMERS:
+        encode = (model.inference_form or model).encode  # what ``generate`` runs
+    return encode
 
 
 def pixel_values(case: Case) -> list[Any]:

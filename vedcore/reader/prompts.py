@@ -17,6 +17,7 @@ from torch import Tensor
 from vedcore.errors import ConfigError, InputError, TokenizerError
 from vedcore.generation import GenerationConfig, length_limit
 from vedcore.model import VisionEncoderDecoderModel
+from vedcore.model.checks import kind_of
 from vedcore.text import Tokenizer, is_skipped
 from vedcore.text.ids import Ids, as_id_list
 
@@ -50,18 +51,17 @@ class PromptEncoder:
     def encode(self, prompt: Any, name: str) -> PromptIds:
         """The ids of one prompt; ``name`` is its name in messages. Raises as ``encode_all``."""
         if not isinstance(prompt, str | list | tuple | Tensor | np.ndarray):
-            found = type(prompt).__name__
             raise InputError(
-                f"{name} must be a text or token ids, and a list of them has one per image; got {found}",
+                f"{name} must be a text or token ids, and a list of them has one per image; got {kind_of(prompt)}",
                 field="prompt",
                 expected="a text or token ids",
-                found=found,
+                found=kind_of(prompt),
             )
         bound = self.model.decoder.sizes.vocab_size
         try:
             ids = self._encode_text(prompt, name) if isinstance(prompt, str) else as_id_list(prompt, bound, bound)
         except TokenizerError as error:
-            found = prompt if error.found is None else error.found
+            found: Any = prompt if error.found is None else error.found
             raise TokenizerError(
                 f"{name}: {error}", file=error.file, field="prompt", expected=error.expected, found=found
             ) from error
