@@ -79,9 +79,9 @@ class Reader:
         """N images -> N readings, in order. An image is a path, bytes, a PIL image, an array or a tensor.
 
         batch_size: how many lines the model reads at once. cut: cut long lines, if the checkpoint has a rule for it.
-        prompt: how the text begins that the model continues, as a text or as token ids; one for all images, or a list with
-        one per image, which is that of each piece of a cut line. A reading holds what comes after it. A text gets the start
-        token before it, unless it begins with a special token (``"<s_docvqa>..."``); ids are used as they are.
+        prompt: the beginning of the text, which the model continues, as a text or as token ids: one for all images, or a list
+        with one per image. Each piece of a cut line gets it. A reading contains only what comes after it. A text gets the
+        start token before it unless it begins with a special token (``"<s_docvqa>..."``); ids are used as they are.
         logits_processor, stopping_criteria: functions, as for ``model.generate``; their rows are the lines of a batch.
         generation_fields: fields of GenerationConfig, such as ``num_beams=4``.
         Raises ImageError for the first image that cannot be read (``each`` continues after it), ConfigError, and for a prompt
