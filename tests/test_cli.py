@@ -127,6 +127,17 @@ def test_options_reach_the_reader(monkeypatch):
     assert seen == [{"batch_size": 5, "cut": False, "num_beams": 3}, {"batch_size": 16, "cut": True}]
 
 
+def test_read_uses_a_prepared_model(monkeypatch):
+    prepared, each = [], Reader.each
+    monkeypatch.setattr(
+        Reader,
+        "each",
+        lambda self, images, **o: prepared.append(self.model.inference_form is not None) or each(self, images, **o),
+    )
+    assert read(PATHS[0]).exit_code == 0
+    assert prepared == [True]
+
+
 def test_a_long_line_is_cut_unless_no_cut_is_set(tmp_path):
     lines = [Image.open(path).convert("RGB") for path in PATHS]
     whole = Image.new("RGB", (sum(line.width for line in lines) + 40, max(line.height for line in lines)), "white")

@@ -229,7 +229,8 @@ def test_wrong_parts_are_refused(parts, tmp_path, wrong):
 
 
 def test_an_unknown_adapter_is_refused(pair, tmp_path):
-    assert_refused(run(*pair, "--out", tmp_path / "model", "--adapter", "glue"), "glue")
+    hint = "on the command line, adapter is the option --adapter"
+    assert_refused(run(*pair, "--out", tmp_path / "model", "--adapter", "glue"), "glue", hint=hint)
     assert names(tmp_path) == set()
 
 

@@ -263,8 +263,8 @@ def test_a_size_that_the_encoder_does_not_accept_is_refused_before_any_image_is_
     assert (caught.value.field, caught.value.expected, caught.value.found) == ("size", (32, 256), (8000, 8000))
 
 
-def test_another_size_is_read_if_the_encoder_accepts_it(reader, monkeypatch):
-    other = with_size(reader, 32, 128)
+def test_another_size_is_read_if_the_encoder_accepts_it(monkeypatch):
+    other = with_size(Reader.load("line-reader", prepare=False), 32, 128)
     embed = type(other.model.encoder.embeddings).forward
     monkeypatch.setattr(
         type(other.model.encoder.embeddings),
@@ -405,6 +405,20 @@ def test_a_stream_refuses_what_read_refuses(reader):
     with pytest.raises(ImageError, match=r"no-such\.png: no such file"):
         list(stream)
     assert list(reader.stream([])) == []
+
+
+# Preparation.
+
+
+def test_a_loaded_reader_is_prepared_and_a_model_of_the_caller_is_left_as_it_is(reader):
+    model = VisionEncoderDecoderModel.from_pretrained(SHIPPED)
+    given = Reader(model, reader.processor, reader.cut_rule)
+    unprepared = Reader.load("line-reader", prepare=False)
+    readings = reader.read(PATHS)
+    for other in (given, unprepared):
+        assert [reading.token_ids for reading in other.read(PATHS)] == [reading.token_ids for reading in readings]
+        assert other.model.inference_form is None
+    assert Reader.load(SHIPPED).model.inference_form is not None
 
 
 # Images that cannot be read.

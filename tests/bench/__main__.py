@@ -21,7 +21,6 @@ from pathlib import Path
 from tests.bench.checkpoints import Checkpoints
 from tests.bench.comparison import compare
 from tests.bench.generation import GENERATE, GENERATE_FULL
-from tests.bench.models import inference_libraries
 from tests.bench.options import Options
 from tests.bench.pairs import PAIRS
 from tests.bench.report import block, heading, legend
@@ -71,7 +70,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 def measure(names: Sequence[str], options: Options) -> Iterator[Result]:
     """Measure the parts one after the other and print each result when it is there."""
-    print(legend(inference_libraries()))
+    print(legend())
     for name in names:
         part = PARTS[name]
         print(heading(part), flush=True)

@@ -20,8 +20,7 @@ Key = tuple[str, str, str, str]
 def compare(before: Path, after: Path) -> bool:
     """Print the cases whose median ratio fell by more than 10 %, and those that ``after`` does not hold.
 
-    Returns whether there are none. ``vedcore`` is compared with ``vedcore``: the prepared model, where models can be
-    prepared.
+    Returns whether there are none. ``vedcore`` is compared with ``vedcore``, the prepared model.
     """
     runs_before, runs_after = read_runs(before), read_runs(after)
     old, new = median_ratios(runs_before), median_ratios(runs_after)

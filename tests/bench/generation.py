@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.bench import memory
 from tests.bench.checkpoints import LINE_READER, LINE_READER_FOLDER, ROOT, TROCR_BASE, TROCR_SMALL, VIT_GPT2
-from tests.bench.models import TRANSFORMERS, inference_libraries, load_for_inference
+from tests.bench.models import INFERENCE, TRANSFORMERS, load_for_inference
 from tests.bench.options import Options, Part
 from tests.bench.results import MEMORY, Result
 from tests.bench.timing import in_turn, milliseconds, rounds_for
@@ -80,7 +80,7 @@ def times(case: Case, folder: Path, repeats: int | None) -> dict[str, dict[str, 
 
     torch.set_num_threads(2)
     batches = pixel_values(case)
-    models = {library: load_for_inference(library, folder) for library in inference_libraries()}
+    models = {library: load_for_inference(library, folder) for library in INFERENCE}
     calls = {
         (library, measure): partial(each, call, batches)
         for measure in ("encode", "whole")
@@ -119,7 +119,9 @@ def call_of(library: str, model: Any, case: Case, measure: str) -> Callable[[Any
     """A function of pixels (B, C, H, W): ``encode`` gives the encoder's output, ``whole`` gives ids (B, T)."""
     if measure == "whole":
         return lambda pixels: model.generate(pixels, **case.options)
-    encode: Callable[[Any], Any] = model.encoder if library == TRANSFORMERS else model.encode
+    encode: Callable[[Any], Any] = model.encoder
+    if library != TRANSFORMERS:
+        encode = (model.inference_form or model).encode  # what ``generate`` runs
     return encode
 
 

@@ -11,6 +11,8 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 TRANSFORMERS, VEDCORE, UNPREPARED = "transformers", "vedcore", "vedcore, unprepared"
+INFERENCE = (TRANSFORMERS, VEDCORE, UNPREPARED)
+"""The rows of an inference table; the last is the model as it was loaded."""
 
 
 def model_class(library: str) -> Any:
@@ -24,15 +26,9 @@ def model_class(library: str) -> Any:
     return vedcore.VisionEncoderDecoderModel
 
 
-def inference_libraries() -> tuple[str, ...]:
-    """The rows of an inference table: one more if vedcore's models have ``prepare``, for the model as it was loaded."""
-    unprepared = (UNPREPARED,) if hasattr(model_class(VEDCORE), "prepare") else ()
-    return (TRANSFORMERS, VEDCORE, *unprepared)
-
-
 def load_for_inference(library: str, folder: str | Path) -> Any:
-    """The model in eval mode, and prepared for inference if ``library`` is ``vedcore`` and the model can be prepared."""
+    """The model in eval mode, and prepared for inference if ``library`` is ``vedcore``."""
     model = model_class(library).from_pretrained(folder).eval()
-    if library == VEDCORE and hasattr(model, "prepare"):
+    if library == VEDCORE:
         model.prepare()
     return model

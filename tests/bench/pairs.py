@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.checkpoints import RandomModel
-from tests.bench.models import TRANSFORMERS, inference_libraries, load_for_inference
+from tests.bench.models import INFERENCE, TRANSFORMERS, load_for_inference
 from tests.bench.options import Options, Part
 from tests.bench.results import Result
 from tests.bench.timing import in_turn
@@ -77,7 +77,7 @@ def times(name: str, pair: RandomModel, repeats: int) -> dict[str, dict[str, flo
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         pair.save(Path(folder))
-        models = {library: load_for_inference(library, folder) for library in inference_libraries()}
+        models = {library: load_for_inference(library, folder) for library in INFERENCE}
     pixels = torch.randn(BATCH, 3, IMAGE, IMAGE, generator=torch.Generator().manual_seed(0))
     values: dict[str, dict[str, float]] = {library: {} for library in models}
     for strategy, options in STRATEGIES.items():

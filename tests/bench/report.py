@@ -32,12 +32,10 @@ def block(result: Result, measures: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def legend(libraries: Sequence[str]) -> str:
+def legend() -> str:
     """What the numbers are."""
-    text = (
+    return (
         "Times are medians in milliseconds, memory is the peak of a process in MB.\n"
-        "A ratio is transformers' number divided by vedcore's: above 1, vedcore is faster or smaller."
+        "A ratio is transformers' number divided by vedcore's: above 1, vedcore is faster or smaller.\n"
+        f"{VEDCORE} is prepared for inference (model.prepare()); {UNPREPARED}, is the model as it was loaded."
     )
-    if UNPREPARED in libraries:
-        text += f"\n{VEDCORE} is prepared for inference (model.prepare()); {UNPREPARED}, is the model as it was loaded."
-    return text

@@ -196,6 +196,17 @@ def test_a_file_name_that_is_not_utf8_is_escaped_in_every_output(tmp_path):
     assert (checked.exit_code, r"d\udcff/lines/2.png" in checked.stdout) == (1, True)
 
 
+def test_eval_reads_with_a_prepared_model(folders, monkeypatch):
+    prepared, each = [], Reader.each
+    monkeypatch.setattr(
+        Reader,
+        "each",
+        lambda self, images, **o: prepared.append(self.model.inference_form is not None) or each(self, images, **o),
+    )
+    assert vedcore("eval", "line-reader", folders[0]).exit_code == 0
+    assert prepared == [True]
+
+
 def test_eval_prints_a_score_as_a_table_or_as_json(folders, tmp_path):
     lines, write, out = folders
     vedcore("train", lines, "--recipe", write(), "--out", out)

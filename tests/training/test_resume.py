@@ -10,6 +10,7 @@ import torch
 
 from tests.training.tiny import NO_EVALUATION, Lines, draw, recipe, same, steps_of, stop_after, weights_of
 from vedcore.errors import CheckpointError, ConfigError
+from vedcore.model import VisionEncoderDecoderModel
 from vedcore.reader import Reader
 from vedcore.training import loop as loop_module
 from vedcore.training import train
@@ -66,6 +67,15 @@ def test_under_nohup_a_hangup_does_not_end_the_run(tmp_path):
         assert train(recipe(5), tmp_path / "out", Lines(), watch=stop_after(3, signal.SIGHUP)).ended == "done"
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_no_run_prepares_the_model_that_it_trains_and_evaluates(tmp_path, monkeypatch):
+    monkeypatch.setattr(VisionEncoderDecoderModel, "prepare", lambda _: pytest.fail("a model was prepared"))
+    plan, out = recipe(6, evaluation={"data": "train", "lines": 8, "every": 2}), tmp_path / "out"
+    assert train(plan, out, Lines(), watch=stop_after(3)).step < 6
+    assert train(plan, out, Lines(), resume=True).score.lines == 8
+    continued = recipe(2, model={"checkpoint": str(out)}, evaluation={"data": "train", "lines": 8, "every": 2})
+    assert train(continued, tmp_path / "continued", Lines()).score.lines == 8
 
 
 def test_a_run_without_a_checkpoint_starts_again_with_any_recipe(tmp_path):

@@ -67,7 +67,7 @@ def read(
 
         reader = Reader.load(model)
         names = [name for name, _ in sources]
-        fields = {"num_beams": beams} if beams > 1 else {}
+        fields: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
         results = reader.each((content for _, content in sources), batch_size=batch_size, cut=not no_cut, **fields)
         failed = empty_folders
 

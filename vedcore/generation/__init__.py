@@ -10,7 +10,7 @@ from vedcore.generation.config import OUTPUT_FIELDS, GenerationConfig
 from vedcore.generation.loop import Loop, TorchLoop
 from vedcore.generation.past import PastKeyValues
 from vedcore.generation.processors import Processor, sampling_processors, score_processors
-from vedcore.generation.request import Request
+from vedcore.generation.request import Request, length_limit
 from vedcore.generation.rules import StopRule
 from vedcore.generation.run import GenerationOutput, StreamedTokens, generate, stream
 from vedcore.generation.session import Session
@@ -29,6 +29,7 @@ __all__ = [
     "StreamedTokens",
     "TorchLoop",
     "generate",
+    "length_limit",
     "sampling_processors",
     "score_processors",
     "stream",

@@ -160,25 +160,7 @@ def _rules(
     stops: Sequence[StopRule],
 ) -> Rules:
     """The rules of rows with prompts of ``length`` tokens."""
-    limit = decoder.sizes.max_positions
-    if limit is not None and length > limit:
-        raise InputError(
-            f"the decoder prompt has {length} tokens, but the decoder has positions for {limit}: shorten the prompt",
-            field="decoder_input_ids",
-            expected=f"at most {limit} tokens",
-            found=f"{length} tokens",
-        )
-    max_length = settings.limit(length)
-    if limit is not None:
-        max_length = min(max_length, limit + 1)  # the last token is never fed
-    if length >= max_length:
-        raise InputError(
-            f"the decoder prompt has {length} tokens and the length limit is {max_length}: nothing can follow; "
-            "raise max_new_tokens or max_length, or shorten the prompt",
-            field="decoder_input_ids",
-            expected=f"less than {max_length} tokens",
-            found=f"{length} tokens",
-        )
+    max_length = length_limit(settings, decoder, length)
     sizes = {"prompt_length": length, "max_length": max_length, "vocab_size": decoder.sizes.vocab_size}
     callers = map(with_checked_result, custom)
     processors = (*score_processors(settings, **sizes), *callers, *sampling_processors(settings))
@@ -189,6 +171,33 @@ def _rules(
     if settings.num_beams not in (None, 1):
         _check_penalty(settings.length_penalty or 0.0, max_length)
     return Rules(frozenset(id_tuple(settings.eos_token_id)), length, max_length, processors, tuple(stops))
+
+
+def length_limit(settings: GenerationConfig, decoder: Decoder, length: int, field: str = "decoder_input_ids") -> int:
+    """The length, prompt included, at which a row ends whose prompt has ``length`` tokens.
+
+    Raises InputError about the argument ``field`` if the prompt is too long for the decoder or for the settings.
+    """
+    positions = decoder.sizes.max_positions
+    if positions is not None and length > positions:
+        raise InputError(
+            f"the decoder prompt has {length} tokens, but the decoder has positions for {positions}: shorten the prompt",
+            field=field,
+            expected=f"at most {positions} tokens",
+            found=f"{length} tokens",
+        )
+    limit = settings.limit(length)
+    if positions is not None:
+        limit = min(limit, positions + 1)  # the last token is never fed
+    if length >= limit:
+        raise InputError(
+            f"the decoder prompt has {length} tokens and the length limit is {limit}: nothing can follow; "
+            "raise max_new_tokens or max_length, or shorten the prompt",
+            field=field,
+            expected=f"less than {limit} tokens",
+            found=f"{length} tokens",
+        )
+    return limit
 
 
 def _check_penalty(penalty: float, longest: int) -> None:

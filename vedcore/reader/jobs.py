@@ -7,6 +7,7 @@ from typing import Any
 from vedcore.errors import ImageError
 from vedcore.generation import StreamedTokens
 from vedcore.reader.layout import Layout
+from vedcore.reader.prompts import PromptIds
 from vedcore.reader.reading import Reading
 from vedcore.text import StreamingDecoder, Tokenizer
 
@@ -14,9 +15,9 @@ from vedcore.text import StreamingDecoder, Tokenizer
 class ReadJob:
     """An image that is being read: its layout, and the readings of the lines that are done."""
 
-    def __init__(self, source: Any, layout: Layout, lines: int) -> None:
-        """``lines``: the number of lines."""
-        self.source = source
+    def __init__(self, source: Any, layout: Layout, lines: int, prompt: PromptIds | None = None) -> None:
+        """lines: the number of lines. prompt: the prompt of each line."""
+        self.source, self.prompt = source, prompt
         self._layout = layout
         self._readings: list[Reading | None] = [None] * lines
 
@@ -50,9 +51,17 @@ class FailedJob:
 class StreamState:
     """An image whose text is given out while it is generated: the text of each line so far, and how much was given out."""
 
-    def __init__(self, index: int, source: Any, layout: Layout, lines: int, tokenizer: Tokenizer) -> None:
-        """``lines``: the number of lines."""
-        self.index, self.source = index, source
+    def __init__(
+        self,
+        index: int,
+        source: Any,
+        layout: Layout,
+        lines: int,
+        tokenizer: Tokenizer,
+        prompt: PromptIds | None = None,
+    ) -> None:
+        """lines: the number of lines. prompt: the prompt of each line."""
+        self.index, self.source, self.prompt = index, source, prompt
         self._layout = layout
         self._decoders = [StreamingDecoder(tokenizer) for _ in range(lines)]
         self._sent = 0

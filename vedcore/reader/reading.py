@@ -22,7 +22,8 @@ class Reading:
     """The text of one image.
 
     confidence: exp(mean log-probability of the tokens, including the end token), 0 to 1.
-    token_ids, token_logprobs: the tokens after the start token, including the end token, and their log-probabilities.
+    token_ids, token_logprobs: the tokens after the start token or the prompt, including the end token, and their
+    log-probabilities. The text is theirs.
     stop_reason: "eos", or why generation stopped before the end token.
     source: the image as the caller passed it.
     pieces: the pieces of a line that was cut, otherwise empty.

@@ -3,7 +3,8 @@
 The only package that imports the tokenizers library.
 """
 
+from vedcore.text.special_tokens import is_skipped
 from vedcore.text.streaming import StreamingDecoder, stable_text
 from vedcore.text.tokenizer import Tokenizer
 
-__all__ = ["StreamingDecoder", "Tokenizer", "stable_text"]
+__all__ = ["StreamingDecoder", "Tokenizer", "is_skipped", "stable_text"]

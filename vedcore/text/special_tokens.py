@@ -91,6 +91,14 @@ def special_entries(table: Any) -> list[Any]:
     return [value for _, value in sorted(special, key=lambda row: row[0])]
 
 
+def is_skipped(tokenizer: Any, token: int) -> bool:
+    """Whether decoding with ``skip_special_tokens`` leaves the token out.
+
+    Its vocabulary file can mark a token as special that no setting of the tokenizer names.
+    """
+    return bool(tokenizer.decode([token]) != tokenizer.decode([token], skip_special_tokens=True))
+
+
 def mark_special(core: Any, values: Iterable[Any]) -> None:
     """Make each a special token of ``core``, a tokenizer of the tokenizers library; add it if it is not in the vocabulary."""
     known = {token.content for token in core.get_added_tokens_decoder().values() if token.special}

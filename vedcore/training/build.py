@@ -42,7 +42,7 @@ def build_reader(settings: ModelSettings, seed: int) -> Reader:
 
 
 def _continued(settings: ModelSettings, seed: int) -> Reader:
-    reader = Reader.load(str(settings.checkpoint), dtype=torch.float32)
+    reader = Reader.load(str(settings.checkpoint), dtype=torch.float32, prepare=False)
     if settings.image_processor is not None:
         reader.processor.image_processor = _image_processor(settings.image_processor)
     if settings.tokenizer is not None:

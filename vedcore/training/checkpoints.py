@@ -100,7 +100,8 @@ def write_reader(reader: Reader, folder: Path) -> None:
 def read_checkpoint(path: Path) -> tuple[TrainingState, Reader]:
     """The state and the reader in the checkpoint ``path``. Raises CheckpointError if it is damaged."""
     with explain_damage(path):
-        state, reader = read_state(path), Reader.load(path / "model", dtype=torch.float32)
+        state = read_state(path)
+        reader = Reader.load(path / "model", dtype=torch.float32, prepare=False)
         if bad := not_finite(dict(reader.model.named_parameters())):
             raise CheckpointError(f"{path / 'model'}: not finite are {listed(bad)}", file=path / "model", tensor=bad[0])
     return state, reader

@@ -82,7 +82,7 @@ def evaluate(
     """
     problems: list[Problem] = list(getattr(data, "problems", ()))
     samples = [data[index] for index in range(len(data))]
-    fields = {"num_beams": beams} if beams > 1 else {}
+    fields: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
     started = time.perf_counter()
     results = list(reader.each((s.image for s in samples), batch_size=batch_size, cut=cut, **fields))
     seconds = time.perf_counter() - started

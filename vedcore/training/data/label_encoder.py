@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Self
 
 from vedcore.config import id_tuple
 from vedcore.errors import ConfigError, TokenizerError
 from vedcore.reader import Reader
+from vedcore.text import is_skipped
 from vedcore.training.data.problem import Fault, Problem
 
 
@@ -20,7 +21,7 @@ class LabelEncoder:
     def __init__(self, tokenizer: Any, end: int, max_length: int | None) -> None:
         self.tokenizer, self.end, self.max_length = tokenizer, end, max_length
         self._is_lost = lru_cache(maxsize=None)(self._drops_character)
-        self._is_special = lru_cache(maxsize=None)(self._is_special_token)
+        self._is_special = lru_cache(maxsize=None)(partial(is_skipped, tokenizer))
 
     @classmethod
     def for_reader(cls, reader: Reader) -> Self:
@@ -68,7 +69,3 @@ class LabelEncoder:
         ids = self.tokenizer.encode(character, add_special_tokens=False)
         unknown = self.tokenizer.unk_token_id
         return (unknown is not None and unknown in ids) or (not ids and not character.isspace())
-
-    def _is_special_token(self, token: int) -> bool:
-        """Whether decoding skips the token. tokenizer.json can mark tokens as special that no setting names."""
-        return bool(self.tokenizer.decode([token]) != self.tokenizer.decode([token], skip_special_tokens=True))
