@@ -267,7 +267,7 @@ def test_the_plugins_of_this_environment_are_found():
     found = registry()
     assert found is registry()
     vit = found.backbone("vit", "encoder")
-    assert (vit.model, vit.config, vit.protocol) == (ViTModel, ViTConfig, 1)
+    assert (vit.model, vit.config, vit.protocol) == (ViTModel, ViTConfig, 2)
     assert isinstance(found.adapter("linear").adapter, LinearAdapter)
     assert found.adapter("linear").adapter.layer(0, None, found) is found
     assert describe(found.adapter("linear")) == "adapter linear"

@@ -127,7 +127,7 @@ class Subject:
 
 def prepare(model: Any, seed: int = 0) -> None:
     """Add noise to every weight, add cross-attention to a decoder that has none, and switch to eval mode."""
-    if hasattr(model, "cross"):
+    if getattr(model, "cross", model) is None:
         join(LinearAdapter(), model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -77,6 +77,21 @@ def _deterministic(subject: Subject) -> None:
 
 
 @check(
+    "forward composes embed, the blocks and the norm",
+    "a forward that does something which embed, the blocks or the norm do not",
+    role="decoder",
+    after=("deterministic",),
+)
+def _composition(subject: Subject) -> None:
+    model, ids, memory = subject.model, subject.ids(), subject.memory()
+    slots = torch.arange(ids.shape[1])[None]
+    step = Step(slots=slots, mask=causal_mask(slots, ids.shape[1]), extent=ids.shape[1], memory=memory)
+    with torch.no_grad():
+        composed = model.norm(model.blocks(model.embed(ids, step), step, model.cross))
+        require_close(model(ids, step), composed, "the hidden states of forward")
+
+
+@check(
     "a trace receives the hidden states and does not change the output",
     "a trace that is never called, or a step that is passed on without its trace",
     after=("deterministic",),
