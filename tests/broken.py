@@ -418,6 +418,25 @@ class MorePositionsThanItsTable(ToyDecoder):
         self.sizes = replace(self.sizes, max_positions=config.max_positions + 1)
 
 
+@caught_by("largest-ids")
+class MorePositionIdsThanItsTable(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.sizes = replace(self.sizes, position_ids=config.max_positions + 1)
+
+
+@caught_by("largest-ids")
+class RefusesTheTokenTypesOfItsSizes(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.sizes = replace(self.sizes, token_types=2)
+
+    def embed(self, input_ids, step, /, **options):
+        if step.token_types is not None:
+            raise InputError("no token types")
+        return super().embed(input_ids, step, **options)
+
+
 @caught_by("stateless")
 class CachesOnTheModule(ToyDecoder):
     def between(self, x):

@@ -32,6 +32,7 @@ IDS = [
     "names",
     "shapes",
     "last-position",
+    "largest-ids",
     "stateless",
     "deterministic",
     "composition",

@@ -274,7 +274,7 @@ def test_only_decoder_layers_sets_the_number_of_layers(kind):
     config = KINDS[kind].config.from_dict(donut)
     model = KINDS[kind].model(config)
     assert len(model.blocks) == len(model.cross) == len(model.sizes.layers) == 2
-    assert model.sizes.layers == ((2, 8), (2, 8))
+    assert model.sizes.layers == ((2, 2, 8), (2, 2, 8))
     assert config.to_dict()["num_hidden_layers"] == 12
 
 

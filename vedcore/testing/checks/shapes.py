@@ -55,6 +55,22 @@ def _last_position(subject: Subject) -> None:
 
 
 @check(
+    "the largest position id and the largest token type have a vector",
+    "sizes.position_ids or sizes.token_types is larger than the table",
+    role="decoder",
+    after=("last-position",),
+)
+def _largest_ids(subject: Subject) -> None:
+    sizes, ids, memory = subject.model.sizes, subject.ids(), subject.memory()
+    largest = {"positions": sizes.position_ids or sizes.max_positions, "token_types": sizes.token_types}
+    with torch.no_grad():
+        for name, count in largest.items():
+            if count:
+                options: dict[str, Any] = {name: torch.full_like(ids, count - 1)}
+                subject.decode(ids, memory, **options)
+
+
+@check(
     "a forward pass does not change the module",
     "a cache, a mask or a counter stored on the module",
     after=("shapes",),
