@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from hypothesis import strategies as st
 from torch import nn
 
-from vedcore import Backbone, EncoderOutput, KeyMap, Rule, Seam
+from vedcore import Backbone, DecoderPart, DecoderSizes, EncoderOutput, KeyMap, Rule, Seam
 from vedcore.config import Config, field, model_config, pair
 from vedcore.contract.types import Memory, Step, causal_mask
 from vedcore.errors import InputError
@@ -116,7 +116,19 @@ class ToyEncoder(Part[ToyConfig]):
         return x
 
 
-class ToyDecoder(Part[ToyConfig]):
+class ToyBlocks(Blocks):
+    """The decoder's blocks, with two places for a fault: what they read of the step, and what they return."""
+
+    def __init__(self, blocks, decoder):
+        super().__init__(blocks)
+        self.decoder = [decoder]  # in a list, because it is no submodule of its own blocks
+
+    def forward(self, x, step, cross=None):
+        (decoder,) = self.decoder
+        return decoder.between(super().forward(x, decoder.read(step, x), cross))
+
+
+class ToyDecoder(DecoderPart[ToyConfig]):
     """Tokens with positions, blocks with cross-attention, a norm, an untied head."""
 
     config_class = ToyConfig
@@ -125,33 +137,33 @@ class ToyDecoder(Part[ToyConfig]):
     def __init__(self, config):
         super().__init__(config)
         width = config.hidden_size
-        self.hidden_size = self.memory_size = width
-        self.vocab_size, self.max_positions = config.vocab_size, config.max_positions
-        self.cache_shapes = ((config.heads, width // config.heads),) * config.layers
-        self.seam = Seam(
+        self.sizes = DecoderSizes.uniform(
             hidden_size=width,
-            memory_size=width,
-            num_heads=config.heads,
+            vocab_size=config.vocab_size,
+            max_positions=config.max_positions,
             num_layers=config.layers,
-            norm="pre",
-            norm_eps=config.eps,
+            seam=Seam(norm="pre", norm_eps=config.eps, num_heads=config.heads, initializer_range=0.5),
         )
         self.token_embedding = nn.Embedding(config.vocab_size, width)
         self.positions = nn.Embedding(config.max_positions, width)
-        self.blocks = toy_blocks(config)
-        self.cross = nn.ModuleList(
-            PreNormCrossAttention(CrossAttention(width, config.heads), norm_eps=config.eps)
-            for _ in range(config.layers)
-        )
+        self.blocks = ToyBlocks(toy_blocks(config), self)
+        self.cross = ToyDecoder.make_cross(self)  # of a fault in make_cross the model itself knows nothing
         self.norm = nn.LayerNorm(width, eps=config.eps)
         self.lm_head = nn.Linear(width, config.vocab_size, bias=False)
         initialize(self, 0.5)
 
-    def forward(self, input_ids, step, /, *, inputs_embeds=None):
+    def embed(self, input_ids, step, /, *, inputs_embeds=None):
         x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
         step = self.read(step, x)
-        x = x + self.positions(step.slots if step.positions is None else step.positions)
-        return self.norm(self.between(self.blocks(x, step, self.cross)))
+        return x + self.positions(step.slots if step.positions is None else step.positions)
+
+    def make_cross(self):
+        width, heads, eps = self.config.hidden_size, self.config.heads, self.config.eps
+        layers = nn.ModuleList(
+            PreNormCrossAttention(CrossAttention(width, heads), norm_eps=eps) for _ in range(self.config.layers)
+        )
+        initialize(layers, 0.5)
+        return layers
 
     def read(self, step, x):
         return step
@@ -216,7 +228,7 @@ def caught_by(
 # contract
 
 
-@caught_by("record", protocol=2)
+@caught_by("record", protocol=1)
 class AnotherProtocol(ToyEncoder): ...
 
 
@@ -300,10 +312,34 @@ class ReadsAValueWhileItIsBuilt(ToyEncoder):
 
 
 @caught_by("attributes")
-class TooFewCacheShapes(ToyDecoder):
+class NoSizes(ToyDecoder):
     def __init__(self, config):
         super().__init__(config)
-        self.cache_shapes = self.cache_shapes[1:]
+        del self.sizes
+
+
+@caught_by("attributes")
+class TooFewLayersInItsSizes(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.sizes = replace(self.sizes, layers=self.sizes.layers[1:])
+
+
+@caught_by("attributes")
+class MakesALayerTooMany(ToyDecoder):
+    def make_cross(self):
+        return super().make_cross().append(nn.Identity())
+
+
+@caught_by("attributes")
+class NormsInItsForward(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.last_norm = self.norm
+        del self.norm
+
+    def forward(self, input_ids, step, /, *, inputs_embeds=None):
+        return self.last_norm(self.blocks(self.embed(input_ids, step, inputs_embeds=inputs_embeds), step, self.cross))
 
 
 @caught_by("names")
@@ -379,7 +415,26 @@ class NoNumberForABlankImage(ToyEncoder):
 class MorePositionsThanItsTable(ToyDecoder):
     def __init__(self, config):
         super().__init__(config)
-        self.max_positions = config.max_positions + 1
+        self.sizes = replace(self.sizes, max_positions=config.max_positions + 1)
+
+
+@caught_by("largest-ids")
+class MorePositionIdsThanItsTable(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.sizes = replace(self.sizes, position_ids=config.max_positions + 1)
+
+
+@caught_by("largest-ids")
+class RefusesTheTokenTypesOfItsSizes(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.sizes = replace(self.sizes, token_types=2)
+
+    def embed(self, input_ids, step, /, **options):
+        if step.token_types is not None:
+            raise InputError("no token types")
+        return super().embed(input_ids, step, **options)
 
 
 @caught_by("stateless")
@@ -449,6 +504,19 @@ class NoNumberForItsDefault(ToyEncoder):
 class DropoutInEval(ToyDecoder):
     def between(self, x):
         return F.dropout(x, 0.1, training=True)
+
+
+@caught_by("composition")
+class ScalesInItsForward(ToyDecoder):
+    def forward(self, input_ids, step, /, **options):
+        return 2 * super().forward(input_ids, step, **options)
+
+
+@caught_by("composition")
+class AddsTheTokensAgainInItsForward(ToyDecoder):
+    def forward(self, input_ids, step, /, *, inputs_embeds=None):
+        x = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        return x + super().forward(input_ids, step, inputs_embeds=inputs_embeds)
 
 
 @caught_by("batch-independence")
@@ -561,20 +629,20 @@ class TorchsErrorForAnotherNumberOfChannels(ToyEncoder):
 
 @caught_by("inputs-embeds")
 class ScalesEmbeddingsTwice(ToyDecoder):
-    def forward(self, input_ids, step, /, *, inputs_embeds=None):
-        return super().forward(input_ids, step, inputs_embeds=None if inputs_embeds is None else 2 * inputs_embeds)
+    def embed(self, input_ids, step, /, *, inputs_embeds=None):
+        return super().embed(input_ids, step, inputs_embeds=None if inputs_embeds is None else 2 * inputs_embeds)
 
 
 @caught_by("inputs-embeds")
-class WidensEmbeddingsInForward(ToyDecoder):
+class WidensEmbeddingsInEmbed(ToyDecoder):
     def __init__(self, config):
         super().__init__(config)
         self.token_embedding = nn.Embedding(config.vocab_size, 4)
         self.widen = nn.Linear(4, config.hidden_size)
 
-    def forward(self, input_ids, step, /, *, inputs_embeds=None):
+    def embed(self, input_ids, step, /, *, inputs_embeds=None):
         narrow = self.token_embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        return super().forward(None, step, inputs_embeds=self.widen(narrow))
+        return super().embed(None, step, inputs_embeds=self.widen(narrow))
 
 
 @caught_by("bfloat16")
@@ -685,6 +753,21 @@ class IgnoresWhichImageARowNames(ToyDecoder):
         return replace(step, memory=step.memory and Memory(step.memory.layers, step.memory.mask))
 
 
+@caught_by("prepared")
+class SetsANumberThatAnotherModuleReads(ToyDecoder):
+    def __init__(self, config):
+        super().__init__(config)
+        self.scale = 1.0
+
+    def embed(self, input_ids, step, /, **options):
+        self.scale = 2.0
+        return super().embed(input_ids, step, **options)
+
+    def between(self, x):
+        scale, self.scale = self.scale, 1.0
+        return scale * x
+
+
 @caught_by("compile")
 class ReadsAValue(ToyEncoder):
     def between(self, x):
@@ -694,7 +777,7 @@ class ReadsAValue(ToyEncoder):
 @caught_by("compile")
 class ReadsAValueWhereThereIsACache(ToyDecoder):
     def read(self, step, x):
-        if step.cache is not None and bool((step.slots >= self.max_positions).any()):
+        if step.cache is not None and bool((step.slots >= self.sizes.max_positions).any()):
             raise InputError("too many tokens")
         return step
 

@@ -1,4 +1,4 @@
-"""Count the Python lines of the backbones, beside those of transformers for the same architectures.
+"""Count the Python lines of the backbones, next to those of transformers for the same architectures.
 
     python -m tests.lines
 
@@ -8,8 +8,8 @@ files are generated.
 
 Logical lines are statements: each statement of the syntax tree is one, a compound one (``if``, ``def``, ``class``, ``with``,
 ``for``, ``try``) is one for its head, and so is each ``elif``, ``else``, ``except`` and ``finally`` with a body of its own,
-each ``case``, and each decorator. A statement that runs over many lines is one. Comments, blank lines and docstrings (any
-statement that is a string alone) are none. Physical lines are all lines of a file.
+each ``case``, and each decorator. A statement on several lines is one. Comments, blank lines and docstrings (any
+statement that is only a string) do not count. Physical lines are all lines of a file.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def plugin_files(name: str) -> list[Path]:
 
 
 def theirs(folder: Path) -> list[Path]:
-    """What stands in a folder of transformers' models for the backbone alone."""
+    """The files of a backbone in a folder of transformers' models."""
     return sorted([*folder.glob("modeling_*.py"), *folder.glob("configuration_*.py")])
 
 

@@ -129,13 +129,13 @@ def test_a_name_of_another_kind_is_not_found_and_the_error_says_what_the_plugin_
     write("plugin_one", GOOD)
     found = Registry([Plugin(name, "plugin_one", "one", "1.0") for name in ("good", "shipped")])
     supplies = r"one 1\.0 .* supplies encoder good, decoder better, checkpoint shipped"
-    for ask, told in (
+    for ask, message in (
         (lambda: found.backbone("good", "decoder"), "installed decoders: none"),
         (lambda: found.adapter("good"), "installed adapters: none"),
         (lambda: found.checkpoint("good"), "installed checkpoints: shipped"),
         (lambda: found.backbone("shipped", "encoder"), "installed encoders: good"),
     ):
-        with pytest.raises(PluginNotFound, match=f"{supplies}; {told}"):
+        with pytest.raises(PluginNotFound, match=f"{supplies}; {message}"):
             ask()
 
 
@@ -159,7 +159,7 @@ def test_an_entry_point_that_is_named_after_no_record_is_broken(modules):
 @pytest.mark.parametrize("breakage", BROKEN)
 def test_a_broken_plugin_costs_only_itself(modules, breakage):
     write, _ = modules
-    source, told = BROKEN[breakage]
+    source, message = BROKEN[breakage]
     write("plugin_broken", source)
     write("plugin_good", GOOD)
     plugins = [
@@ -170,7 +170,7 @@ def test_a_broken_plugin_costs_only_itself(modules, breakage):
         found = Registry(ordered)
         bad, good = found.listings()
         assert bad.records == ()
-        for part in ("broken-dist 0.3", "broken = plugin_broken", told):
+        for part in ("broken-dist 0.3", "broken = plugin_broken", message):
             assert part in bad.reason
         assert "\n" not in bad.reason
         assert good.reason is None
@@ -211,7 +211,7 @@ def test_two_distributions_of_one_name_are_refused_by_both_names_and_neither_is_
 
 
 @pytest.mark.parametrize(
-    ("name", "plugins", "told"),
+    ("name", "plugins", "message"),
     [
         ("vit", [], "no encoder named 'vit'; installed encoders: none. pip install vedcore-plugin-vit"),
         ("swim", ["vit"], "installed encoders: vit. Did you mean 'swin'? pip install vedcore-plugin-swin"),
@@ -221,14 +221,14 @@ def test_two_distributions_of_one_name_are_refused_by_both_names_and_neither_is_
         ("quite-another", ["vit"], "no encoder named 'quite-another'; installed encoders: vit"),
     ],
 )
-def test_the_error_for_an_unknown_name_lists_the_installed_names_and_says_what_to_do(modules, name, plugins, told):
+def test_the_error_for_an_unknown_name_lists_the_installed_names_and_says_what_to_do(modules, name, plugins, message):
     write, _ = modules
     for plugin in plugins:
         write(f"plugin_{plugin}", GOOD.replace('"good"', f'"{plugin}"'))
     found = Registry([Plugin(plugin, f"plugin_{plugin}", "dist", "1") for plugin in plugins])
     with pytest.raises(PluginNotFound) as error:
         found.backbone(name, "encoder")
-    assert str(error.value).endswith(told)
+    assert str(error.value).endswith(message)
     assert isinstance(error.value, LookupError)
     assert (error.value.field, error.value.expected, error.value.found) == ("model_type", sorted(plugins), name)
 
@@ -242,7 +242,7 @@ def test_an_error_lists_only_names_of_the_kind_that_was_requested_and_only_plugi
     clash = [Plugin("twice", "plugin_good", distribution, "1") for distribution in ("two", "three")]
     found = Registry([*plugins, *clash])
     assert imported == []
-    for ask, told in (
+    for ask, message in (
         (lambda: found.backbone("x", "encoder"), "no encoder named 'x'; installed encoders: good"),
         (lambda: found.backbone("x", "decoder"), "no decoder named 'x'; installed decoders: better"),
         (lambda: found.checkpoint("x"), "no checkpoint named 'x'; installed checkpoints: shipped"),
@@ -250,7 +250,7 @@ def test_an_error_lists_only_names_of_the_kind_that_was_requested_and_only_plugi
     ):
         with pytest.raises(PluginNotFound) as error:
             ask()
-        assert str(error.value) == told
+        assert str(error.value) == message
 
 
 def test_a_hint_names_only_a_package_that_supplies_the_kind_that_was_requested():
@@ -267,7 +267,7 @@ def test_the_plugins_of_this_environment_are_found():
     found = registry()
     assert found is registry()
     vit = found.backbone("vit", "encoder")
-    assert (vit.model, vit.config, vit.protocol) == (ViTModel, ViTConfig, 1)
+    assert (vit.model, vit.config, vit.protocol) == (ViTModel, ViTConfig, 2)
     assert isinstance(found.adapter("linear").adapter, LinearAdapter)
     assert found.adapter("linear").adapter.layer(0, None, found) is found
     assert describe(found.adapter("linear")) == "adapter linear"
@@ -336,8 +336,8 @@ def test_the_command_lists_real_metadata_with_its_reason(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     rows = " ".join(" ".join(line.strip("│┃ ").split()) for line in done.stdout.splitlines())
-    for told in ("torn-dist", "0.7", "broken", "ValueError: torn on purpose"):
-        assert told in rows
+    for message in ("torn-dist", "0.7", "broken", "ValueError: torn on purpose"):
+        assert message in rows
     assert "its entry point is named 'vain', but it supplies checkpoint whole" in rows
     assert "checkpoint whole" in rows
     assert "encoder vit" in rows

@@ -20,7 +20,7 @@ DIST = ROOT / "dist"
 CONTRACTS = """
 import warnings; warnings.simplefilter("ignore")
 import vedcore, sys
-from vedcore.hookspecs import Backbone
+from vedcore import Backbone
 from vedcore.registry import registry
 from vedcore.testing import check_backbone
 assert "site-packages" in vedcore.__file__, vedcore.__file__

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vedcore.config import pair
 from vedcore.contract.types import EncoderOutput, Memory, Step, causal_mask
 from vedcore.generation import SelfCache, TorchLoop
-from vedcore.model.adapters import LinearAdapter, join
+from vedcore.model.adapters import LinearAdapter, give_own_cross, join
 from vedcore.testing.spec import BackboneSpec
 
 STATES = 5
@@ -127,8 +127,10 @@ class Subject:
 
 def prepare(model: Any, seed: int = 0) -> None:
     """Add noise to every weight, add cross-attention to a decoder that has none, and switch to eval mode."""
-    if hasattr(model, "cross"):
-        join(LinearAdapter(), model)
+    if getattr(model, "cross", model) is None:  # as composing does
+        give_own_cross(model)
+        if model.cross is None:
+            join(LinearAdapter(), model)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():

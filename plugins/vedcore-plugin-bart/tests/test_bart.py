@@ -100,8 +100,8 @@ def rewritten(folder: Path, change) -> None:
 
 def inputs(model, rows=2):
     generator = torch.Generator().manual_seed(7)
-    ids = torch.randint(0, model.vocab_size, (rows, LENGTH), generator=generator)
-    return ids, torch.randn(rows, STATES, model.memory_size, generator=generator)
+    ids = torch.randint(0, model.sizes.vocab_size, (rows, LENGTH), generator=generator)
+    return ids, torch.randn(rows, STATES, model.sizes.memory_size, generator=generator)
 
 
 def memory_of(model, states, mask=None, rows=None):
@@ -273,15 +273,15 @@ def test_only_decoder_layers_sets_the_number_of_layers(kind):
     donut = {**SMALL, "num_hidden_layers": 12, "encoder_layers": 12, "num_attention_heads": 16}
     config = KINDS[kind].config.from_dict(donut)
     model = KINDS[kind].model(config)
-    assert len(model.blocks) == len(model.cross) == len(model.cache_shapes) == 2
-    assert model.cache_shapes == ((2, 8), (2, 8))
+    assert len(model.blocks) == len(model.cross) == len(model.sizes.layers) == 2
+    assert model.sizes.layers == ((2, 2, 8), (2, 2, 8))
     assert config.to_dict()["num_hidden_layers"] == 12
 
 
 def test_only_mbart_ends_with_a_norm():
     bart, mbart = BartForCausalLM(BartConfig(**SMALL)), MBartForCausalLM(MBartConfig(**SMALL))
     assert set(dict(mbart.named_parameters())) - set(dict(bart.named_parameters())) == {"norm.weight", "norm.bias"}
-    assert (bart.seam.norm, mbart.seam.norm) == ("post", "pre")
+    assert (bart.sizes.seam.norm, mbart.sizes.seam.norm) == ("post", "pre")
 
 
 @both_kinds
@@ -301,7 +301,7 @@ def test_cached_decoding_equals_uncached(kind, fields, prefix, seed):
     model = fresh(kind, fields, seed)
     ids, states = inputs(model)
     memory = memory_of(model, states)
-    cache = SelfCache(model.cache_shapes, len(ids), LENGTH)
+    cache = SelfCache(model.sizes.layers, len(ids), LENGTH)
     with torch.no_grad():
         pieces = [run(model, ids[:, :prefix], memory, cache=cache)]
         pieces += [run(model, ids[:, i : i + 1], memory, cache=cache, start=i) for i in range(prefix, LENGTH)]
@@ -313,7 +313,7 @@ def test_a_state_does_not_depend_on_later_tokens(kind, fields, cut):
     model = fresh(kind, fields)
     ids, states = inputs(model)
     other = ids.clone()
-    other[:, cut:] = (other[:, cut:] + 1) % model.vocab_size
+    other[:, cut:] = (other[:, cut:] + 1) % model.sizes.vocab_size
     memory = memory_of(model, states)
     with torch.no_grad():
         a, b = run(model, ids, memory), run(model, other, memory)
@@ -350,10 +350,10 @@ def test_the_positions_of_a_step_take_precedence_and_have_the_same_offset(kind):
 @both_kinds
 def test_every_position_up_to_max_positions_has_a_row(kind):
     model = fresh(kind, SMALL)
-    assert model.max_positions == SMALL["max_position_embeddings"]
-    ids = torch.zeros(1, model.max_positions, dtype=torch.long)
-    assert run(model, ids).shape == (1, model.max_positions, model.hidden_size)
-    assert model.positions.weight.shape[0] == model.max_positions + 2
+    assert model.sizes.max_positions == SMALL["max_position_embeddings"]
+    ids = torch.zeros(1, model.sizes.max_positions, dtype=torch.long)
+    assert run(model, ids).shape == (1, model.sizes.max_positions, model.sizes.hidden_size)
+    assert model.positions.weight.shape[0] == model.sizes.max_positions + 2
 
 
 @both_kinds
@@ -428,7 +428,7 @@ def test_a_step_compiles_as_one_graph(kind):
 
     compiled = torch.compile(step, backend="eager", fullgraph=True)
     with torch.no_grad():
-        caches = [SelfCache(model.cache_shapes, len(ids), LENGTH) for _ in range(2)]
+        caches = [SelfCache(model.sizes.layers, len(ids), LENGTH) for _ in range(2)]
         for i in range(2):
             arguments = (torch.tensor([[i]]), ids[:, i : i + 1], i + 1)
             assert_within(compiled(caches[0], *arguments), step(caches[1], *arguments))

@@ -50,7 +50,7 @@ def ours(fields, seed=0):
 
 
 def tokens(model, rows=3, length=7):
-    return torch.randint(3, model.vocab_size, (rows, length))
+    return torch.randint(3, model.sizes.vocab_size, (rows, length))
 
 
 def run(model, ids, **step):
@@ -82,9 +82,9 @@ def write(folder, state, **config):
 @given(config_fields(), st.booleans(), st.integers(1, 3), st.integers(1, 11), st.integers(0, 99))
 def test_outputs_equal_those_of_transformers(fields, crossed, images, length, seed):
     reference, model = both({**fields, "add_cross_attention": crossed}, seed)
-    ids = torch.randint(0, model.vocab_size, (images, length))
+    ids = torch.randint(0, model.sizes.vocab_size, (images, length))
     types = torch.randint(0, fields["type_vocab_size"], ids.shape)
-    states, mask = torch.randn(images, 5, model.memory_size), torch.rand(images, 5) < 0.7
+    states, mask = torch.randn(images, 5, model.sizes.memory_size), torch.rand(images, 5) < 0.7
     mask[:, 0] = True
     trace = Recorder("hidden", "self", "cross")
     image = {"encoder_hidden_states": states, "encoder_attention_mask": mask} if crossed else {}
@@ -105,7 +105,7 @@ def test_outputs_equal_those_of_transformers(fields, crossed, images, length, se
 @given(config_fields(), st.booleans(), st.integers(0, 99))
 def test_transformers_loads_all_that_we_save(fields, crossed, seed):
     model = ours({**fields, "add_cross_attention": crossed}, seed)
-    ids, states = tokens(model), torch.randn(3, 5, model.memory_size)
+    ids, states = tokens(model), torch.randn(3, 5, model.sizes.memory_size)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         reference, info = transformers.BertLMHeadModel.from_pretrained(folder, output_loading_info=True)
@@ -286,8 +286,8 @@ def test_padding_tokens_are_not_attended_to():
 @given(config_fields(), st.integers(1, 4), st.integers(0, 99))
 def test_cached_decoding_equals_uncached(fields, prefix, seed):
     model = ours({**fields, "add_cross_attention": True}, seed)
-    ids, memory = tokens(model, 3, 8), remember(model, torch.randn(3, 4, model.memory_size))
-    cache = SelfCache(model.cache_shapes, 3, 8)
+    ids, memory = tokens(model, 3, 8), remember(model, torch.randn(3, 4, model.sizes.memory_size))
+    cache = SelfCache(model.sizes.layers, 3, 8)
     pieces = []
     for start, stop in [(0, prefix), *((i, i + 1) for i in range(prefix, 8))]:
         slots = torch.arange(start, stop)[None]
@@ -303,7 +303,7 @@ def test_a_token_changes_no_earlier_state(fields, place):
     model = ours(fields)
     ids = tokens(model, 2, 8)
     changed = ids.clone()
-    changed[:, place:] = (changed[:, place:] - 2) % (model.vocab_size - 3) + 3
+    changed[:, place:] = (changed[:, place:] - 2) % (model.sizes.vocab_size - 3) + 3
     before, after = run(model, ids), run(model, changed)
     assert_within(after[:, :place], before[:, :place])
     assert not torch.allclose(after[:, place], before[:, place])
@@ -326,7 +326,7 @@ def test_rows_of_one_image_share_its_memory():
 def test_without_cross_attention_there_is_none():
     model = ours(SMALL)
     assert model.cross is None
-    assert model.max_positions == 14
+    assert model.sizes.max_positions == 14
 
 
 @pytest.mark.parametrize("rates", [(0.4, 0.0), (0.0, 0.4), (0.3, 0.2)])

@@ -100,7 +100,7 @@ def ours(fields, seed=0):
 
 
 def tokens(model, rows=3, length=7):
-    return torch.randint(3, model.vocab_size, (rows, length))
+    return torch.randint(3, model.sizes.vocab_size, (rows, length))
 
 
 def run(model, ids, **step):
@@ -120,10 +120,10 @@ def logits(model, ids, **step):
 
 def cross(model):
     """Layers that look at an image, as an adapter puts them in."""
-    seam = model.seam
+    sizes, seam = model.sizes, model.sizes.seam
     layers = nn.ModuleList(
-        PostNormCrossAttention(CrossAttention(seam.hidden_size, seam.num_heads), norm_eps=seam.norm_eps)
-        for _ in range(seam.num_layers)
+        PostNormCrossAttention(CrossAttention(sizes.hidden_size, seam.num_heads), norm_eps=seam.norm_eps)
+        for _ in sizes.layers
     ).eval()
     perturb(layers, 1)
     return layers
@@ -143,7 +143,7 @@ def write(folder, state, **config):
 @given(config_fields(), st.integers(1, 3), st.integers(1, 11), st.integers(0, 99))
 def test_outputs_equal_eager_under_a_causal_mask(fields, rows, length, seed):
     reference, model = both(fields, seed)
-    ids = torch.randint(0, model.vocab_size, (rows, length))
+    ids = torch.randint(0, model.sizes.vocab_size, (rows, length))
     trace = Recorder("hidden", "self")
     expected = causal(reference, ids, output_hidden_states=True, output_attentions=True)
     assert_within(run(model, ids, trace=trace), expected.hidden_states[-1])
@@ -157,7 +157,7 @@ def test_outputs_equal_eager_under_a_causal_mask(fields, rows, length, seed):
 @given(config_fields(), st.integers(1, 3), st.integers(1, 11), st.integers(0, 99))
 def test_outputs_equal_a_causal_bert_without_token_types(fields, rows, length, seed):
     reference, model = both(fields, seed)
-    ids = torch.randint(0, model.vocab_size, (rows, length))
+    ids = torch.randint(0, model.sizes.vocab_size, (rows, length))
     trace = Recorder("hidden", "self")
     with torch.no_grad():
         expected = as_bert(reference)(ids, output_hidden_states=True, output_attentions=True)
@@ -313,8 +313,8 @@ def test_padding_tokens_are_not_attended_to():
 def test_cached_decoding_equals_uncached(fields, prefix, seed):
     model = ours(fields, seed)
     model.cross = cross(model)
-    ids, memory = tokens(model, 3, 8), remember(model, torch.randn(3, 4, model.memory_size))
-    cache = SelfCache(model.cache_shapes, 3, 8)
+    ids, memory = tokens(model, 3, 8), remember(model, torch.randn(3, 4, model.sizes.memory_size))
+    cache = SelfCache(model.sizes.layers, 3, 8)
     pieces = []
     for start, stop in [(0, prefix), *((i, i + 1) for i in range(prefix, 8))]:
         slots = torch.arange(start, stop)[None]
@@ -330,7 +330,7 @@ def test_a_token_changes_no_earlier_state(fields, place):
     model = ours(fields)
     ids = tokens(model, 2, 8)
     changed = ids.clone()
-    changed[:, place:] = (changed[:, place:] - 2) % (model.vocab_size - 3) + 3
+    changed[:, place:] = (changed[:, place:] - 2) % (model.sizes.vocab_size - 3) + 3
     before, after = run(model, ids), run(model, changed)
     assert_within(after[:, :place], before[:, :place])
     assert not torch.allclose(after[:, place], before[:, place])

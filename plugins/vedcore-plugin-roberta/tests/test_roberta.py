@@ -56,7 +56,7 @@ def ours(kind, fields, seed=0):
 
 
 def tokens(model, rows=3, length=7):
-    return torch.randint(3, model.vocab_size, (rows, length))
+    return torch.randint(3, model.sizes.vocab_size, (rows, length))
 
 
 def run(model, ids, **step):
@@ -77,7 +77,7 @@ def logits(model, ids, **step):
 def decode(model, ids, prefix, memory=None):
     """Hidden states (R, T, D) of ids (R, T): the first ``prefix`` at once, then one by one, cached."""
     rows, length = ids.shape
-    cache = SelfCache(model.cache_shapes, rows, length)
+    cache = SelfCache(model.sizes.layers, rows, length)
     pieces = []
     for start, stop in [(0, prefix), *((i, i + 1) for i in range(prefix, length))]:
         slots = torch.arange(start, stop)[None]
@@ -102,9 +102,9 @@ def write(folder, state, **config):
 @given(kinds, config_fields(), st.booleans(), st.integers(1, 3), st.integers(1, 11), st.integers(0, 99))
 def test_outputs_equal_those_of_transformers(kind, fields, crossed, images, length, seed):
     reference, model = both(kind, {**fields, "add_cross_attention": crossed}, seed)
-    ids = torch.randint(0, model.vocab_size, (images, length))  # padding among them
+    ids = torch.randint(0, model.sizes.vocab_size, (images, length))  # padding among them
     types = torch.randint(0, fields["type_vocab_size"], ids.shape)
-    states, mask = torch.randn(images, 5, model.memory_size), torch.rand(images, 5) < 0.7
+    states, mask = torch.randn(images, 5, model.sizes.memory_size), torch.rand(images, 5) < 0.7
     mask[:, 0] = True
     trace = Recorder("hidden", "self", "cross")
     image = {"encoder_hidden_states": states, "encoder_attention_mask": mask} if crossed else {}
@@ -125,7 +125,7 @@ def test_outputs_equal_those_of_transformers(kind, fields, crossed, images, leng
 @given(kinds, config_fields(), st.booleans(), st.integers(0, 99))
 def test_transformers_loads_all_that_we_save(kind, fields, crossed, seed):
     model = ours(kind, {**fields, "add_cross_attention": crossed}, seed)
-    ids, states = tokens(model), torch.randn(3, 5, model.memory_size)
+    ids, states = tokens(model), torch.randn(3, 5, model.sizes.memory_size)
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder)
         reference, info = kind[3].from_pretrained(folder, output_loading_info=True)
@@ -194,12 +194,12 @@ def test_too_few_positions_are_refused():
 @pytest.mark.parametrize("pad", [0, 1, 5])
 def test_a_larger_padding_id_leaves_fewer_positions(pad):
     reference, model = both(ROBERTA, {**SMALL, "pad_token_id": pad})
-    assert model.max_positions == 16 - pad - 1
-    ids = torch.randint(6, 23, (1, model.max_positions))
+    assert model.sizes.max_positions == 16 - pad - 1
+    ids = torch.randint(6, 23, (1, model.sizes.max_positions))
     with torch.no_grad():
         assert_within(logits(model, ids), reference(ids).logits)
     with pytest.raises(IndexError):
-        run(model, torch.randint(6, 23, (1, model.max_positions + 1)))
+        run(model, torch.randint(6, 23, (1, model.sizes.max_positions + 1)))
 
 
 def test_the_head_has_gelu_whatever_hidden_act_is():
@@ -236,7 +236,7 @@ def test_embeddings_have_consecutive_positions_also_after_cached_tokens():
         assert_within(logits(model, embeds), reference(inputs_embeds=embeds).logits)
     whole = run(model, embeds)
     assert_within(whole, run(model, ids))
-    cache = SelfCache(model.cache_shapes, 3, 7)
+    cache = SelfCache(model.sizes.layers, 3, 7)
     with torch.no_grad():
         model(None, Step(slots=torch.arange(4)[None], mask=causal_mask(torch.arange(4)[None], 4), extent=4, cache=cache),
               inputs_embeds=embeds[:, :4])  # fmt: skip
@@ -370,7 +370,7 @@ def test_bfloat16_loads(tmp_path, kind):
 @given(kinds, config_fields(), st.integers(1, 4), st.integers(0, 99))
 def test_cached_decoding_equals_uncached(kind, fields, prefix, seed):
     model = ours(kind, {**fields, "add_cross_attention": True}, seed)
-    ids, memory = tokens(model, 3, 8), remember(model, torch.randn(3, 4, model.memory_size))
+    ids, memory = tokens(model, 3, 8), remember(model, torch.randn(3, 4, model.sizes.memory_size))
     assert_within(decode(model, ids, prefix, memory), run(model, ids, memory=memory))
 
 
@@ -379,7 +379,7 @@ def test_a_token_changes_no_earlier_state(kind, fields, place):
     model = ours(kind, fields)
     ids = tokens(model, 2, 8)
     changed = ids.clone()
-    changed[:, place:] = (changed[:, place:] - 2) % (model.vocab_size - 3) + 3
+    changed[:, place:] = (changed[:, place:] - 2) % (model.sizes.vocab_size - 3) + 3
     before, after = run(model, ids), run(model, changed)
     assert_within(after[:, :place], before[:, :place])
     assert not torch.allclose(after[:, place], before[:, place])

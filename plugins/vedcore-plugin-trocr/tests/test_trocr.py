@@ -74,10 +74,10 @@ def rewritten(folder: Path, change) -> None:
 def inputs(model, rows=2, avoid=None):
     """Random ids, none of them ``avoid``, and states."""
     generator = torch.Generator().manual_seed(7)
-    ids = torch.randint(0, model.vocab_size, (rows, LENGTH), generator=generator)
+    ids = torch.randint(0, model.sizes.vocab_size, (rows, LENGTH), generator=generator)
     if avoid is not None:
-        ids = torch.where(ids == avoid, (avoid + 1) % model.vocab_size, ids)
-    return ids, torch.randn(rows, STATES, model.memory_size, generator=generator)
+        ids = torch.where(ids == avoid, (avoid + 1) % model.sizes.vocab_size, ids)
+    return ids, torch.randn(rows, STATES, model.sizes.memory_size, generator=generator)
 
 
 def memory_of(model, states, mask=None, rows=None):
@@ -166,9 +166,9 @@ def test_the_defaults_are_those_of_transformers():
 
 def test_cross_attention_reads_states_of_cross_attention_hidden_size():
     model = fresh({**SMALL, "cross_attention_hidden_size": 7})
-    assert (model.hidden_size, model.memory_size, model.seam.memory_size) == (16, 7, 7)
+    assert (model.sizes.hidden_size, model.sizes.memory_size) == (16, 7)
     assert model.cross[1].attention.key.weight.shape == (16, 7)
-    assert fresh(SMALL).memory_size == 16
+    assert fresh(SMALL).sizes.memory_size == 16
 
 
 def test_the_old_name_of_cross_attention_hidden_size_is_read():
@@ -217,7 +217,7 @@ def test_learned_positions_count_padding_and_sinusoids_do_not(pad):
         ids, states = inputs(model, avoid=pad)
         ids[0, 1:3] = ids[1, 0] = pad
         memory = memory_of(model, states)
-        cache = SelfCache(model.cache_shapes, len(ids), LENGTH)
+        cache = SelfCache(model.sizes.layers, len(ids), LENGTH)
         with torch.no_grad():
             whole = reference(ids, encoder_hidden_states=states, use_cache=False).logits
             assert_within(model.lm_head(run(model, ids, memory)), whole)
@@ -297,7 +297,7 @@ def test_cached_decoding_equals_uncached(fields, prefix, seed):
     ids, states = inputs(model, avoid=fields["pad_token_id"])
     with torch.no_grad():
         memory = memory_of(model, states)
-        cache = SelfCache(model.cache_shapes, len(ids), LENGTH)
+        cache = SelfCache(model.sizes.layers, len(ids), LENGTH)
         pieces = [run(model, ids[:, :prefix], memory, cache=cache)]
         pieces += [run(model, ids[:, i : i + 1], memory, cache=cache, start=i) for i in range(prefix, LENGTH)]
         assert_within(torch.cat(pieces, dim=1), run(model, ids, memory))
@@ -308,7 +308,7 @@ def test_a_state_does_not_depend_on_later_tokens(fields, cut):
     model = fresh(fields)
     ids, states = inputs(model)
     other = ids.clone()
-    other[:, cut:] = (other[:, cut:] + 1) % model.vocab_size
+    other[:, cut:] = (other[:, cut:] + 1) % model.sizes.vocab_size
     with torch.no_grad():
         memory = memory_of(model, states)
         a, b = run(model, ids, memory), run(model, other, memory)
@@ -348,9 +348,9 @@ def test_the_positions_of_a_step_take_precedence_and_have_the_same_offset(fields
 @both_positions
 def test_every_position_up_to_max_positions_has_a_row(fields):
     model = fresh(fields)
-    assert model.max_positions == SMALL["max_position_embeddings"]
-    ids = torch.zeros(1, model.max_positions, dtype=torch.long)
-    assert run(model, ids).shape == (1, model.max_positions, model.hidden_size)
+    assert model.sizes.max_positions == SMALL["max_position_embeddings"]
+    ids = torch.zeros(1, model.sizes.max_positions, dtype=torch.long)
+    assert run(model, ids).shape == (1, model.sizes.max_positions, model.sizes.hidden_size)
 
 
 @both_positions
@@ -414,7 +414,7 @@ def test_a_step_compiles_as_one_graph(fields):
 
     compiled = torch.compile(step, backend="eager", fullgraph=True)
     with torch.no_grad():
-        caches = [SelfCache(model.cache_shapes, len(ids), LENGTH) for _ in range(2)]
+        caches = [SelfCache(model.sizes.layers, len(ids), LENGTH) for _ in range(2)]
         for i in range(2):
             arguments = (torch.tensor([[i]]), ids[:, i : i + 1], i + 1)
             assert_within(compiled(caches[0], *arguments), step(caches[1], *arguments))

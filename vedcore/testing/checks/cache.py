@@ -1,4 +1,4 @@
-"""Decoding with a cache, step by step; compiling, exporting and the meta device."""
+"""Decoding with a cache, step by step; preparing, compiling, exporting and the meta device."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from vedcore.contract.types import EncoderOutput, Step, causal_mask
+from vedcore.model.prepare import inference_form
 from vedcore.testing.checks.base import check, must
 from vedcore.testing.subject import Subject, prepare, remember, require_close
 
@@ -60,6 +61,32 @@ def _shared_memory(subject: Subject) -> None:
         named = subject.decode(ids, memory)
         own = subject.decode(ids, remember(subject.model, EncoderOutput(states[rows])))
     require_close(named, own, "logits with memory.rows")
+
+
+@check(
+    "the prepared model computes what the model computes",
+    "a module that reaches another by a reference that is not a submodule, such as an item of a list",
+    after=("cache",),
+)
+def _prepared(subject: Subject) -> None:
+    prepared = subject.with_model(inference_form(subject.model))
+    with torch.no_grad():
+        for count in (1, 3):
+            if not subject.is_decoder:
+                pixels = subject.pixels(count)
+                require_close(
+                    prepared.encode(pixels).states, subject.encode(pixels).states, "states of the prepared model"
+                )
+                continue
+            ids = subject.ids(count)
+            wanted = subject.decode(ids, subject.memory(count))
+            memory, cache = prepared.memory(count), prepared.cache(count)
+            require_close(prepared.decode(ids, memory), wanted, "logits of the prepared model")
+            if ids.shape[1] < 2:
+                continue
+            first = prepared.decode(ids[:, :-1], memory, cache=cache)
+            last = prepared.decode(ids[:, -1:], memory, start=ids.shape[1] - 1, cache=cache)
+            require_close(torch.cat([first, last], dim=1), wanted, "logits of the prepared model with a cache")
 
 
 @check(

@@ -55,6 +55,22 @@ def _last_position(subject: Subject) -> None:
 
 
 @check(
+    "the largest position id and the largest token type have a vector",
+    "sizes.position_ids or sizes.token_types is larger than the table",
+    role="decoder",
+    after=("last-position",),
+)
+def _largest_ids(subject: Subject) -> None:
+    sizes, ids, memory = subject.model.sizes, subject.ids(), subject.memory()
+    largest = {"positions": sizes.position_ids or sizes.max_positions, "token_types": sizes.token_types}
+    with torch.no_grad():
+        for name, count in largest.items():
+            if count:
+                options: dict[str, Any] = {name: torch.full_like(ids, count - 1)}
+                subject.decode(ids, memory, **options)
+
+
+@check(
     "a forward pass does not change the module",
     "a cache, a mask or a counter stored on the module",
     after=("shapes",),
@@ -74,6 +90,21 @@ def _stateless(subject: Subject) -> None:
 )
 def _deterministic(subject: Subject) -> None:
     must(torch.equal(subject.output(), subject.output()), "two calls give different outputs")
+
+
+@check(
+    "forward composes embed, the blocks and the norm",
+    "a forward that does something which embed, the blocks or the norm do not",
+    role="decoder",
+    after=("deterministic",),
+)
+def _composition(subject: Subject) -> None:
+    model, ids, memory = subject.model, subject.ids(), subject.memory()
+    slots = torch.arange(ids.shape[1])[None]
+    step = Step(slots=slots, mask=causal_mask(slots, ids.shape[1]), extent=ids.shape[1], memory=memory)
+    with torch.no_grad():
+        composed = model.norm(model.blocks(model.embed(ids, step), step, model.cross))
+        require_close(model(ids, step), composed, "the hidden states of forward")
 
 
 @check(
