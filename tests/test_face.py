@@ -164,7 +164,7 @@ def test_what_a_library_raises_becomes_ours_in_one_line(error):
     assert "\n" not in str(raised.value)
 
 
-def test_an_error_without_a_message_and_a_long_one_are_still_told():
+def test_an_error_without_a_message_and_a_long_one_are_still_reported():
     with pytest.raises(errors.TokenizerError, match="ValueError: no further message"):
         fail(ValueError())
     with pytest.raises(errors.TokenizerError) as raised:

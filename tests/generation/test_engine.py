@@ -66,10 +66,10 @@ def test_generation_without_a_cache_feeds_all_ids_and_writes_the_same(vit, gpt2,
         mask = torch.arange(4) >= torch.tensor((padding * 2)[:batch])[:, None]
         prompts = mask.sum(dim=1)
         options |= {"decoder_input_ids": torch.arange(4 * batch).view(batch, 4) % 8 + 3, "decoder_attention_mask": mask}
-    cached = told(model, pixels, **options)
+    cached = generated(model, pixels, **options)
     fed = []
     model.decoder.register_forward_hook(lambda _, given, __: fed.append((given[0].shape[1], given[1].cache)))
-    found = told(model, pixels, **options, use_cache=False)
+    found = generated(model, pixels, **options, use_cache=False)
     assert found.sequences.tolist() == cached.sequences.tolist()
     assert found.stop_reasons == cached.stop_reasons
     assert_within(found.token_logprobs, cached.token_logprobs)
