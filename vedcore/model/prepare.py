@@ -39,7 +39,7 @@ def _form(module: nn.Module, seen: dict[int, nn.Module]) -> nn.Module:
     """The form of ``module``; ``seen`` has those of the modules that were visited."""
     kind: Any = type(module)
     has_hooks = bool(module._forward_hooks or module._forward_pre_hooks)
-    is_compiled = module._compiled_call_impl is not None
+    is_compiled = module.__dict__.get("_compiled_call_impl") is not None
     if kind.__call__ is not nn.Module.__call__ or "forward" in module.__dict__ or has_hooks or is_compiled:
         return module
     if id(module) in seen:
