@@ -76,7 +76,7 @@ def assert_alike(ours, theirs, what):
 
 
 def labels_of(rows):
-    """Random labels, each row with its end token, the second with padding behind it."""
+    """Random labels, each row with its end token, the second with padding after it."""
     labels = torch.randint(3, VOCABULARY, (rows, 6), generator=torch.Generator().manual_seed(2))
     labels[:, 5] = 2
     labels[1, 3:] = torch.tensor([2, -100, -100])

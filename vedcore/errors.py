@@ -99,7 +99,7 @@ class PluginError(VedcoreError, RuntimeError):
 
 
 class PluginNotFound(PluginError, LookupError):
-    """No installed plugin supplies what was asked for."""
+    """No installed plugin supplies what was requested."""
 
 
 @contextmanager

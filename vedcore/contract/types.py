@@ -220,7 +220,7 @@ class Step:
     extent: L, the number of cache slots in use after this step; an int, so that no step waits for the device.
     memory: what cross-attention attends to; None: cross-attention is skipped.
     cache: where self-attention keeps keys and values; None: nothing is kept, the keys are those of the new tokens.
-    trace: called with hidden states and attention probabilities; None: nobody observes the pass.
+    trace: called with hidden states and attention probabilities, or None.
     """
 
     slots: Tensor | None = None

@@ -20,7 +20,7 @@ class OneText:
     def __init__(self, prompt: Tensor, rules: Rules, select: Select, places: Sequence[int] | None = None) -> None:
         """prompt: (R, P) ids. places: the numbers of the texts in the whole output."""
         self.rules, self.select_token = rules, select
-        self._ids = [prompt]  # joined when they are read: without processors nobody reads them
+        self._ids = [prompt]  # joined when they are read, which greedy decoding without processors never does
         self._length = prompt.shape[1]
         self.texts = list(range(prompt.shape[0]) if places is None else places)
         self.tokens: dict[int, list[int]] = {text: [] for text in self.texts}

@@ -26,7 +26,7 @@ Steps = tuple[tuple[Tensor, ...], ...]
 
 @dataclass(frozen=True, slots=True)
 class GenerationOutput(Output):
-    """The texts of the images, and the values behind them.
+    """The texts of the images, and how they came about.
 
     sequences: (R, T) ids, the prompt first, padded after each row's end. sequences_scores: (R,) of a beam search, else None.
     token_logprobs: (R, N) log-probability of each new token under the unprocessed scores, 0 after a row's end.
