@@ -42,7 +42,7 @@ class Session:
         images = torch.arange(memory.images, device=self.loop.device).repeat_interleave(rows // memory.images)
         filled = 0
         if self.use_cache:
-            cache = self.loop.new_cache(rows, FIRST_CAPACITY)
+            cache = self.loop.new_cache(rows, min(strategy.rules.max_length, FIRST_CAPACITY))
             if any(self.fed) and length > 1:  # running rows go on by one token, so all but the last are fed now
                 filled = length - 1
                 slots = torch.arange(filled, device=self.loop.device)[None]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vedcore.contract.types import Trace
 from vedcore.errors import GenerationError
+from vedcore.generation.rules import Rules
 
 Select = Callable[[Tensor, int], Tensor]
 """(rows, N) scores and a count k -> (rows, k) indices: ``best`` or a ``Draw``."""
@@ -41,6 +42,9 @@ class NewTokens(NamedTuple):
 
 class Strategy(Protocol):
     """Chooses the tokens of some rows of a session. All its rows have the same length."""
+
+    rules: Rules
+    """The rules of its rows. Short texts get a small cache, which stays in the processor's."""
 
     @property
     def ids(self) -> Tensor:
