@@ -147,3 +147,12 @@ def test_labels_that_end_with_a_padding_token_that_is_also_the_end_token_are_acc
     assert label_problems(torch.tensor([[5, 2]]), start=1, end=(2, 3), pad=2) == {}
     assert label_problems(torch.tensor([[5, 7]]), start=None, end=None, pad=None) == {}
     assert label_problems(torch.empty(0, 3, dtype=torch.long), start=1, end=2, pad=0) == {}
+
+
+def test_a_batch_without_labels_that_count_has_no_loss_whatever_it_is_divided_by():
+    model = build()
+    with pytest.warns(LabelWarning):
+        loss = model(
+            pixel_values=images(model, 8), labels=torch.full((8, 3), -100), num_items_in_batch=torch.tensor(0)
+        ).loss
+    assert loss.item() == 0.0

@@ -65,7 +65,7 @@ class AttentionSizes(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seam:
-    """What a cross-attention layer must match to stand between a block's self-attention and its MLP.
+    """The place in a block where cross-attention goes, between its self-attention and its MLP. An adapter's layers match it.
 
     norm: "pre" if blocks compute x + f(norm(x)), "post" if they compute norm(x + f(x)). num_heads: the heads of a new layer.
     """

@@ -110,7 +110,7 @@ class Memory:
         return self.layers[0][0].shape[0]
 
     def select(self, images: Tensor) -> Memory:
-        """The memory of ``images`` (long, (B',)) alone, in that order. This object must not be used afterwards.
+        """The memory of only the ``images`` (long, (B',)), in that order. This object must not be used afterwards.
 
         In inference mode the storage of this memory is reused.
         """
@@ -133,7 +133,7 @@ class Memory:
     def join(self, other: Memory) -> Memory:
         """The images of both memories. If they have different numbers of states, the shorter one is padded and masked.
 
-        If one of the two names the image of each row, the other must too, or have one row per image.
+        If either memory has ``rows``, the other must have ``rows`` too, or exactly one row per image.
         """
         sizes = [memory.layers[0][0].shape[2] for memory in (self, other)]
         longest = max(sizes)
@@ -203,7 +203,7 @@ class RowCache(Cache, Protocol):
         """Make room for ``extent`` slots in each row."""
 
     def select(self, rows: Tensor) -> Self:
-        """The cache of ``rows`` alone, in that order; rows may repeat. This object must not be used afterwards."""
+        """The cache of only the ``rows``, in that order; rows may repeat. This object must not be used afterwards."""
 
     def join(self, other: Self) -> Self:
         """The rows of both. Neither of the two may be used afterwards."""

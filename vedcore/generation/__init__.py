@@ -12,8 +12,9 @@ from vedcore.generation.past import PastKeyValues
 from vedcore.generation.processors import Processor, sampling_processors, score_processors
 from vedcore.generation.request import Request, length_limit
 from vedcore.generation.rules import StopRule
-from vedcore.generation.run import GenerationOutput, StreamedTokens, generate, stream
+from vedcore.generation.run import GenerationOutput, generate, stream
 from vedcore.generation.session import Session
+from vedcore.generation.strategy import StreamedTokens
 
 __all__ = [
     "OUTPUT_FIELDS",

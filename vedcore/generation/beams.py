@@ -6,14 +6,14 @@ Shapes: B images, n beams, c candidates, P ids of the prompt, N new tokens, V vo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from vedcore.generation.rules import Rules
-from vedcore.generation.strategy import Choice, Hypotheses, Observe, Select, finite, not_finite
+from vedcore.generation.strategy import Choice, Hypotheses, Observe, Select, StreamedTokens, finite, not_finite
 
 NEVER = -1.0e9
 """Added to the score of what must not be chosen. It is finite, so that a sum with it stays a number."""
@@ -186,6 +186,7 @@ class BeamSearch:
         self.finished = Finished.empty(count, num_beams, rules.room, device)  # of the images that are not done
         self.results = self.finished
         self.state: BeamState | None = None
+        self._sent: dict[int, int] = {}  # how many tokens of each image were events
         self.eos = prompt.new_tensor(sorted(rules.eos))
 
     @property
@@ -267,6 +268,24 @@ class BeamSearch:
         rows = keep[:, None] * per_image + (self.running.parents if per_image > 1 else 0)
         rows = rows.expand(-1, self.num_beams).flatten()
         return Choice(rows, self.running.tokens[:, :, -1].reshape(-1, 1))
+
+    def events(self) -> Iterator[StreamedTokens]:
+        """The tokens on which all hypotheses agree since the last call that can still become the best one of their image."""
+        state = self.state
+        if state is None:
+            return
+        done, agreed = state.done.tolist(), state.agreed().tolist()
+        for index, image in enumerate(self.places[state.images].tolist()):
+            source = state.finished if done[index] else state.running
+            count = int(state.finished.counts[index, 0]) if done[index] else agreed[index]
+            first = self._sent.get(image, 0)
+            if count <= first and not done[index]:
+                continue
+            tokens = source.tokens[index, 0, :count].tolist()
+            logprobs = source.logprobs[index, 0, first:count].tolist()
+            reason = self.rules.reason(tokens[-1] if tokens else -1, count) if done[index] else None
+            self._sent[image] = count
+            yield StreamedTokens(image, tuple(tokens[first:]), tuple(logprobs), reason)
 
     def result(self, pad: int) -> Hypotheses:
         """The ``num_return`` best hypotheses of each image, padded with ``pad``, best first."""

@@ -69,7 +69,7 @@ class SelfCache:
         return keys[:, :, :longest], values[:, :, :longest]
 
     def select(self, rows: Tensor) -> SelfCache:
-        """The cache of ``rows`` alone, in that order; rows may repeat. This object must not be used afterwards."""
+        """The cache of only the ``rows``, in that order; rows may repeat. This object must not be used afterwards."""
         return self.of([(take(k, rows), take(v, rows)) for k, v in self._layers], self.lengths[rows])
 
     def join(self, other: SelfCache) -> SelfCache:

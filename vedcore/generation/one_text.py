@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vedcore.generation.rules import Rules
-from vedcore.generation.strategy import Choice, Hypotheses, NewTokens, Observe, Select, finite, survivors
+from vedcore.generation.strategy import Choice, Hypotheses, Observe, Select, StreamedTokens, finite, survivors
 
 
 class OneText:
@@ -25,7 +25,7 @@ class OneText:
         self.texts = list(range(prompt.shape[0]) if places is None else places)
         self.tokens: dict[int, list[int]] = {text: [] for text in self.texts}
         self.logprobs: dict[int, list[float]] = {text: [] for text in self.texts}
-        self.new: NewTokens | None = None
+        self._last: tuple[list[int], list[int], list[float], list[bool]] = [], [], [], []
 
     @property
     def ids(self) -> Tensor:
@@ -44,8 +44,8 @@ class OneText:
         self._ids.append(new)
         self._length += 1
         tokens: list[int] = new.flatten().tolist()
-        ended = self._ended(tokens, processed)
-        self.new = NewTokens(self.texts, tokens, logprobs, ended)
+        ended = self.rules.ended(tokens, self._length, lambda: self.ids, processed)
+        self._last = self.texts, tokens, logprobs, ended
         for text, token, logprob in zip(self.texts, tokens, logprobs, strict=True):
             self.tokens[text].append(token)
             self.logprobs[text].append(logprob)
@@ -55,14 +55,14 @@ class OneText:
         self.texts, self._ids = [self.texts[index] for index in keep], [self.ids[rows]]
         return Choice(rows, new[rows])
 
-    def _ended(self, tokens: list[int], processed: Tensor) -> list[bool]:
-        """Which rows end with these tokens."""
-        if self._length >= self.rules.max_length:
-            return [True] * len(tokens)
-        ended = [token in self.rules.eos for token in tokens]
-        if not self.rules.stops:
-            return ended
-        return [a or b for a, b in zip(ended, self.rules.stopped(self.ids, processed).tolist(), strict=True)]
+    def events(self) -> list[StreamedTokens]:
+        """The tokens that the last step added."""
+        return [
+            StreamedTokens(
+                text, (token,), (logprob,), self.rules.reason(token, len(self.tokens[text])) if ended else None
+            )
+            for text, token, logprob, ended in zip(*self._last, strict=True)
+        ]
 
     def result(self, pad: int) -> Hypotheses:
         """The texts in the order of their places, padded with ``pad``."""

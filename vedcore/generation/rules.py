@@ -42,6 +42,15 @@ class Rules:
             scores = processor(ids, scores)
         return scores
 
+    def ended(self, tokens: list[int], length: int, ids: Callable[[], Tensor], scores: Tensor) -> list[bool]:
+        """Which rows end with these tokens, their last ones. ids: called for the (R, T) ids only if there are ``stops``."""
+        if length >= self.max_length:
+            return [True] * len(tokens)
+        ended = [token in self.eos for token in tokens]
+        if not self.stops:
+            return ended
+        return [a or b for a, b in zip(ended, self.stopped(ids(), scores).tolist(), strict=True)]
+
     def stopped(self, ids: Tensor, scores: Tensor) -> Tensor:
         """(R, T) ids, (R, V) processed scores -> (R,) bool, True where one of ``stops`` ends the row."""
         stopped = torch.zeros(len(ids), dtype=torch.bool, device=ids.device)

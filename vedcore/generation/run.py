@@ -14,12 +14,10 @@ from torch import Tensor
 
 from vedcore.contract.types import Output
 from vedcore.errors import ConfigError
-from vedcore.generation.beams import BeamSearch, BeamState
 from vedcore.generation.config import OUTPUT_FIELDS
-from vedcore.generation.one_text import OneText
 from vedcore.generation.record import StepRecorder
 from vedcore.generation.request import Request
-from vedcore.generation.strategy import Hypotheses
+from vedcore.generation.strategy import Hypotheses, StreamedTokens
 
 Steps = tuple[tuple[Tensor, ...], ...]
 
@@ -60,20 +58,6 @@ class GenerationOutput(Output):
         """(R,): exp(mean log-probability of a row's new tokens, the end token included); 0 for a row without new tokens."""
         count = self.lengths - (self.sequences.shape[1] - self.token_logprobs.shape[1])
         return (self.token_logprobs.sum(dim=1) / count).exp().masked_fill(count == 0, 0.0)
-
-
-@dataclass(frozen=True, slots=True)
-class StreamedTokens:
-    """New tokens of one row and their log-probabilities.
-
-    stop_reason: None while the row goes on, else the reason why these tokens are its last ones. In a beam search the last
-    event may have no tokens.
-    """
-
-    row: int
-    tokens: tuple[int, ...]
-    logprobs: tuple[float, ...]
-    stop_reason: str | None
 
 
 def generate(request: Request) -> GenerationOutput:
@@ -166,38 +150,11 @@ def stream(request: Request) -> Iterator[StreamedTokens]:
 
 
 def _stream(request: Request) -> Iterator[StreamedTokens]:
-    sent: dict[int, int] = {}  # the tokens of each image that were yielded
     with torch.inference_mode():
-        strategies = list(request.strategies())
-        session = request.session(strategies)
+        session = request.session(list(request.strategies()))
     while session.running:
         running = list(session.strategies)
         with torch.inference_mode():
             session.step()
-            new = [event for strategy in running for event in _events(strategy, sent)]
+            new = [event for strategy in running for event in strategy.events()]
         yield from new  # outside of inference mode, which the caller did not choose
-
-
-def _events(strategy: Any, sent: dict[int, int]) -> Iterator[StreamedTokens]:
-    """What a strategy's last step added."""
-    if isinstance(strategy, OneText) and strategy.new is not None:
-        for text, token, logprob, ended in zip(*strategy.new, strict=True):
-            reason = strategy.rules.reason(token, len(strategy.tokens[text])) if ended else None
-            yield StreamedTokens(text, (token,), (logprob,), reason)
-    elif isinstance(strategy, BeamSearch) and strategy.state is not None:
-        yield from _agreed(strategy, strategy.state, sent)
-
-
-def _agreed(strategy: BeamSearch, state: BeamState, sent: dict[int, int]) -> Iterator[StreamedTokens]:
-    done, agreed = state.done.tolist(), state.agreed().tolist()
-    for index, image in enumerate(strategy.places[state.images].tolist()):
-        source = state.finished if done[index] else state.running
-        count = int(state.finished.counts[index, 0]) if done[index] else agreed[index]
-        first = sent.get(image, 0)
-        if count <= first and not done[index]:
-            continue
-        tokens = source.tokens[index, 0, :count].tolist()
-        logprobs = source.logprobs[index, 0, first:count].tolist()
-        reason = strategy.rules.reason(tokens[-1] if tokens else -1, count) if done[index] else None
-        sent[image] = count
-        yield StreamedTokens(image, tuple(tokens[first:]), tuple(logprobs), reason)

@@ -19,7 +19,7 @@ from vedcore.generation.strategy import Recorder, Strategy
 
 
 class Session:
-    """The rows that run over one loop, their cache, and the memory of the images that they attend to."""
+    """Rows of text that one ``Loop`` (which runs the decoder) advances together, their cache, and the images' memory."""
 
     def __init__(self, loop: Loop, *, recorder: Recorder | None = None, use_cache: bool = True) -> None:
         """use_cache: if False, each step feeds all ids of every row again."""
@@ -75,7 +75,7 @@ class Session:
             self.pending, self.fed = [strategy.ids for strategy in self.strategies], [0] * len(self.strategies)
 
     def select(self, rows: Tensor) -> None:
-        """Keep the ``rows`` (long, (R',)) alone, in that order. Rows may repeat."""
+        """Keep only the ``rows`` (long, (R',)), in that order. Rows may repeat."""
         images = self.images[rows]
         if not images.shape[0]:
             self.images, self.memory, self.cache = images, None, None

@@ -6,7 +6,7 @@ Shapes: R rows, T ids so far (prompt included), N new tokens, V vocabulary size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -31,20 +31,25 @@ class Choice(NamedTuple):
     tokens: Tensor
 
 
-class NewTokens(NamedTuple):
-    """What one step added: the texts that got a token, the tokens, their log-probabilities, and which texts it ended."""
+@dataclass(frozen=True, slots=True)
+class StreamedTokens:
+    """New tokens of one row and their log-probabilities.
 
-    texts: list[int]
-    tokens: list[int]
-    logprobs: list[float]
-    ended: list[bool]
+    stop_reason: None while the row goes on, else the reason why these tokens are its last ones. In a beam search the last
+    event may have no tokens.
+    """
+
+    row: int
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    stop_reason: str | None
 
 
 class Strategy(Protocol):
     """Chooses the tokens of some rows of a session. All its rows have the same length."""
 
     rules: Rules
-    """The rules of its rows. Short texts get a small cache, which stays in the processor's."""
+    """The rules of its rows. If the longest text is short, the session allocates a small cache."""
 
     @property
     def ids(self) -> Tensor:
@@ -52,6 +57,12 @@ class Strategy(Protocol):
 
     def advance(self, scores: Tensor, observe: Observe | None) -> Choice:
         """(R, V) scores of the next token -> the tokens. A choice without tokens ends the strategy."""
+
+    def events(self) -> Iterable[StreamedTokens]:
+        """The tokens that became certain in the last step, for a stream."""
+
+    def result(self, pad: int) -> Hypotheses:
+        """The finished texts in the order of their places, padded with ``pad``."""
 
 
 class Recorder(Protocol):

@@ -5,11 +5,12 @@ From an image to text::
     pixel_values (B, C, height, width)
       -> encode    the encoder's states (B, S, D)
       -> remember  the keys and values of every cross-attention, once per image
-      -> step      ids (R, T), with what the step says about their places -> hidden states (R, T, D)
+      -> step      ids (R, T) and a Step (cache slots, mask, memory) -> hidden states (R, T, D)
       -> logits    scores (R, T, V) of the next token
 
-``vedcore.generation.Session`` repeats ``step`` and ``logits`` and feeds the tokens that it chooses. Caches and all other state
-are arguments: a forward pass leaves its modules as they were.
+``vedcore.generation`` repeats the last two: a ``Session`` feeds the tokens that it chooses to a ``Loop``, which runs the
+decoder, and the head on the last tokens only. Caches and all other state are arguments: a forward pass leaves its modules as
+they were.
 Shapes: B images, R rows of text (one or more per image), T tokens, S encoder states, D hidden size, V vocabulary size.
 """
 

@@ -85,7 +85,8 @@ class VisionEncoderDecoderModel(EditableModel):
     ) -> None:
         """From a config (random weights), or from built parts. Raises ConfigError if neither is given, or if they do not fit.
 
-        What joins two built parts is new and listed in ``untrained``: a bridge, and cross-attention for a decoder without.
+        If you pass modules, the layers that join them are new and listed in ``untrained``: the bridge, and cross-attention for
+        a decoder without.
         """
         if config is None:
             if encoder is None or decoder is None:
@@ -270,7 +271,8 @@ class VisionEncoderDecoderModel(EditableModel):
 
         labels: (R, T) long, -100 where nothing is learned; without decoder ids they are shifted right by one, after the start
         token. The loss is the mean cross-entropy of the labels that count, not shifted again; 0 if none counts.
-        num_items_in_batch: divides the sum of the losses instead, if these rows are a part of a batch.
+        num_items_in_batch: the number of labels in the whole batch, if these rows are a part of it. The sum of the losses is
+        divided by it, and not by the number of labels in these rows.
         label_smoothing: the share of each label that is spread over the vocabulary.
         past_key_values: of an earlier pass; then only the ids after it are given. use_cache: None means yes unless gradients
         are recorded. decoder_attention_mask: (R, L), False or 0 for padding.
@@ -372,15 +374,17 @@ class VisionEncoderDecoderModel(EditableModel):
 
     @_same_arguments(_request)
     def generate(self, *arguments: Any, **options: Any) -> Any:
-        """Generate text for images: (B, C, height, width) pixels -> (B, T) ids, the start token first, padded after the end.
+        """Generate text for images: (B, C, height, width) pixels -> (R, T) ids, the start token first, padded after the end.
+
+        R is B times ``num_return_sequences``.
 
         ``generation_fields`` are fields of GenerationConfig (``num_beams=4, max_new_tokens=32``). Raises TypeError for an
         unknown name, ConfigError for a field that the strategy does not read.
         decoder_input_ids: (B, P), a prompt in place of the start token. decoder_attention_mask: (B, P), 0 for its padding, on
         any side: each row is continued as it would be alone; in the output its padding comes first.
         logits_processor: functions of (R, T) ids and (R, V) scores that return new scores. stopping_criteria: functions of
-        the ids and of the scores of their last tokens that return a bool or (R,) bools: which rows end. Rows that have ended
-        are not passed. generator, seed: what sampling draws from; a seed leaves torch's own state alone.
+        (R, T) ids and (R, V) scores that return a bool or (R,) bools, True for rows that end. Rows that have ended are not
+        passed. generator, seed: what sampling draws from; a seed leaves torch's own state alone.
         With ``return_dict_in_generate=True`` a GenerationOutput: sequences, token_logprobs, stop_reasons, and what
         ``output_scores``, ``output_logits``, ``output_attentions`` and ``output_hidden_states`` request.
         """
@@ -392,8 +396,8 @@ class VisionEncoderDecoderModel(EditableModel):
     def stream(self, *arguments: Any, **options: Any) -> Iterator[StreamedTokens]:
         """The tokens that ``generate`` would write after the prompt, row by row as they are chosen.
 
-        Arguments and errors are those of ``generate``; errors are raised before the first token. A beam search yields, for
-        each image, the tokens on which all hypotheses agree that can still become its text. It returns one text per image.
+        Arguments and errors are those of ``generate``; errors are raised before the first token. A beam search yields a
+        token as soon as every hypothesis that can still become the text of its image contains it.
         """
         for name in ("return_dict_in_generate", *OUTPUT_FIELDS):
             if options.get(name):

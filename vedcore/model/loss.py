@@ -63,4 +63,6 @@ def label_loss(
     if labels is None:
         return None
     total = token_loss(logits, labels, label_smoothing)
-    return total.mean if num_items is None else total.sum / num_items
+    if num_items is None:
+        return total.mean
+    return total.sum / torch.as_tensor(num_items, device=total.sum.device).clamp(min=1)  # 0 if no label counts
