@@ -29,6 +29,7 @@ PROMISED = {
     "Part",
     "Processor",
     "Reader",
+    "Segmenter",
     "Step",
     "Tokenizer",
     "VisionEncoderDecoderConfig",
@@ -36,7 +37,20 @@ PROMISED = {
     "hookimpl",
 }
 """Users rely on these names."""
-NEEDED_BESIDE = {"AttentionSizes", "Cache", "CrossAttention", "DecoderSizes", "Reading", "Rule", "Seam", "Trace"}
+NEEDED_BESIDE = {
+    "AttentionSizes",
+    "BlockRegion",
+    "Cache",
+    "CrossAttention",
+    "DecoderSizes",
+    "LineRegion",
+    "PageRegion",
+    "PageSegmenter",
+    "Reading",
+    "Rule",
+    "Seam",
+    "Trace",
+}
 """What a signature or a field of a promised name needs."""
 ERRORS = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vedcore.contract.hookspecs import Adapter as Adapter
     from vedcore.contract.hookspecs import Backbone as Backbone
     from vedcore.contract.hookspecs import Checkpoint as Checkpoint
+    from vedcore.contract.hookspecs import Segmenter as Segmenter
     from vedcore.contract.hookspecs import hookimpl as hookimpl
     from vedcore.contract.protocols import AttentionSizes as AttentionSizes
     from vedcore.contract.protocols import Cache as Cache
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
     from vedcore.contract.protocols import Decoder as Decoder
     from vedcore.contract.protocols import DecoderSizes as DecoderSizes
     from vedcore.contract.protocols import Encoder as Encoder
+    from vedcore.contract.protocols import PageSegmenter as PageSegmenter
     from vedcore.contract.protocols import Seam as Seam
+    from vedcore.contract.regions import BlockRegion as BlockRegion
+    from vedcore.contract.regions import LineRegion as LineRegion
+    from vedcore.contract.regions import PageRegion as PageRegion
     from vedcore.contract.types import EncoderOutput as EncoderOutput
     from vedcore.contract.types import Memory as Memory
     from vedcore.contract.types import Step as Step
@@ -59,7 +64,7 @@ if _moved.finder not in sys.meta_path:  # last, so that a real file of that name
     sys.meta_path.append(_moved.finder)
 
 _HOMES = {
-    "contract.hookspecs": ("Adapter", "Backbone", "Checkpoint", "hookimpl"),
+    "contract.hookspecs": ("Adapter", "Backbone", "Checkpoint", "Segmenter", "hookimpl"),
     "contract.protocols": (
         "AttentionSizes",
         "Cache",
@@ -68,8 +73,10 @@ _HOMES = {
         "Decoder",
         "DecoderSizes",
         "Encoder",
+        "PageSegmenter",
         "Seam",
     ),
+    "contract.regions": ("BlockRegion", "LineRegion", "PageRegion"),
     "contract.types": ("EncoderOutput", "Memory", "Step", "Trace"),
     "errors": (
         "CheckpointError",

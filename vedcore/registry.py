@@ -15,10 +15,10 @@ from typing import TypeVar
 import pluggy
 
 from vedcore.contract import hookspecs
-from vedcore.contract.hookspecs import CHANGES, GROUP, PROTOCOL, Adapter, Backbone, Checkpoint, Record
+from vedcore.contract.hookspecs import CHANGES, GROUP, PROTOCOL, Adapter, Backbone, Checkpoint, Record, Segmenter
 from vedcore.errors import PluginError, PluginNotFound
 
-R = TypeVar("R", Backbone, Adapter, Checkpoint)
+R = TypeVar("R", Backbone, Adapter, Checkpoint, Segmenter)
 
 FIRST_PARTY = {
     "encoder": {"beit": "beit", "deit": "deit", "swin": "swin", "donut-swin": "swin", "vit": "vit"},
@@ -33,8 +33,12 @@ FIRST_PARTY = {
         "trocr": "trocr",
     },
     "checkpoint": {"line-reader": "linereader"},
+    "segmenter": {"pages": "pages"},
 }
 """Packages of this project by the kind and name of what they supply. Only the hint in an error reads it."""
+
+_SEGMENTER = "segmenter."
+"""What the entry point of a segmenter begins with, so that the kind is known without an import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +86,19 @@ class Registry:
         """The shipped checkpoint ``name``. Raises as ``backbone`` does."""
         return self._find(name, Checkpoint, "checkpoint")
 
+    def segmenter(self, name: str) -> Segmenter:
+        """The segmenter ``name``. Raises as ``backbone`` does."""
+        return self._find(name, Segmenter, "segmenter")
+
     def checkpoint_names(self) -> list[str]:
         """The names of the shipped checkpoints whose plugins can be used, sorted."""
         found = {r.name for listing in self.listings() for r in listing.records if isinstance(r, Checkpoint)}
         return sorted(found)
+
+    def segmenter_names(self) -> list[str]:
+        """The names of the installed segmenters, sorted. No plugin is imported."""
+        names = {plugin.name for plugin in self._plugins if plugin.name.startswith(_SEGMENTER)}
+        return sorted(name.removeprefix(_SEGMENTER) for name in names)
 
     def offers(self, name: str) -> bool:
         """Whether an installed plugin is named ``name``. No plugin is imported."""
@@ -103,10 +116,11 @@ class Registry:
             return Listing(plugin, (), str(error))
 
     def _find(self, name: str, cls: type[R], kind: str) -> R:
-        plugin = next((plugin for plugin in self._plugins if plugin.name == name), None)
+        entry = _SEGMENTER + name if cls is Segmenter else name
+        plugin = next((plugin for plugin in self._plugins if plugin.name == entry), None)
         if plugin is None:
             raise self._not_found(name, cls, kind, "")
-        self._refuse_clash(name)
+        self._refuse_clash(entry)
         records = self._load(plugin)
         for record in records:
             if isinstance(record, cls) and record.name == name and kind_of(record) == kind:
@@ -128,11 +142,11 @@ class Registry:
         if plugin.module not in self._records:
             self._records[plugin.module] = _load(plugin)
         records = self._records[plugin.module]
-        names = list(dict.fromkeys(record.name for record in records))
+        names = list(dict.fromkeys(entry_name(record) for record in records))
         if plugin.name not in names:
             raise PluginError(
                 f"{plugin} is broken: its entry point is named {plugin.name!r}, but it supplies {_described(records)}; an "
-                "entry point must be named after what it supplies",
+                "entry point must be named after what it supplies (a segmenter: segmenter.NAME)",
                 field=GROUP,
                 expected=names,
                 found=plugin.name,
@@ -143,10 +157,10 @@ class Registry:
         """The error for a name that no plugin supplies as this kind: what there is of the kind, and what to do."""
         installed = sorted(
             {
-                listing.plugin.name
+                record.name
                 for listing in self.listings()
                 for record in listing.records
-                if record.name == listing.plugin.name and kind_of(record) == kind
+                if entry_name(record) == listing.plugin.name and kind_of(record) == kind
             }
         )
         message = f"no {kind} named {name!r}{reason}; installed {kind}s: {', '.join(installed) or 'none'}"
@@ -217,8 +231,13 @@ def _load(plugin: Plugin) -> tuple[Record, ...]:
 
 
 def kind_of(record: Record) -> str:
-    """The kind of a record: "encoder", "decoder", "adapter" or "checkpoint"."""
+    """The kind of a record: "encoder", "decoder", "adapter", "checkpoint" or "segmenter"."""
     return record.role if isinstance(record, Backbone) else type(record).__name__.lower()
+
+
+def entry_name(record: Record) -> str:
+    """The name that the entry point of a record has: "vit", "segmenter.pages"."""
+    return _SEGMENTER + record.name if isinstance(record, Segmenter) else record.name
 
 
 def describe(record: Record) -> str:

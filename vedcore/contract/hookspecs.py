@@ -3,7 +3,8 @@
 A plugin is a module that an entry point of the group ``vedcore.plugins`` refers to:
 
     [project.entry-points."vedcore.plugins"]
-    vit = "vedcore_plugin_vit"           # the name of a model type, an adapter or a checkpoint
+    vit = "vedcore_plugin_vit"                   # the name of a model type, an adapter or a checkpoint
+    "segmenter.pages" = "vedcore_plugin_pages"   # the kind and the name of a segmenter
 
 The module defines ``@hookimpl def vedcore_plugin()``, which returns a list of records. There is one entry point for each
 record.
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pluggy
 
 if TYPE_CHECKING:
-    from vedcore.contract.protocols import CrossAttentionAdapter
+    from vedcore.contract.protocols import CrossAttentionAdapter, PageSegmenter
 
 PROTOCOL = 2
 """The version of the contract. Each record has, as a literal, the version that it was written for."""
@@ -86,7 +87,19 @@ class Checkpoint:
     protocol: int
 
 
-Record = Backbone | Adapter | Checkpoint
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segmenter:
+    """Finds the lines of a page. name: the part of its entry point's name after ``segmenter.``.
+
+    protocol: the version of the contract that the package was written for, as a literal.
+    """
+
+    name: str
+    segmenter: PageSegmenter
+    protocol: int
+
+
+Record = Backbone | Adapter | Checkpoint | Segmenter
 
 
 @hookspec

@@ -1,6 +1,6 @@
 """The contract: an encoder, a decoder and a cross-attention adapter are classes with these attributes and methods.
 
-They are ``nn.Module``s; ``__call__`` here is their ``forward``.
+They are ``nn.Module``s; ``__call__`` here is their ``forward``. A segmenter is a function.
 Shapes: B images, R rows of text, T new tokens, L keys in use, S encoder states, D hidden size, Dc memory size, V vocabulary
 size, H heads, d head width.
 """
@@ -11,8 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from vedcore.contract.regions import PageRegion
 from vedcore.contract.types import Cache, EncoderOutput, Step, Trace
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "Decoder",
     "DecoderSizes",
     "Encoder",
+    "PageSegmenter",
     "Seam",
 ]
 
@@ -175,3 +179,10 @@ class CrossAttentionAdapter(Protocol):
 
     def layer(self, index: int, sizes: DecoderSizes, own: CrossAttention | None) -> Any:
         """The cross-attention for block ``index``: a new layer, or the decoder's ``own`` if it has one."""
+
+
+class PageSegmenter(Protocol):
+    """Finds the lines of text in the image of a page, and their order. Calls from several threads do not disturb each other."""
+
+    def __call__(self, image: NDArray[np.uint8], /) -> PageRegion:
+        """(H, W, 3) RGB pixels, at least 1 x 1 -> the tree of its regions; without text, a page without blocks."""

@@ -1,9 +1,14 @@
-"""What a reader returns for an image."""
+"""What a reader returns for an image: its text, and where each part of the text is.
+
+A page has blocks, a block has lines, a line has words. Polygons are in pixels of the image, as in ``vedcore.contract.regions``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
+
+from vedcore.contract.regions import Polygon
 
 Box = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels of the image, right and bottom exclusive."""
@@ -18,15 +23,59 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word of a line. polygon: four corners, as those of the line; its sides are estimated from the gaps in the ink."""
+
+    polygon: Polygon
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of text. The fields have the meaning that they have in ``Reading``.
+
+    polygon: four corners, the first the upper left one as the text is read.
+    """
+
+    polygon: Polygon
+    text: str
+    confidence: float
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    stop_reason: str
+    words: tuple[Word, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Lines that belong together, such as a paragraph, in reading order."""
+
+    polygon: Polygon
+    lines: tuple[Line, ...]
+
+    @property
+    def text(self) -> str:
+        """The texts of the lines, each on a line of its own."""
+        return "\n".join(line.text for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
     """The text of one image.
 
-    confidence: exp(mean log-probability of the tokens, including the end token), 0 to 1.
+    text: on a page, the lines of a block are joined with a newline, and the blocks with a blank line.
+    confidence: exp(mean log-probability of the tokens, including the end token), 0 to 1; 0 on a page without text.
     token_ids, token_logprobs: the tokens after the start token or the prompt, including the end token, and their
-    log-probabilities. The text is theirs.
-    stop_reason: "eos", or why generation stopped before the end token.
+    log-probabilities. The text is theirs; on a page they are those of all lines.
+    stop_reason: "eos", or why generation stopped before the end token; "no text" on a page without text.
     source: the image as the caller passed it.
     pieces: the pieces of a line that was cut, otherwise empty.
+    blocks: the regions of the text in reading order; empty if the image was read whole.
+    layout: how the image was read: "page", "line" or "whole".
+    warnings: reasons to doubt that the image has the text, each a short sentence.
+    size: (width, height) of the image in pixels, upright.
+    dpi: its horizontal resolution in dots per inch, if the file says so. page: its number in a document, from 1.
     """
 
     text: str
@@ -36,6 +85,17 @@ class Reading:
     stop_reason: str
     source: Any
     pieces: tuple[Piece, ...] = ()
+    blocks: tuple[Block, ...] = ()
+    layout: Literal["page", "line", "whole"] = "whole"
+    warnings: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+    dpi: float | None = None
+    page: int | None = None
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """The lines of all blocks, in reading order."""
+        return tuple(line for block in self.blocks for line in block.lines)
 
 
 @dataclass(frozen=True, slots=True)
