@@ -17,7 +17,7 @@ ROOMS = (
     ("contract", "storage"),
     ("config",),
     ("vision", "text", "generation", "speed", "registry"),
-    ("nn",),
+    ("nn", "documents"),
     ("part",),
     ("model",),
     ("reader", "testing"),
@@ -32,6 +32,8 @@ HOMES = {
     "safetensors": {"storage"},
     "huggingface_hub": {"storage"},
     "PIL": {"vision"},
+    "pypdfium2": {"documents"},
+    "cv2": set(),  # only a plugin imports it
     "tokenizers": {"text"},
     "typer": {"cli"},
     "rich": {"cli"},

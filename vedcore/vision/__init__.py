@@ -9,5 +9,16 @@ from vedcore.vision.cutting import CutPiece, cut_line
 from vedcore.vision.image_processor import ImageProcessor
 from vedcore.vision.loading import ImageSource, load_image
 from vedcore.vision.png import as_png
+from vedcore.vision.resolution import image_dpi
 
-__all__ = ["Augmentation", "CutPiece", "CutRule", "ImageProcessor", "ImageSource", "as_png", "cut_line", "load_image"]
+__all__ = [
+    "Augmentation",
+    "CutPiece",
+    "CutRule",
+    "ImageProcessor",
+    "ImageSource",
+    "as_png",
+    "cut_line",
+    "image_dpi",
+    "load_image",
+]

@@ -1,4 +1,4 @@
-"""Image files: the bytes of a PNG, JPEG, WEBP, GIF or BMP become a Pillow image whose pixels are not decoded yet.
+"""Image files: the bytes of a PNG, JPEG, WEBP, GIF, BMP or TIFF become a Pillow image whose pixels are not decoded yet.
 
 ``Image.open`` is not used: it warns, for the whole process, about sizes that vedcore checks itself. Each format checks
 the size in the header before Pillow allocates memory for it.
@@ -18,6 +18,8 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from vedcore.vision.origin import Origin
+from vedcore.vision.tiff import open_frame
+from vedcore.vision.tiff_directory import TiffFile
 
 CheckSize = Callable[[tuple[int, int]], None]
 """Raises ImageError if (width, height) is too large."""
@@ -25,12 +27,17 @@ CheckSize = Callable[[tuple[int, int]], None]
 
 def open_bytes(data: bytes, origin: Origin, check_size: CheckSize) -> Image.Image:
     """The image in ``data``; of several frames the first. Raises ImageError for another format or a broken file."""
-    for name, (signature, opener) in _FORMATS.items():
-        if signature.match(data):
-            with origin.wrap_errors(f"expected a {name} image, found a broken one"):
-                return opener(data, check_size)
+    name = format_of(data)
+    if name is not None:
+        with origin.wrap_errors(f"expected a {name} image, found a broken one"):
+            return _FORMATS[name][1](data, origin, check_size)
     names = ", ".join(_FORMATS)
     raise origin.error(f"expected {names}, found a file that begins with {data[:8]!r}", expected=names, found=data[:8])
+
+
+def format_of(start: bytes) -> str | None:
+    """The name of the format of a file that begins with ``start``, 16 bytes or more; None if it is no image."""
+    return next((name for name, (signature, _) in _FORMATS.items() if signature.match(start)), None)
 
 
 def webp_size(data: bytes) -> tuple[int, int]:
@@ -87,34 +94,40 @@ class _JpegFile(JpegImageFile):
         """Does nothing: Pillow parses all of EXIF here for a resolution, and warns if the block is broken."""
 
 
-def _open_png(data: bytes, check_size: CheckSize) -> Image.Image:
+def _open_png(data: bytes, origin: Origin, check_size: CheckSize) -> Image.Image:
     return PngImageFile(io.BytesIO(_without_animation(data)))
 
 
-def _open_jpeg(data: bytes, check_size: CheckSize) -> Image.Image:
+def _open_jpeg(data: bytes, origin: Origin, check_size: CheckSize) -> Image.Image:
     return _JpegFile(io.BytesIO(data))
 
 
-def _open_webp(data: bytes, check_size: CheckSize) -> Image.Image:
+def _open_webp(data: bytes, origin: Origin, check_size: CheckSize) -> Image.Image:
     # The decoder allocates the whole canvas when it is created, before Pillow knows the size.
     if len(data) >= 25:  # no smaller file holds a size
         check_size(webp_size(data))
     return WebPImageFile(io.BytesIO(data))
 
 
-def _open_gif(data: bytes, check_size: CheckSize) -> Image.Image:
+def _open_gif(data: bytes, origin: Origin, check_size: CheckSize) -> Image.Image:
     check_size(_gif_size(data))
     return GifImageFile(io.BytesIO(data))
 
 
-def _open_bmp(data: bytes, check_size: CheckSize) -> Image.Image:
+def _open_bmp(data: bytes, origin: Origin, check_size: CheckSize) -> Image.Image:
     return BmpImageFile(io.BytesIO(data))
 
 
-_FORMATS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes, CheckSize], Image.Image]]] = {
+def _open_tiff(data: bytes, origin: Origin, check_size: CheckSize) -> Image.Image:
+    tiff = TiffFile(io.BytesIO(data), origin)
+    return open_frame(tiff, tiff.frame_positions()[0], check_size)
+
+
+_FORMATS: dict[str, tuple[re.Pattern[bytes], Callable[[bytes, Origin, CheckSize], Image.Image]]] = {
     "PNG": (re.compile(rb"\x89PNG\r\n\x1a\n"), _open_png),
     "JPEG": (re.compile(rb"\xff\xd8\xff"), _open_jpeg),
     "WEBP": (re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL), _open_webp),
     "GIF": (re.compile(rb"GIF8[79]a"), _open_gif),
     "BMP": (re.compile(rb"BM"), _open_bmp),
+    "TIFF": (re.compile(rb"II[*+]\0|MM\0[*+]"), _open_tiff),
 }

@@ -7,7 +7,6 @@ result, since it removes the tag. See ``rgb`` for the conversion of modes and ar
 from __future__ import annotations
 
 import os
-import stat
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vedcore.errors import ImageError
+from vedcore.vision.files import origin_of, read_file
 from vedcore.vision.formats import open_bytes
 from vedcore.vision.limits import MAX_BYTES, MAX_PIXELS, check_bytes, check_size
-from vedcore.vision.orientation import upright_turn
+from vedcore.vision.orientation import SIDEWAYS, upright_turn
 from vedcore.vision.origin import Origin
+from vedcore.vision.resolution import resolution
 from vedcore.vision.rgb import from_array, to_rgb
 
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | torch.Tensor
@@ -29,19 +30,17 @@ ImageSource = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any] | torc
 def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
     """The H x W image of ``source`` in mode RGB: a path, the bytes of a file, a PIL image, an array or a tensor.
 
-    Files are PNG, JPEG, WEBP, GIF or BMP with at most ``max_bytes``; of several frames the first is read. An image of
+    Files are PNG, JPEG, WEBP, GIF, BMP or TIFF with at most ``max_bytes``; of several frames the first is read. An image of
     more than ``max_pixels`` is refused before it is decoded. Arrays are (H, W), (H, W, 1 | 3 | 4) or (1 | 3, H, W).
-    An image that is already RGB may be returned as it is.
+    An image that is already RGB may be returned as it is. ``image_dpi`` gives the resolution of the result.
 
     Raises ImageError; the message names the source, what was expected and what was found, on one line.
     """
     if isinstance(source, (bytes, bytearray, memoryview)):
-        origin = Origin(f"image of {len(source)} bytes")
-        return _decode(bytes(source), origin, max_pixels, max_bytes)
+        return _decode(bytes(source), origin_of(source), max_pixels, max_bytes)
     if isinstance(source, (str, os.PathLike)):
-        path = os.fsdecode(source)
-        origin = Origin(path if path.isprintable() and path else repr(path), file=path)
-        return _decode(_read(source, origin, max_bytes), origin, max_pixels, max_bytes)
+        origin = origin_of(source)
+        return _decode(read_file(source, origin, max_bytes), origin, max_pixels, max_bytes)
     if isinstance(source, Image.Image):
         origin = Origin(f"PIL image {source.width} x {source.height} of mode {source.mode}")
         return _upright_rgb(source, origin, max_pixels)
@@ -53,28 +52,6 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes: 
         return _upright_rgb(from_array(source, origin), origin, max_pixels)
     expected, found = "a path, bytes, a PIL image, an array or a tensor", type(source).__name__
     raise ImageError(f"expected {expected} for an image, found {found}", expected=expected, found=found)
-
-
-def _read(source: str | os.PathLike[str], origin: Origin, max_bytes: int) -> bytes:
-    # Non-blocking: otherwise opening a FIFO waits for a writer that may never come.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    try:
-        with open(source, "rb", opener=lambda path, _: os.open(path, flags)) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise origin.error("not a regular file", expected="a regular file")
-            check_bytes(status.st_size, origin, max_bytes)
-            return file.read(max_bytes + 1)
-    except FileNotFoundError:
-        raise origin.error("no such file", expected="an image file") from None
-    except IsADirectoryError:
-        raise origin.error(
-            "expected an image file, found a folder", expected="an image file", found="a folder"
-        ) from None
-    except ImageError:
-        raise
-    except (OSError, ValueError) as cause:
-        raise origin.error(f"cannot be read ({getattr(cause, 'strerror', None) or cause})") from cause
 
 
 def _decode(data: bytes, origin: Origin, max_pixels: int, max_bytes: int) -> Image.Image:
@@ -89,10 +66,13 @@ def _upright_rgb(image: Image.Image, origin: Origin, max_pixels: int) -> Image.I
     check_size(image.size, origin, max_pixels)
     with origin.wrap_errors("expected an image, found a broken one"):
         image.load()  # before the orientation is read: a PNG may store it after its pixels
-    turn = upright_turn(image.info)
+    turn, dpi = upright_turn(image.info), resolution(image.info)
     with origin.wrap_errors(f"cannot be made RGB from mode {image.mode}"):
-        image = to_rgb(image, origin)
+        result = to_rgb(image, origin)
         if turn is not None:
-            image = image.transpose(turn)
-            image.info = {}  # otherwise loading the result again would turn it again
-        return image
+            result = result.transpose(turn)
+            result.info = {}  # otherwise loading the result again would turn it again
+            dpi = dpi[::-1] if dpi and turn in SIDEWAYS else dpi
+        if dpi is not None and result is not image:
+            result.info["dpi"] = dpi
+        return result

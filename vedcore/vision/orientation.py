@@ -19,6 +19,9 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+SIDEWAYS = (_TURNS[5], _TURNS[6], _TURNS[7], _TURNS[8])
+"""The turns that exchange width and height."""
+
 _XMP = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
 
 
