@@ -6,19 +6,32 @@ The only package that imports Pillow.
 from vedcore.vision.augmentation import Augmentation
 from vedcore.vision.cut_rule import CutRule
 from vedcore.vision.cutting import CutPiece, cut_line
+from vedcore.vision.files import open_file, origin_of
+from vedcore.vision.formats import format_of
+from vedcore.vision.frames import TiffFrames
 from vedcore.vision.image_processor import ImageProcessor
+from vedcore.vision.limits import MAX_PIXELS
 from vedcore.vision.loading import ImageSource, load_image
+from vedcore.vision.origin import Origin
+from vedcore.vision.pixels import from_pixels
 from vedcore.vision.png import as_png
 from vedcore.vision.resolution import image_dpi
 
 __all__ = [
+    "MAX_PIXELS",
     "Augmentation",
     "CutPiece",
     "CutRule",
     "ImageProcessor",
     "ImageSource",
+    "Origin",
+    "TiffFrames",
     "as_png",
     "cut_line",
+    "format_of",
+    "from_pixels",
     "image_dpi",
     "load_image",
+    "open_file",
+    "origin_of",
 ]

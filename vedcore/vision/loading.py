@@ -43,13 +43,13 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, max_bytes: 
         return _decode(read_file(source, origin, max_bytes), origin, max_pixels, max_bytes)
     if isinstance(source, Image.Image):
         origin = Origin(f"PIL image {source.width} x {source.height} of mode {source.mode}")
-        return _upright_rgb(source, origin, max_pixels)
+        return upright_rgb(source, origin, max_pixels)
     if isinstance(source, torch.Tensor):
         source = source.detach().cpu()
         source = (source.float() if source.is_floating_point() else source).numpy()
     if isinstance(source, np.ndarray):
         origin = Origin(f"array of shape {source.shape} and type {source.dtype}")
-        return _upright_rgb(from_array(source, origin), origin, max_pixels)
+        return upright_rgb(from_array(source, origin), origin, max_pixels)
     expected, found = "a path, bytes, a PIL image, an array or a tensor", type(source).__name__
     raise ImageError(f"expected {expected} for an image, found {found}", expected=expected, found=found)
 
@@ -59,10 +59,11 @@ def _decode(data: bytes, origin: Origin, max_pixels: int, max_bytes: int) -> Ima
     if not data:
         raise origin.error("expected an image, found an empty file", expected="an image", found=b"")
     image = open_bytes(data, origin, lambda size: check_size(size, origin, max_pixels))
-    return _upright_rgb(image, origin, max_pixels)
+    return upright_rgb(image, origin, max_pixels)
 
 
-def _upright_rgb(image: Image.Image, origin: Origin, max_pixels: int) -> Image.Image:
+def upright_rgb(image: Image.Image, origin: Origin, max_pixels: int) -> Image.Image:
+    """The upright RGB image of an image that may not be decoded yet. Raises ImageError like ``load_image``."""
     check_size(image.size, origin, max_pixels)
     with origin.wrap_errors("expected an image, found a broken one"):
         image.load()  # before the orientation is read: a PNG may store it after its pixels

@@ -1,0 +1,8 @@
+"""Documents: the pages of image files, TIFF files and PDF files, and searchable PDF files that are written.
+
+The only package that uses pypdfium2, and only in a child process.
+"""
+
+from vedcore.documents.pages import Page, Pages, open_pages
+
+__all__ = ["Page", "Pages", "open_pages"]

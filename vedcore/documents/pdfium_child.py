@@ -1,0 +1,149 @@
+"""A program: it answers requests about one PDF document. ``child.py`` starts it; nothing imports it.
+
+A request is a line of JSON on standard input, followed by as many bytes as its field "bytes" says; so is the answer, on
+standard output. An answer with the field "refused" says why the request cannot be done. The program imports only pypdfium2 and
+the standard library, so that it starts fast and has little to lose.
+
+    pdfium_child.py MEMORY FOLDER...    the bytes of memory it may use, and where pypdfium2 is if it is not on the path
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import math
+import mmap
+import os
+import signal
+import sys
+from typing import Any, BinaryIO
+
+MEMORY = int(sys.argv[1])
+sys.path += sys.argv[2:]
+
+
+class Refusal(Exception):
+    """The request cannot be done. The argument is a word that the other side knows."""
+
+
+class Document:
+    """The document, and what is asked of it. Each method returns the fields of an answer, and bytes."""
+
+    def __init__(self) -> None:
+        self._pdf: Any = None
+        self._font: Any = None
+        self._kept: list[Any] = []
+
+    def open(self, data: bytes, *, path: str | None) -> tuple[dict[str, Any], bytes]:
+        """Open the file at ``path``, or ``data``."""
+        try:
+            import pypdfium2
+        except Exception:
+            raise Refusal("library") from None
+        source: Any = data
+        size = len(data)
+        if path is not None:
+            try:
+                with open(path, "rb") as file:
+                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            except (OSError, ValueError):
+                raise Refusal("file") from None
+            size = len(mapped)
+            source = (ctypes.c_ubyte * size).from_buffer(mapped)
+        limit("RLIMIT_AS", MEMORY + size)
+        try:
+            self._pdf = pypdfium2.PdfDocument(source)
+        except pypdfium2.PdfiumError as cause:
+            reasons = {pypdfium2.raw.FPDF_ERR_PASSWORD: "password", pypdfium2.raw.FPDF_ERR_SECURITY: "security"}
+            raise Refusal(reasons.get(cause.err_code, "format")) from None
+        with contextlib.suppress(pypdfium2.PdfiumError):  # the fields of a broken form are not drawn
+            self._pdf.init_forms()
+        return {}, b""
+
+    def count(self, data: bytes) -> tuple[dict[str, Any], bytes]:
+        """The number of pages."""
+        return {"pages": len(self._pdf)}, b""
+
+    def render(
+        self, data: bytes, *, page: int, dpi: float, least_dpi: float, pixels: int
+    ) -> tuple[dict[str, Any], bytes]:
+        """The pixels of a page, at ``dpi`` or at the highest lower resolution that has at most ``pixels`` of them."""
+        opened = self._page(page)
+        width, height = opened.get_size()
+        if not (0 < width < math.inf and 0 < height < math.inf):
+            raise Refusal("page")
+        scale = min(dpi / 72, math.sqrt(pixels / (width * height))) * (1 - 1e-9)  # sizes are rounded up
+        while scale * 72 >= least_dpi and math.ceil(width * scale) * math.ceil(height * scale) > pixels:
+            scale *= 0.9999
+        if scale * 72 < least_dpi:
+            raise Refusal("large")
+        bitmap = opened.render(scale=scale, rev_byteorder=True)
+        head = {"width": bitmap.width, "height": bitmap.height, "stride": bitmap.stride, "dpi": round(scale * 72, 3)}
+        pixels_of = bytes(bitmap.buffer)
+        bitmap.close()
+        opened.close()
+        return head, pixels_of
+
+    def _page(self, index: int) -> Any:
+        import pypdfium2
+
+        try:
+            return self._pdf[index]
+        except pypdfium2.PdfiumError:
+            raise Refusal("page") from None
+
+
+def limit(name: str, value: int) -> None:
+    """Set a soft limit of this process, where the system has it."""
+    try:
+        import resource
+
+        kind = getattr(resource, name)
+        most = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (value if most == resource.RLIM_INFINITY else min(value, most), most))
+    except (ImportError, AttributeError, ValueError, OSError):
+        pass  # Windows has no limits, and macOS not all
+
+
+def processor_seconds() -> float:
+    """The time of the processor that this process has used."""
+    times = os.times()
+    return times.user + times.system
+
+
+def answer(document: Document, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    """The fields of the answer, and its bytes."""
+    action = getattr(document, request.pop("do"))
+    try:
+        fields, body = action(data, **request)
+    except Refusal as refusal:
+        return {"refused": refusal.args[0]}, b""
+    except MemoryError:
+        return {"refused": "memory"}, b""
+    except Exception as error:
+        return {"refused": f"{type(error).__name__}: {error}"}, b""
+    return fields, body
+
+
+def main() -> None:
+    """Answer requests until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits for the answers
+    receive: BinaryIO = sys.stdin.buffer
+    send = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints is no answer
+    limit("RLIMIT_AS", MEMORY)
+    document = Document()
+    for line in receive:
+        request = json.loads(line)
+        data = receive.read(request.pop("bytes"))
+        # The other side kills this process when time is up; if that side is dead, the system does.
+        limit("RLIMIT_CPU", math.ceil(processor_seconds() + request.pop("seconds") + 5))
+        fields, body = answer(document, request, data)
+        send.write(json.dumps({**fields, "bytes": len(body)}).encode() + b"\n")
+        send.write(body)
+        send.flush()
+
+
+if __name__ == "__main__":
+    main()
