@@ -28,7 +28,9 @@ from vedcore import (
     VisionEncoderDecoderModel,
 )
 from vedcore.reader import Piece, locate
-from vedcore.reader.layout import CutLine
+from vedcore.reader.layout import LineLayout, OpenedImage, Row, RowText, SingleLine
+from vedcore.reader.polygons import rectangle
+from vedcore.reader.words import InkGaps
 from vedcore.vision import cut_line
 from vedcore_plugin_gpt2 import GPT2Config
 from vedcore_plugin_swin import SwinConfig
@@ -168,14 +170,17 @@ def test_the_lines_of_several_images_share_a_batch(reader, long_line, monkeypatc
     assert sizes == [sum(max(1, len(reading.pieces)) for reading in readings)]
 
 
-def test_a_layout_joins_lines_and_combines_their_readings(reader):
-    readings = reader.read(PATHS[:2])
-    layout = CutLine([(0, 0, 5, 9), (5, 0, 9, 9)], separator="|")
+def test_a_layout_joins_rows_and_combines_their_texts():
+    texts = [RowText("a", 0.5, (3, 2), (-0.5, -0.1), "eos"), RowText("b c", 0.9, (4,), (-0.3,), "length")]
+    rows = (Row(0, 0, 0.5, 1, InkGaps()), Row(0.5, 0, 1, 1, InkGaps()))
+    layout = SingleLine(LineLayout(rectangle((10, 9)), rows, "|", cut=True))
     assert layout.join(["a"]) == "a"
-    whole = layout.combine(readings, "source")
-    assert (whole.text, whole.source) == ("|".join(TEXTS[:2]), "source")
-    assert whole.pieces == (Piece((0, 0, 5, 9), TEXTS[0]), Piece((5, 0, 9, 9), TEXTS[1]))
-    assert whole.token_ids == readings[0].token_ids + readings[1].token_ids
+    whole = layout.combine(texts, OpenedImage("source", (10, 9)))
+    assert (whole.text, whole.source, whole.stop_reason) == ("a|b c", "source", "length")
+    assert whole.pieces == (Piece((0, 0, 5, 9), "a"), Piece((5, 0, 10, 9), "b c"))
+    assert (whole.token_ids, whole.token_logprobs) == ((3, 2, 4), (-0.5, -0.1, -0.3))
+    assert whole.confidence == pytest.approx(float(np.exp(-0.3)))
+    assert [word.text for word in whole.lines[0].words] == ["a", "b", "c"]
 
 
 # Long lines.

@@ -81,6 +81,7 @@ def _facts(report: Inspection) -> Iterator[tuple[str, str]]:
         yield name, _ids([entry for entry in report.ids if entry.name == name])
     yield "generation", ", ".join(f"{name} {value}" for name, value in report.generation.items())
     yield "adapter", report.adapter or ""
+    yield "layout", report.layout or ""
     yield "long lines are cut", ", ".join(f"{name} {value!r}" for name, value in (report.cut or {}).items())
     yield "untrained", grouped(report.untrained)
     yield "missing", ", ".join(report.missing)

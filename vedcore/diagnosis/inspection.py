@@ -54,7 +54,7 @@ class Inspection:
     vocabulary, positions: the decoder's number of tokens and of positions.
     ids: the token ids, an entry for each file that sets one.
     generation: the generation settings that are not None, without the token ids.
-    cut: the rule for cutting long lines.
+    layout: how images are read by default. cut: the rule for cutting long lines.
     untrained: our names of the parameters that still hold their initial values.
     missing, unexpected, misshaped, other: how the tensors differ from what config.json describes, by their names on disk.
     unread: the files that cannot be read.
@@ -72,6 +72,7 @@ class Inspection:
     ids: tuple[IdEntry, ...]
     generation: Mapping[str, Any]
     adapter: str | None
+    layout: str | None
     cut: Mapping[str, Any] | None
     untrained: tuple[str, ...]
     missing: tuple[str, ...]
@@ -109,6 +110,7 @@ def inspect(name: str | os.PathLike[str], *, allow_pickle: bool = False) -> Insp
         ids=tuple(entry for id_name in ID_NAMES for entry in id_entries(checkpoint, id_name)),
         generation=_settings(checkpoint.generation_config),
         adapter=checkpoint.model.config.adapter if has_adapter else None,
+        layout=checkpoint.layout,
         cut=None if checkpoint.cut_rule is None else attrs.asdict(checkpoint.cut_rule),
         untrained=checkpoint.untrained(),
         missing=tuple(load_report.missing),

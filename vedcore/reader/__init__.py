@@ -4,14 +4,28 @@ reader = Reader.load("line-reader")
 for reading in reader.read(["a.png", "b.png"]):
     print(reading.text, reading.confidence)
 
-The path of an image: ``layout`` finds its lines, ``batches`` collects the lines of several images, the model generates
-the tokens of each line, and the layout puts the texts of the lines together.
+The path of an image: ``finding`` finds its rows (the images that the model reads), ``batches`` collects the rows of several
+images, the model generates the tokens of each row, and ``layout`` puts the texts of the rows together.
 """
 
 from vedcore.reader.checkpoint_folder import locate
-from vedcore.reader.layout import read_cut_rule
+from vedcore.reader.layouts import LayoutName, check_layout, read_cut_rule, read_layout
 from vedcore.reader.processor import Processor
 from vedcore.reader.reader import Reader
-from vedcore.reader.reading import Fragment, Piece, Reading
+from vedcore.reader.reading import Block, Fragment, Line, Piece, Reading, Word
 
-__all__ = ["Fragment", "Piece", "Processor", "Reader", "Reading", "locate", "read_cut_rule"]
+__all__ = [
+    "Block",
+    "Fragment",
+    "LayoutName",
+    "Line",
+    "Piece",
+    "Processor",
+    "Reader",
+    "Reading",
+    "Word",
+    "check_layout",
+    "locate",
+    "read_cut_rule",
+    "read_layout",
+]

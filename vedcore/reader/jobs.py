@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from vedcore.errors import ImageError
 from vedcore.generation import StreamedTokens
-from vedcore.reader.layout import Layout
+from vedcore.reader.layout import Layout, OpenedImage, RowText
 from vedcore.reader.prompts import PromptIds
 from vedcore.reader.reading import Reading
 from vedcore.text import StreamingDecoder, Tokenizer
 
 
 class ReadJob:
-    """An image that is being read: its layout, and the readings of the lines that are done."""
+    """An image that is being read: its layout, and the texts of the rows that are done."""
 
-    def __init__(self, source: Any, layout: Layout, lines: int, prompt: PromptIds | None = None) -> None:
-        """lines: the number of lines. prompt: the prompt of each line."""
-        self.source, self.prompt = source, prompt
-        self._layout = layout
-        self._readings: list[Reading | None] = [None] * lines
+    def __init__(self, image: OpenedImage, layout: Layout, rows: int, prompt: PromptIds | None = None) -> None:
+        """rows: the number of rows. prompt: the prompt of each row."""
+        self.prompt = prompt
+        self._image, self._layout = image, layout
+        self._texts: list[RowText | None] = [None] * rows
 
-    def set_reading(self, position: int, reading: Reading) -> None:
-        """Store the reading of the line at ``position``."""
-        self._readings[position] = reading
+    def set_text(self, position: int, text: RowText) -> None:
+        """Store the text of the row at ``position``."""
+        self._texts[position] = text
 
     @property
     def finished(self) -> bool:
-        """Whether every line is read."""
-        return None not in self._readings
+        """Whether every row is read."""
+        return None not in self._texts
 
     def result(self) -> Reading:
         """The reading of the image, once ``finished``."""
-        return self._layout.combine([reading for reading in self._readings if reading is not None], self.source)
+        return self._layout.combine([text for text in self._texts if text is not None], self._image)
 
 
 class FailedJob:
@@ -49,25 +47,25 @@ class FailedJob:
 
 
 class StreamState:
-    """An image whose text is given out while it is generated: the text of each line so far, and how much was given out."""
+    """An image whose text is given out while it is generated: the text of each row so far, and how much was given out."""
 
     def __init__(
         self,
         index: int,
-        source: Any,
+        image: OpenedImage,
         layout: Layout,
-        lines: int,
+        rows: int,
         tokenizer: Tokenizer,
         prompt: PromptIds | None = None,
     ) -> None:
-        """lines: the number of lines. prompt: the prompt of each line."""
-        self.index, self.source, self.prompt = index, source, prompt
+        """rows: the number of rows. prompt: the prompt of each row."""
+        self.index, self.source, self.prompt = index, image.source, prompt
         self._layout = layout
-        self._decoders = [StreamingDecoder(tokenizer) for _ in range(lines)]
+        self._decoders = [StreamingDecoder(tokenizer) for _ in range(rows)]
         self._sent = 0
 
     def add(self, position: int, new: StreamedTokens) -> str:
-        """Take new tokens of the line at ``position``; return the text that is new. Lines appear in reading order."""
+        """Take new tokens of the row at ``position``; return the text that is new. Rows appear in reading order."""
         self._decoders[position].add(new.tokens, last=new.stop_reason is not None)
         texts = []
         for decoder in self._decoders:

@@ -1,107 +1,199 @@
-"""Where the lines of an image are, and how their texts become the reading of the image.
+"""How the texts of the rows of an image become its reading.
 
-``FindLines`` and ``Layout`` are all that the rest of the reader knows about this. Today an image is one line, which is read
-whole or cut into pieces. Another way to find lines, such as a page segmenter, is another FindLines with its own Layout.
+A model reads rows: a whole image, a line, or a piece of a line that was cut. ``finding`` finds the rows of an image and the
+``Layout`` that puts their texts together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-import attrs
 import numpy as np
 
-from vedcore.errors import ConfigError
-from vedcore.reader.reading import Box, Piece, Reading
-from vedcore.storage.own import OWN_FILE, own_settings
-from vedcore.vision import CutRule, ImageSource, cut_line
+from vedcore.contract.regions import Polygon
+from vedcore.reader.polygons import bounding_box, part_of
+from vedcore.reader.reading import Block, Line, Piece, Reading, Word
+from vedcore.reader.words import InkGaps
+
+T = TypeVar("T")
+
+NO_TEXT = "no text"
+"""The stop reason of an image in which no text was found."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowText:
+    """What the model generated for one row. The fields have the meaning that they have in ``Reading``."""
+
+    text: str
+    confidence: float
+    token_ids: tuple[int, ...]
+    token_logprobs: tuple[float, ...]
+    stop_reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedImage:
+    """What is known about an image before its text is. The fields have the meaning that they have in ``Reading``."""
+
+    source: Any
+    size: tuple[int, int]
+    dpi: float | None = None
+    page: int | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Layout(Protocol):
-    """How the lines of one image belong together. It keeps no pixels, since it lives until all lines are read."""
+    """How the rows of one image belong together. It keeps no pixels, since it lives until all rows are read."""
 
     def join(self, texts: Sequence[str]) -> str:
-        """The text of the image so far, from the texts of its first lines."""
+        """The text of the image so far, from the texts of its first rows."""
         ...
 
-    def combine(self, readings: Sequence[Reading], source: Any) -> Reading:
-        """The reading of the image ``source``, from the readings of all lines."""
+    def combine(self, rows: Sequence[RowText], image: OpenedImage) -> Reading:
+        """The reading of the image, from the texts of all rows."""
         ...
-
-
-FindLines = Callable[[Any], tuple[Sequence[ImageSource], Layout]]
-"""An RGB image, from ``load_image`` -> the image of each line, at least one, in reading order, and their layout."""
 
 
 class WholeImage:
+    """The layout of an image that the model reads at once. It has no regions."""
+
+    def join(self, texts: Sequence[str]) -> str:
+        """The text of the row."""
+        return "".join(texts)
+
+    def combine(self, rows: Sequence[RowText], image: OpenedImage) -> Reading:
+        """The reading of the row."""
+        (row,) = rows
+        return _reading(image, row, layout="whole")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of a line: its sides as fractions of the line's width and height, and the gaps between its words."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    gaps: InkGaps
+
+
+@dataclass(frozen=True, slots=True)
+class LineLayout:
+    """A line in an image. separator: joins the texts of the rows if the line is cut into several. cut: whether it is."""
+
+    polygon: Polygon
+    rows: tuple[Row, ...]
+    separator: str
+    cut: bool
+
+    def join(self, texts: Sequence[str]) -> str:
+        """The text of the line so far, from the texts of its first rows."""
+        return self.separator.join(texts)
+
+    def combine(self, texts: Sequence[RowText]) -> Line:
+        """The line, from the texts of all rows."""
+        sides = [part_of(self.polygon, row.left, row.top, row.right, row.bottom) for row in self.rows]
+        pieces = [Piece(bounding_box(side), text.text) for side, text in zip(sides, texts, strict=True)]
+        joined = _joined(texts, self.join([text.text for text in texts]))
+        return Line(
+            polygon=self.polygon,
+            text=joined.text,
+            confidence=joined.confidence,
+            token_ids=joined.token_ids,
+            token_logprobs=joined.token_logprobs,
+            stop_reason=joined.stop_reason,
+            words=tuple(
+                word for row, text in zip(self.rows, texts, strict=True) for word in self._words(row, text.text)
+            ),
+            pieces=tuple(pieces) if self.cut else (),
+        )
+
+    def _words(self, row: Row, text: str) -> Iterable[Word]:
+        """The words of a row. They have the height of the line, so that those of one line stand in a row."""
+        width = row.right - row.left
+        for word, start, end in row.gaps.place(text):
+            yield Word(part_of(self.polygon, row.left + start * width, 0, row.left + end * width, 1), word)
+
+
+class SingleLine:
     """The layout of an image that is one line."""
 
-    def join(self, texts: Sequence[str]) -> str:
-        """The text of the line."""
-        return texts[0]
+    def __init__(self, line: LineLayout) -> None:
+        self._line = line
 
-    def combine(self, readings: Sequence[Reading], source: Any) -> Reading:
+    def join(self, texts: Sequence[str]) -> str:
+        """The texts of the rows with the separator between them."""
+        return self._line.join(texts)
+
+    def combine(self, rows: Sequence[RowText], image: OpenedImage) -> Reading:
         """The reading of the line."""
-        return readings[0]
+        line = self._line.combine(rows)
+        return _reading(image, line, layout="line", pieces=line.pieces, blocks=(Block(line.polygon, (line,)),))
 
 
-class CutLine:
-    """The layout of a long line that is cut into pieces."""
+class PageLayout:
+    """The layout of a page: blocks of lines. It may have none."""
 
-    def __init__(self, boxes: Sequence[Box], separator: str) -> None:
-        self._boxes, self._separator = boxes, separator
+    def __init__(self, blocks: Sequence[tuple[Polygon, Sequence[LineLayout]]]) -> None:
+        self._blocks = blocks
 
     def join(self, texts: Sequence[str]) -> str:
-        """The texts of the pieces with the separator between them."""
-        return self._separator.join(texts)
+        """A newline between the lines of a block, a blank line between blocks."""
+        blocks = ([line.join(part) for line, part in block if part] for block in self._distribute(texts))
+        return "\n\n".join("\n".join(lines) for lines in blocks if lines)
 
-    def combine(self, readings: Sequence[Reading], source: Any) -> Reading:
-        """The tokens of all pieces; the first stop reason other than "eos"."""
-        logprobs = tuple(value for reading in readings for value in reading.token_logprobs)
-        return Reading(
-            text=self.join([reading.text for reading in readings]),
-            confidence=float(np.exp(np.mean(logprobs))),
-            token_ids=tuple(token for reading in readings for token in reading.token_ids),
-            token_logprobs=logprobs,
-            stop_reason=next((reading.stop_reason for reading in readings if reading.stop_reason != "eos"), "eos"),
-            source=source,
-            pieces=tuple(Piece(box, reading.text) for box, reading in zip(self._boxes, readings, strict=True)),
+    def combine(self, rows: Sequence[RowText], image: OpenedImage) -> Reading:
+        """The reading of the page, with its blocks."""
+        blocks = tuple(
+            Block(polygon, tuple(line.combine(part) for line, part in block))
+            for (polygon, _), block in zip(self._blocks, self._distribute(rows), strict=True)
         )
+        lines = [line for block in blocks for line in block.lines]
+        return _reading(image, _joined(lines, self.join([row.text for row in rows])), layout="page", blocks=blocks)
+
+    def _distribute(self, values: Sequence[T]) -> Iterator[list[tuple[LineLayout, Sequence[T]]]]:
+        """For each block, its lines with the values of their rows; ``values`` are those of the first rows, or of all."""
+        start = 0
+        for _, lines in self._blocks:
+            parts = []
+            for line in lines:
+                parts.append((line, values[start : start + len(line.rows)]))
+                start += len(line.rows)
+            yield parts
 
 
-def whole_image(image: Any) -> tuple[Sequence[ImageSource], Layout]:
-    """The whole image as one line."""
-    return [image], WholeImage()
+def _joined(parts: Sequence[RowText | Line], text: str) -> RowText:
+    """Several parts as one: all tokens, and the first stop reason other than "eos"."""
+    if len(parts) == 1:
+        (part,) = parts
+        return RowText(text, part.confidence, part.token_ids, part.token_logprobs, part.stop_reason)
+    logprobs = tuple(value for part in parts for value in part.token_logprobs)
+    return RowText(
+        text,
+        confidence=float(np.exp(np.mean(logprobs))) if logprobs else 0.0,
+        token_ids=tuple(token for part in parts for token in part.token_ids),
+        token_logprobs=logprobs,
+        stop_reason=next(
+            (part.stop_reason for part in parts if part.stop_reason != "eos"), "eos" if parts else NO_TEXT
+        ),
+    )
 
 
-def cut_long_lines(rule: CutRule) -> FindLines:
-    """A function that cuts a line into pieces if it is long by ``rule``, and otherwise leaves it whole."""
-
-    def find_lines(image: Any) -> tuple[Sequence[ImageSource], Layout]:
-        pieces = cut_line(np.asarray(image), rule)
-        if not pieces:
-            return whole_image(image)
-        return [piece.pixels for piece in pieces], CutLine([piece.box for piece in pieces], rule.separator)
-
-    return find_lines
-
-
-def read_cut_rule(folder: Path) -> CutRule | None:
-    """The cut rule in the checkpoint's vedcore.json, or None. Raises ConfigError if it is not a valid rule."""
-    rule, path = own_settings(folder).get("cut"), folder / OWN_FILE
-    if rule is None:
-        return None
-    known = sorted(attribute.name for attribute in attrs.fields(CutRule))
-    if not isinstance(rule, dict) or not set(rule) <= set(known):
-        expected = f"an object with {', '.join(known)}"
-        raise ConfigError(
-            f"{path}: cut must be {expected}, got {rule!r}", file=path, field="cut", expected=expected, found=rule
-        )
-    try:
-        return CutRule(**rule)
-    except ConfigError as error:
-        raise ConfigError(
-            f"{path}: {error}", file=path, field=error.field, expected=error.expected, found=error.found
-        ) from error
+def _reading(image: OpenedImage, text: RowText | Line, **regions: Any) -> Reading:
+    return Reading(
+        text=text.text,
+        confidence=text.confidence,
+        token_ids=text.token_ids,
+        token_logprobs=text.token_logprobs,
+        stop_reason=text.stop_reason,
+        source=image.source,
+        size=image.size,
+        dpi=image.dpi,
+        page=image.page,
+        warnings=image.warnings,
+        **regions,
+    )

@@ -1,6 +1,6 @@
 """What a reader returns for an image: its text, and where each part of the text is.
 
-A page has blocks, a block has lines, a line has words. Polygons are in pixels of the image, as in ``vedcore.contract.regions``.
+A page has blocks, a block has lines, a line has words. ``vedcore.contract.regions`` says what their polygons are.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 from vedcore.config import TokenIds
 from vedcore.errors import ConfigError
 from vedcore.model import VisionEncoderDecoderModel
-from vedcore.reader import Processor, Reader, locate
+from vedcore.reader import Processor, Reader, check_layout, locate
 from vedcore.text import Tokenizer
 from vedcore.training.recipe import ModelSettings
 from vedcore.vision import CutRule, ImageProcessor
@@ -31,6 +31,9 @@ def build_reader(settings: ModelSettings, seed: int) -> Reader:
     if settings.cut:
         with _errors_in("model.cut"):
             reader.cut_rule = CutRule(**settings.cut)
+    if settings.layout is not None:
+        with _errors_in("model.layout"):
+            reader.layout = check_layout(settings.layout)
     if reader.processor.image_processor.output_size is None:
         raise ConfigError(
             "the image processor returns images of unequal sizes, which cannot form a batch; set its size to a height and a "

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import attrs
 import torch
@@ -93,8 +94,13 @@ def write_reader(reader: Reader, folder: Path) -> None:
     """Write everything that reading needs to the new ``folder``."""
     reader.model.save_pretrained(folder)
     reader.processor.save_pretrained(folder)
+    own: dict[str, Any] = {}
     if reader.cut_rule is not None:
-        write_json(folder / OWN_FILE, {**own_settings(folder), "cut": attrs.asdict(reader.cut_rule)})
+        own["cut"] = attrs.asdict(reader.cut_rule)
+    if reader.layout is not None:
+        own["layout"] = reader.layout
+    if own:
+        write_json(folder / OWN_FILE, {**own_settings(folder), **own})
 
 
 def read_checkpoint(path: Path) -> tuple[TrainingState, Reader]:

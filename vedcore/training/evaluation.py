@@ -84,7 +84,9 @@ def evaluate(
     samples = [data[index] for index in range(len(data))]
     fields: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
     started = time.perf_counter()
-    results = list(reader.each((s.image for s in samples), batch_size=batch_size, cut=cut, **fields))
+    # A sample is a line, also for a reader that would look for pages.
+    layout = "line" if cut and reader.cut_rule is not None else "whole"
+    results = list(reader.each((s.image for s in samples), batch_size=batch_size, layout=layout, **fields))
     seconds = time.perf_counter() - started
     texts: list[tuple[str, str]] = []
     readings: list[Reading] = []

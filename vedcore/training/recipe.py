@@ -43,7 +43,7 @@ class ModelSettings:
     encoder, decoder: the same, to take its weights, or a table with the fields of a config.json, for random weights.
     tokenizer: a checkpoint that has one. image_processor: the same, or a table with its fields.
     adapter: how encoder and decoder are joined. generation: fields of generation_config.json.
-    cut: the rule that cuts long lines into pieces.
+    cut: the rule that cuts long lines into pieces. layout: how images are read by default ("auto", "page", "line", "whole").
     """
 
     checkpoint: str | None = field.text(None)
@@ -54,6 +54,7 @@ class ModelSettings:
     adapter: str = field.text("linear")
     generation: dict[str, Any] = recipe_fields.table()
     cut: dict[str, Any] = recipe_fields.table()
+    layout: str | None = field.text(None)
 
     def __attrs_post_init__(self) -> None:
         parts = ("encoder", "decoder", "tokenizer", "image_processor")
