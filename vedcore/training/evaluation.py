@@ -84,8 +84,7 @@ def evaluate(
     samples = [data[index] for index in range(len(data))]
     fields: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
     started = time.perf_counter()
-    # A sample is a line, also for a reader that would look for pages.
-    layout = "line" if cut and reader.cut_rule is not None else "whole"
+    layout = "line" if cut else "whole"  # never a page, whatever the default of the reader is
     results = list(reader.each((s.image for s in samples), batch_size=batch_size, layout=layout, **fields))
     seconds = time.perf_counter() - started
     texts: list[tuple[str, str]] = []
