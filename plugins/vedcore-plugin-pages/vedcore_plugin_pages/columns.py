@@ -1,0 +1,205 @@
+"""Columns: which runs of letters at one height are a line, which are cells of a row, and which lie in different columns.
+
+A gap between two runs continues above and below as a white strip. Where the strip is short, the gap is one between words.
+Where it is tall, text is on both sides of it: long lines are columns, and short entries that are level with each other are
+the cells of a table, of a form or of a list of prices, which is read row by row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vedcore_plugin_pages.components import Components, Floats, Ints
+from vedcore_plugin_pages.lines import Box, Line, line_of
+
+_LEVEL = 0.45  # letter heights: the baselines of two words of a line differ by less
+_ALIKE = 1.9  # times: a word of small letters beside one of capitals
+_FARTHEST = 60.0  # letter heights: no row has a wider gap
+_SPACE = 1.6  # letter heights: a narrower gap is a space
+_WIDE = 4.0  # letter heights: a wider gap does not lie within a line
+_ROWS = 3  # gaps above each other that make a gutter
+_LONG = 14.0  # letter heights: the entries of a table are mostly shorter, the lines of a column mostly longer
+_STRIP = 0.5  # letter heights: a narrower strip is no gutter
+_BESIDE = 4.0  # letter heights: text as near to a strip as this borders on it
+
+Row = list[Line]
+"""The lines at one height that are read from left to right, without other text between them."""
+
+
+@dataclass(slots=True)
+class _Gap:
+    """The space between run ``left`` and run ``right`` (indices), and the strip (x0, y0, x1, y1) it is part of."""
+
+    left: int
+    right: int
+    width: float
+    strip: Box
+
+
+def join_words(found: Components, runs: list[Line]) -> list[Line]:
+    """Runs -> lines: runs with a space between them are one."""
+    gaps = _gaps(runs)
+    sides = _Sides(runs, gaps)
+    return [_joined(found, runs, chain) for chain in _chained(len(runs), [g for g in gaps if sides.kind(g) == "space"])]
+
+
+def find_rows(lines: list[Line]) -> list[Row]:
+    """Lines -> rows, in no order; the lines of a row from left to right."""
+    gaps = _gaps(lines)
+    sides = _Sides(lines, gaps)
+    chains = _chained(len(lines), [gap for gap in gaps if sides.kind(gap) != "column"])
+    return [[lines[index] for index in chain] for chain in chains]
+
+
+def _chained(count: int, gaps: list[_Gap]) -> list[list[int]]:
+    """Chains of 0 to ``count`` - 1 across the gaps."""
+    follower = {gap.left: gap.right for gap in gaps}
+    chains = []
+    for first in sorted(set(range(count)) - set(follower.values())):
+        chain = [first]
+        while chain[-1] in follower:
+            chain.append(follower[chain[-1]])
+        chains.append(chain)
+    return chains
+
+
+def _joined(found: Components, runs: list[Line], parts: list[int]) -> Line:
+    if len(parts) == 1:
+        return runs[parts[0]]
+    return line_of(found, np.concatenate([runs[part].members for part in parts]))
+
+
+def _gaps(runs: list[Line]) -> list[_Gap]:
+    """The gaps between runs that are nearest to each other at one height."""
+    if not runs:
+        return []
+    boxes = np.array([run.box for run in runs])
+    size = np.array([run.size for run in runs])
+    light = np.array([run.light for run in runs])
+    starts = np.array([run.baseline for run in runs])
+    ends = np.array([run.baseline_at(run.box[2]) for run in runs])
+    order = np.argsort(starts, kind="stable")
+    ranked = starts[order]
+    nearest: dict[int, tuple[float, int]] = {}  # right -> (gap, left)
+    for left in range(len(runs)):
+        reach = _LEVEL * _ALIKE * size[left]
+        near = order[np.searchsorted(ranked, ends[left] - reach) : np.searchsorted(ranked, ends[left] + reach)]
+        width = boxes[near, 0] - boxes[left, 2]
+        small = np.minimum(size[near], size[left])
+        fits = (np.abs(starts[near] - ends[left]) < _LEVEL * small) & (light[near] == light[left])
+        fits &= (np.maximum(size[near], size[left]) < _ALIKE * small) & (boxes[near, 0] > boxes[left, 0])
+        fits &= (width > -small) & (width < _FARTHEST * size[left]) & (boxes[near, 2] > boxes[left, 2])
+        if not fits.any():
+            continue
+        best = int(np.argmin(np.where(fits, width, np.inf)))
+        right, gap = int(near[best]), float(width[best])
+        if right not in nearest or gap < nearest[right][0]:
+            nearest[right] = (gap, left)
+    strips = _Strips(boxes, starts, ends, size)
+    return [_Gap(left, right, gap, strips.through(left, right)) for right, (gap, left) in sorted(nearest.items())]
+
+
+class _Strips:
+    """The white space of a page on a grid of cells, and how far up and down it continues from each."""
+
+    def __init__(self, boxes: Floats, starts: Floats, ends: Floats, size: Floats) -> None:
+        self._boxes, self._starts, self._ends, self._size = boxes, starts, ends, size
+        self._cell = max(2.0, float(np.median(size)) / 4)
+        grid = np.ceil(boxes[:, 2:].max(axis=0) / self._cell).astype(int) + 1
+        free = np.ones((grid[1], grid[0]), np.bool_)
+        tops = np.maximum(np.minimum(starts, ends) - size, boxes[:, 1])
+        bottoms = np.maximum(starts, ends)
+        spans = np.stack([boxes[:, 0], tops, boxes[:, 2], bottoms], axis=1) / self._cell
+        for left, top, right, bottom in np.round(spans).astype(int).tolist():
+            free[max(top, 0) : max(bottom, top + 1), left : max(right, left + 1)] = False
+        self._up, self._down = _depths(free), _depths(free[::-1])[::-1]
+
+    def through(self, left: int, right: int) -> Box:
+        """The tallest strip through the gap between two runs."""
+        cell = self._cell
+        x0, x1 = self._boxes[left, 2], self._boxes[right, 0]
+        y = (self._ends[left] + self._starts[right] - self._size[left]) / 2
+        first, last = round(x0 / cell), round(x1 / cell)
+        row = min(max(round(y / cell), 0), self._up.shape[0] - 1)
+        wide = max(1, round(_STRIP * self._size[left] / cell))
+        if last - first < wide:
+            return (x0, y, x1, y)
+        up = _least(self._up[row, first:last], wide)
+        down = _least(self._down[row, first:last], wide)
+        best = int(np.argmax(up + down))
+        height = (row - up[best] + 1) * cell, (row + down[best]) * cell
+        return ((first + best) * cell, float(height[0]), (first + best + wide) * cell, float(height[1]))
+
+
+def _depths(free: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """(h, w) -> (h, w): the number of free cells from each cell upwards, with itself."""
+    depths = np.zeros(free.shape, np.int32)
+    above = np.zeros(free.shape[1], np.int32)
+    for row in range(len(free)):
+        above = (above + 1) * free[row]
+        depths[row] = above
+    return depths
+
+
+def _least(values: NDArray[np.int32], wide: int) -> NDArray[np.int32]:
+    """(n,) -> (n - wide + 1,): the least of each ``wide`` values."""
+    return np.asarray(np.lib.stride_tricks.sliding_window_view(values, wide).min(axis=1), dtype=np.int32)
+
+
+class _Sides:
+    """What is to the left and to the right of a gap's strip."""
+
+    def __init__(self, runs: list[Line], gaps: list[_Gap]) -> None:
+        self._size = np.array([run.size for run in runs])
+        self._boxes = np.array([run.box for run in runs])
+        self._middle = np.array([run.baseline - run.size / 2 for run in runs])
+        self._left = np.array([gap.left for gap in gaps], np.int64)
+        self._right = np.array([gap.right for gap in gaps], np.int64)
+        self._gap_start = self._boxes[self._left, 2]
+        self._gap_end = self._boxes[self._right, 0]
+        self._start, self._end = _extents(self._boxes, self._size, gaps)
+
+    def kind(self, gap: _Gap) -> str:
+        """ "space", "cell" or "column"."""
+        size = max(self._size[gap.left], self._size[gap.right])
+        if gap.width < _STRIP * size:
+            return "space"
+        x0, y0, x1, y1 = gap.strip
+        left_size = self._middle[self._left]
+        through = (
+            (left_size > y0) & (left_size < y1) & (self._gap_start <= x0 + size / 2) & (self._gap_end >= x1 - size / 2)
+        )
+        through &= self._gap_end - self._gap_start >= _STRIP * size
+        pairs = np.flatnonzero(through)
+        if len(pairs) < _ROWS:
+            if gap.width < _SPACE * size or (gap.width < _WIDE * size and len(pairs) < 2):
+                return "space"
+        within = (self._middle > y0) & (self._middle < y1)
+        before = within & (self._boxes[:, 2] <= x0 + size / 2) & (self._boxes[:, 2] > x0 - _BESIDE * size)
+        after = within & (self._boxes[:, 0] >= x1 - size / 2) & (self._boxes[:, 0] < x1 + _BESIDE * size)
+        beside = min(np.count_nonzero(before), np.count_nonzero(after))
+        if beside >= _ROWS and len(pairs) < 0.5 * beside:
+            return "column"
+        lengths = [
+            np.median((x0 - self._start[self._left[pairs]]) / size) if len(pairs) else 0.0,
+            np.median((self._end[self._right[pairs]] - x1) / size) if len(pairs) else 0.0,
+        ]
+        if len(pairs) >= 2 and min(lengths) >= _LONG:
+            return "column" if gap.width > size or len(pairs) >= 2 * _ROWS else "space"
+        if gap.width < _SPACE * size or (gap.width < _WIDE * size and len(pairs) < _ROWS):
+            return "space"
+        return "cell"
+
+
+def _extents(boxes: Floats, size: Floats, gaps: list[_Gap]) -> tuple[Floats, Floats]:
+    """(n, 4) -> for each run where the text before it starts, and where the text after it ends, across narrow gaps."""
+    start, end = boxes[:, 0].copy(), boxes[:, 2].copy()
+    narrow = [gap for gap in gaps if gap.width < _SPACE * max(size[gap.left], size[gap.right])]
+    for gap in sorted(narrow, key=lambda gap: boxes[gap.right, 0]):
+        start[gap.right] = start[gap.left]
+    for gap in sorted(narrow, key=lambda gap: -boxes[gap.left, 2]):
+        end[gap.left] = end[gap.right]
+    return start, end

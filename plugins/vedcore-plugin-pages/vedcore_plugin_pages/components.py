@@ -1,0 +1,171 @@
+"""Components: the connected pieces of ink that may be letters, found at every size with a pyramid.
+
+Each level of the pyramid has half the resolution of the one before, and contributes the components that are as high as
+letters there. So a heading and a footnote are found in the same way, and pictures are never text.
+Shapes: H x W pixels of the finest level, N components.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vedcore_plugin_pages.ink import TALLEST, Ink, Pixels, find_ink
+from vedcore_plugin_pages.rules import SHORTEST, find_rules
+
+Labels = NDArray[np.int32]
+"""(H, W): 0, or 1 + the index of the component that owns the pixel."""
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_LEVELS = 6
+_SMALLEST_LEVEL = 24  # pixels: a shorter side holds no level
+_COARSE = 9  # pixels: a lower component of a coarser level was found at a finer one
+_LONGEST = 40  # heights: a longer component is no word
+_FLATTEST = 12  # widths per height: a flatter component is a rule, not a dash
+_LEAST = 3  # pixels of ink
+_COVERED = 0.5  # of a component: with this much in common, two components of two levels are the same ink
+_MOST = 60_000  # components; more than the letters of a newspaper page
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """boxes: (N, 4) left, top, right, bottom, the latter two exclusive. area: (N,) pixels. light: (N,) lighter than paper.
+
+    owner: (H, W). ink: of the finest level. rules: (H, W), 1 at rules of the finest level.
+    """
+
+    boxes: Ints
+    area: Ints
+    light: NDArray[np.bool_]
+    owner: Labels
+    ink: Ink
+    rules: Pixels
+
+    @property
+    def heights(self) -> Ints:
+        """(N,)"""
+        return self.boxes[:, 3] - self.boxes[:, 1]
+
+    @property
+    def widths(self) -> Ints:
+        """(N,)"""
+        return self.boxes[:, 2] - self.boxes[:, 0]
+
+
+def find_components(grey: Pixels) -> Components:
+    """(H, W) -> its components."""
+    owner = np.zeros(grey.shape, np.int32)
+    found: list[_Found] = []
+    level_grey, contrast, first, rules = grey, None, None, np.zeros_like(grey)
+    known = rules
+    for level in range(_LEVELS):
+        ink = find_ink(level_grey, contrast)
+        for light, mask in enumerate((ink.dark, ink.light)):
+            marks = _marks(cv2.subtract(mask, known) if known.any() else mask, level, bool(light))
+            if marks is None:
+                continue
+            known = known | marks.rules
+            if level == 0:
+                rules = known
+            if len(marks.boxes):
+                found.append(_claimed(marks, owner, sum(len(one.boxes) for one in found), found, level))
+        first, contrast = first or ink, ink.contrast
+        if min(level_grey.shape) < 2 * _SMALLEST_LEVEL:
+            break
+        size = (level_grey.shape[1] // 2, level_grey.shape[0] // 2)
+        level_grey = np.asarray(cv2.resize(level_grey, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        known = find_rules(np.asarray(cv2.resize(cv2.dilate(known, np.ones((3, 3), np.uint8)), size), dtype=np.uint8))
+    return _collected(found, owner, first, rules)
+
+
+@dataclass(slots=True)
+class _Found:
+    """The marks of one polarity at one level. boxes in pixels of the finest level; area 0 for a mark that was replaced."""
+
+    boxes: Ints
+    area: Ints
+    light: bool
+    labels: Labels
+    rules: Pixels
+
+
+def _marks(mask: Pixels, level: int, light: bool) -> _Found | None:
+    """(h, w) of a level -> its components that may be letters, labelled from 1 in the order of ``boxes``."""
+    if not mask.any():
+        return None
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
+    rules = np.zeros_like(mask)
+    large = (stats[:, 2] >= SHORTEST) | (stats[:, 3] >= SHORTEST)
+    large[0] = False
+    if large.any():
+        rules = find_rules(np.asarray(large.view(np.uint8)[labels], dtype=np.uint8))
+        if rules.any():
+            mask = cv2.subtract(mask, rules)
+            count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
+    left, top, width, height, area = stats.T.astype(np.int64)
+    keep = (height <= TALLEST) & (area >= _LEAST) & (width <= _LONGEST * height) & (height >= (_COARSE if level else 1))
+    keep &= (width <= _FLATTEST * height) | (width < SHORTEST // 2)
+    keep[0] = False
+    kept = np.flatnonzero(keep)
+    if len(kept) > _MOST:
+        kept = np.sort(kept[np.argpartition(area[kept], -_MOST)[-_MOST:]])
+    number = np.zeros(count, np.int32)
+    number[kept] = np.arange(1, len(kept) + 1)
+    scale = 1 << level
+    boxes = np.stack([left, top, left + width, top + height], axis=1)[kept] * scale
+    return _Found(boxes, area[kept] * scale**2, light, number[labels], rules)
+
+
+def _claimed(marks: _Found, owner: Labels, before: int, found: list[_Found], level: int) -> _Found:
+    """The marks, with their pixels claimed in ``owner``, from number ``before`` + 1 on.
+
+    A mark whose ink mostly belongs to marks of finer levels is blurred small text, and is dropped; finer marks that are
+    mostly within one that stays are parts of a large letter, and are dropped instead.
+    """
+    scale = 1 << level
+    below = owner[scale // 2 :: scale, scale // 2 :: scale][: marks.labels.shape[0], : marks.labels.shape[1]]
+    labels = marks.labels[: below.shape[0], : below.shape[1]]
+    if level and before:
+        size = np.bincount(labels.ravel(), minlength=len(marks.boxes) + 1)
+        taken = np.bincount(labels[below > 0], minlength=len(marks.boxes) + 1)
+        stays = taken < _COVERED * np.maximum(size, 1)
+        stays[0] = False
+        marks.area[~stays[1:]] = 0
+        labels = np.where(stays, np.arange(len(stays)), 0).astype(np.int32)[labels]
+        hidden = np.bincount(below[labels > 0], minlength=before + 1) * scale**2
+        start = 1
+        for one in found:
+            part = hidden[start : start + len(one.boxes)]
+            one.area[part > _COVERED * one.area] = 0
+            start += len(one.boxes)
+    if level == 0:
+        np.add(labels, np.int32(before), out=owner, where=labels > 0)
+    else:
+        rows, columns = np.nonzero(labels)
+        numbers = labels[rows, columns] + np.int32(before)
+        for down in range(scale):
+            for right in range(scale):
+                y, x = rows * scale + down, columns * scale + right
+                owner[y, x] = numbers
+    return marks
+
+
+def _collected(found: list[_Found], owner: Labels, ink: Ink | None, rules: Pixels) -> Components:
+    """All marks as one list; ``owner`` gets their final numbers."""
+    assert ink is not None
+    boxes = np.concatenate([np.zeros((0, 4), np.int64), *(one.boxes for one in found)])
+    area = np.concatenate([np.zeros(0, np.int64), *(one.area for one in found)])
+    light = np.concatenate([np.zeros(0, np.bool_), *(np.full(len(one.boxes), one.light) for one in found)])
+    stays = area > 0
+    height, width = owner.shape
+    boxes = np.minimum(boxes[stays], [width, height, width, height])
+    if not stays.all():
+        number = np.zeros(len(area) + 1, np.int32)
+        number[1:][stays] = np.arange(1, len(boxes) + 1)
+        owner = number[owner]
+    return Components(boxes, area[stays], light[stays], owner, ink, rules)

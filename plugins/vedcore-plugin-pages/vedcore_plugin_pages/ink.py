@@ -1,0 +1,70 @@
+"""Ink: the pixels that differ from the paper around them, whether they are darker or lighter.
+
+Shapes: H x W pixels of one level of a pyramid. The paper at a pixel is the median of its neighbourhood, so a dark panel of a
+screenshot and a shadow over a receipt are paper too, and the sign of the difference says which text is light on dark.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+"""(H, W) grey levels, or a mask of 0 and 1."""
+
+WINDOW = 33  # pixels: letters of a line fill less than half of it, and it is smaller than a button
+TALLEST = 20  # pixels: a taller letter has strokes that fill the window; it belongs to a coarser level
+_SHARE = 0.42  # of the contrast nearby: ink has at least as much
+_FAINTEST = 14  # grey levels: less contrast than this is paper
+_NOISE = 4.5  # standard deviations of the paper's noise
+
+
+@dataclass(frozen=True, slots=True)
+class Ink:
+    """(H, W) each. dark, light: 1 where ink is darker, or lighter, than its paper. contrast: difference to the paper."""
+
+    dark: Pixels
+    light: Pixels
+    contrast: Pixels
+
+
+def paper_of(grey: Pixels) -> Pixels:
+    """(H, W) -> (H, W): the grey level of the paper at each pixel."""
+    height, width = grey.shape
+    # Every third pixel is enough for a median, and keeps the grey levels that a mean would mix.
+    sample = np.ascontiguousarray(grey[1::3, 1::3] if min(grey.shape) > 1 else grey[::3, ::3])
+    paper = cv2.medianBlur(sample, WINDOW // 3)
+    return np.asarray(cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def find_ink(grey: Pixels, finer: Pixels | None = None) -> Ink:
+    """(H, W) -> its ink. finer: the contrast of the next finer level, (2H, 2W) or so.
+
+    Small text that is blurred at this level has less contrast than at the finer one, and so is no ink here.
+    """
+    paper = paper_of(grey)
+    darker, lighter = cv2.subtract(paper, grey), cv2.subtract(grey, paper)
+    contrast = cv2.max(darker, lighter)
+    if finer is not None:
+        pooled = cv2.dilate(finer, np.ones((2, 2), np.uint8), anchor=(0, 0))[::2, ::2]
+        pooled = pooled[: grey.shape[0], : grey.shape[1]]
+        if pooled.shape == grey.shape:
+            contrast = cv2.max(contrast, pooled)
+    limit = _limit(contrast)
+    dark = (darker > limit).view(np.uint8)
+    light = (lighter > limit).view(np.uint8)
+    return Ink(dark, light, np.asarray(contrast, dtype=np.uint8))
+
+
+def _limit(contrast: Pixels) -> Pixels:
+    """(H, W) -> (H, W): the contrast above which a pixel is ink."""
+    height, width = contrast.shape
+    noise = 1.4826 * float(np.median(contrast[::3, ::3]))
+    # A mean of 3 x 3 keeps single stray pixels from hiding faint text.
+    strongest = cv2.blur(contrast, (3, 3))[::2, ::2]
+    strongest = cv2.dilate(strongest, np.ones((WINDOW, WINDOW), np.uint8))
+    strongest = cv2.resize(strongest, (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.maximum(cv2.convertScaleAbs(strongest, alpha=_SHARE), min(255, round(max(_FAINTEST, _NOISE * noise))))
