@@ -4,5 +4,6 @@ The only package that uses pypdfium2, and only in a child process.
 """
 
 from vedcore.documents.pages import Page, Pages, open_pages
+from vedcore.documents.searchable import write_searchable_pdf
 
-__all__ = ["Page", "Pages", "open_pages"]
+__all__ = ["Page", "Pages", "open_pages", "write_searchable_pdf"]

@@ -65,11 +65,13 @@ class Pages:
 
     Close it, or use it in a with statement: a PDF has a child process, a TIFF file stays open. Both also end when no one
     refers to the pages any more. A page of a closed document cannot be loaded.
+
+    file: the document's name in messages. kind: "PDF", "TIFF", "JPEG" or another format.
     """
 
-    def __init__(self, loader: _Loader, origin: Origin, resources: ExitStack, *, numbered: bool) -> None:
+    def __init__(self, kind: str, loader: _Loader, origin: Origin, resources: ExitStack, *, numbered: bool) -> None:
         """numbered: whether a message about a page has its number. resources: closed with the document."""
-        self.file = origin.name
+        self.kind, self.file = kind, origin.name
         self._loader, self._origin, self._resources, self._numbered = loader, origin, resources, numbered
         self._closed = False
 
@@ -117,6 +119,11 @@ class _ImageFile:
         return load_image(self._source)
 
 
+def name_of(source: DocumentSource) -> Origin:
+    """The name of a document in errors."""
+    return Origin(f"document of {len(source)} bytes") if isinstance(source, bytes) else origin_of(source)
+
+
 def open_pages(source: DocumentSource, *, pdf_dpi: float = PDF_DPI, deadline: float = PDF_DEADLINE) -> Pages:
     """The pages of a document: the only one of an image file, the frames of a TIFF file, or the pages of a PDF file.
 
@@ -129,7 +136,7 @@ def open_pages(source: DocumentSource, *, pdf_dpi: float = PDF_DPI, deadline: fl
     if not isinstance(source, (str, os.PathLike, bytes)):
         found = type(source).__name__
         raise ImageError(f"expected a path or bytes for a document, found {found}", expected="a path", found=found)
-    origin = Origin(f"document of {len(source)} bytes") if isinstance(source, bytes) else origin_of(source)
+    origin = name_of(source)
     with ExitStack() as stack:
         file = io.BytesIO(source) if isinstance(source, bytes) else open_file(source, origin, MAX_DOCUMENT_BYTES)
         stack.enter_context(file)
@@ -138,14 +145,14 @@ def open_pages(source: DocumentSource, *, pdf_dpi: float = PDF_DPI, deadline: fl
         kind = format_of(start)
         if kind == "TIFF":
             frames = TiffFrames(file, origin)
-            return Pages(frames, origin, stack.pop_all(), numbered=len(frames) > 1)
+            return Pages(kind, frames, origin, stack.pop_all(), numbered=len(frames) > 1)
         if kind is not None:
-            return Pages(_ImageFile(source), origin, ExitStack(), numbered=False)
+            return Pages(kind, _ImageFile(source), origin, ExitStack(), numbered=False)
         if _PDF.search(start):
             pdf = PdfPages(source, origin, dpi=pdf_dpi, deadline=deadline)
             pages = ExitStack()
             pages.callback(pdf.close)
-            return Pages(pdf, origin, pages, numbered=True)
+            return Pages("PDF", pdf, origin, pages, numbered=True)
         expected = "an image (PNG, JPEG, WEBP, GIF, BMP, TIFF) or a PDF"
         found = f"a file that begins with {start[:8]!r}" if start else "an empty file"
         raise origin.error(f"expected {expected}, found {found}", expected=expected, found=start[:8])

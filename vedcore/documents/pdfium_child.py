@@ -33,7 +33,6 @@ class Document:
     def __init__(self) -> None:
         self._pdf: Any = None
         self._font: Any = None
-        self._kept: list[Any] = []
 
     def open(self, data: bytes, *, path: str | None) -> tuple[dict[str, Any], bytes]:
         """Open the file at ``path``, or ``data``."""
@@ -73,17 +72,77 @@ class Document:
         width, height = opened.get_size()
         if not (0 < width < math.inf and 0 < height < math.inf):
             raise Refusal("page")
-        scale = min(dpi / 72, math.sqrt(pixels / (width * height))) * (1 - 1e-9)  # sizes are rounded up
+        scale = min(dpi / 72, math.sqrt(pixels / (width * height))) * (
+            1 - 1e-6
+        )  # sizes are float32, and are rounded up
         while scale * 72 >= least_dpi and math.ceil(width * scale) * math.ceil(height * scale) > pixels:
             scale *= 0.9999
         if scale * 72 < least_dpi:
             raise Refusal("large")
         bitmap = opened.render(scale=scale, rev_byteorder=True)
-        head = {"width": bitmap.width, "height": bitmap.height, "stride": bitmap.stride, "dpi": round(scale * 72, 3)}
+        head = {"width": bitmap.width, "height": bitmap.height, "stride": bitmap.stride, "dpi": round(scale * 72, 2)}
         pixels_of = bytes(bitmap.buffer)
         bitmap.close()
         opened.close()
         return head, pixels_of
+
+    def corners(self, data: bytes, *, page: int) -> tuple[dict[str, Any], bytes]:
+        """Where the upper left, the upper right and the lower left corner of a page, as it is shown, are on the page."""
+        from pypdfium2 import raw
+
+        opened = self._page(page)
+        found = []
+        for corner in ((0, 0), (1000, 0), (0, 1000)):
+            x, y = ctypes.c_double(), ctypes.c_double()
+            if not raw.FPDF_DeviceToPage(opened, 0, 0, 1000, 1000, 0, *corner, x, y):
+                raise Refusal("page")
+            found.append((x.value, y.value))
+        opened.close()
+        return {"corners": found}, b""
+
+    def font(self, data: bytes, *, size: int, unicode_map: str) -> tuple[dict[str, Any], bytes]:
+        """Load the font of the text that is added: ``size`` bytes of a TrueType font, then the glyph of each code."""
+        from pypdfium2 import raw
+
+        buffers = [(ctypes.c_uint8 * len(part)).from_buffer_copy(part) for part in (data[:size], data[size:])]
+        first, second = buffers
+        self._font = raw.FPDFText_LoadCidType2Font(
+            self._pdf, first, len(first), unicode_map.encode("ascii"), second, len(second)
+        )
+        if not self._font:
+            raise Refusal("font")
+        return {}, b""
+
+    def text(self, data: bytes, *, page: int, words: list[Any]) -> tuple[dict[str, Any], bytes]:
+        """Add invisible words to a page; each is the size of its font, its matrix and its codes."""
+        from pypdfium2 import raw
+
+        opened = self._page(page)
+        for size, matrix, codes in words:
+            written = raw.FPDFPageObj_CreateTextObj(self._pdf, self._font, size)
+            done = (
+                raw.FPDFText_SetCharcodes(written, (ctypes.c_uint32 * len(codes))(*codes), len(codes))
+                and raw.FPDFTextObj_SetTextRenderMode(written, raw.FPDF_TEXTRENDERMODE_INVISIBLE)
+                and raw.FPDFPageObj_SetMatrix(written, raw.FS_MATRIX(*matrix))
+            )
+            raw.FPDFPage_InsertObject(opened, written)
+            if not done:
+                raise Refusal("text")
+        if not raw.FPDFPage_GenerateContent(opened):
+            raise Refusal("text")
+        opened.close()
+        return {}, b""
+
+    def save(self, data: bytes, *, path: str) -> tuple[dict[str, Any], bytes]:
+        """Write the document, with what was added, to ``path``."""
+        import pypdfium2
+
+        try:
+            with open(path, "wb") as file:
+                self._pdf.save(file, flags=pypdfium2.raw.FPDF_NO_INCREMENTAL)
+        except (OSError, pypdfium2.PdfiumError) as error:
+            return {"refused": f"{getattr(error, 'strerror', None) or error}"}, b""
+        return {}, b""
 
     def _page(self, index: int) -> Any:
         import pypdfium2

@@ -4,14 +4,13 @@ The only package that imports Pillow.
 """
 
 from vedcore.vision.augmentation import Augmentation
-from vedcore.vision.content import Content, content_of
 from vedcore.vision.cut_rule import CutRule
 from vedcore.vision.cutting import CutPiece, cut_line
-from vedcore.vision.files import open_file, origin_of
+from vedcore.vision.files import open_file, origin_of, read_file
 from vedcore.vision.formats import format_of
 from vedcore.vision.frames import TiffFrames
 from vedcore.vision.image_processor import ImageProcessor
-from vedcore.vision.limits import MAX_PIXELS
+from vedcore.vision.limits import MAX_BYTES, MAX_PIXELS
 from vedcore.vision.loading import ImageSource, load_image
 from vedcore.vision.origin import Origin
 from vedcore.vision.pixels import from_pixels
@@ -19,9 +18,9 @@ from vedcore.vision.png import as_png
 from vedcore.vision.resolution import image_dpi
 
 __all__ = [
+    "MAX_BYTES",
     "MAX_PIXELS",
     "Augmentation",
-    "Content",
     "CutPiece",
     "CutRule",
     "ImageProcessor",
@@ -29,7 +28,6 @@ __all__ = [
     "Origin",
     "TiffFrames",
     "as_png",
-    "content_of",
     "cut_line",
     "format_of",
     "from_pixels",
@@ -37,4 +35,5 @@ __all__ = [
     "load_image",
     "open_file",
     "origin_of",
+    "read_file",
 ]

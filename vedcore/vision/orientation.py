@@ -27,10 +27,10 @@ _XMP = re.compile(rb"tiff:Orientation(?:=\"|>)([1-8])")
 
 def upright_turn(info: dict[Any, Any]) -> Image.Transpose | None:
     """The turn that makes an image with this ``info`` upright, or None if it already is."""
-    return _TURNS.get(_orientation(info))
+    return _TURNS.get(orientation(info))
 
 
-def _orientation(info: dict[Any, Any]) -> int:
+def orientation(info: dict[Any, Any]) -> int:
     """1 to 8 as EXIF defines them; 1 if the image has no orientation or a broken one."""
     block = info.get("exif")
     if block is None and isinstance(info.get("Raw profile type exif"), str):
