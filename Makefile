@@ -8,7 +8,7 @@ EDITABLE = -e .[train] $(addprefix -e ,$(PLUGINS))
 SOURCES = vedcore $(wildcard plugins/*/vedcore_plugin_*)
 TOOLS = pytest pytest-cov pytest-xdist hypothesis transformers ruff mypy build hatchling
 
-.PHONY: demo test check lint types format bench bench-full lines wheels clean
+.PHONY: demo test check lint types format bench bench-full bench-pages lines wheels clean
 
 demo: .venv/.installed
 	.venv/bin/vedcore read examples/images
@@ -34,6 +34,14 @@ bench: .venv/.tools
 
 bench-full: .venv/.tools
 	.venv/bin/python -m tests.bench full
+
+bench-pages: .venv/.tools .venv/rapidocr/.installed
+	.venv/bin/python -m tests.bench_pages
+
+# RapidOCR needs other packages than vedcore. Without it, the table has no column for it.
+.venv/rapidocr/.installed: .venv/.tools
+	-$(PYTHON) -m venv .venv/rapidocr
+	-.venv/rapidocr/bin/python -m pip --disable-pip-version-check -q install rapidocr==3.10.0 onnxruntime==1.32.0 && touch $@
 
 lines: .venv/.tools
 	.venv/bin/python -m tests.lines

@@ -20,8 +20,8 @@ def write_pages(folder: Path, *, only: str = "", source: Path = SET) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     for number, page in pages:
         image, text = render(page, families[page.family], number=number)
-        name = f"{number:03}-{page.kind}"
-        image.save(folder / f"{name}.png")
+        name = page.name or f"{number:03}-{page.kind}"
+        image.save(folder / f"{name}.png", optimize=True)
         (folder / f"{name}.txt").write_text(text, encoding="ascii")
     return len(pages)
 

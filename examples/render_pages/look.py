@@ -46,7 +46,9 @@ def finished(image: Image.Image, look: Look, *, dot: int, paper: str, seed: int)
         image = image.filter(ImageFilter.GaussianBlur(look.blur))
     if look.shade or look.noise:
         image = _lit(image, look, np.random.default_rng(seed))
-    return _compressed(image, look.jpeg) if look.jpeg else image
+    if look.jpeg:
+        image = _compressed(image, look.jpeg)
+    return image.convert("L") if _is_grey(image) else image
 
 
 def _curled(image: Image.Image, depth: float) -> Image.Image:
@@ -73,3 +75,8 @@ def _compressed(image: Image.Image, quality: int) -> Image.Image:
     file = BytesIO()
     image.save(file, "JPEG", quality=quality)
     return Image.open(file).convert("RGB")
+
+
+def _is_grey(image: Image.Image) -> bool:
+    pixels = np.asarray(image)
+    return bool((pixels == pixels[:, :, :1]).all())

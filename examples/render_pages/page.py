@@ -32,11 +32,12 @@ Theme = Mapping[str, tuple[str, str]]
 class Page:
     """A page. Lengths are in pixels.
 
-    text: the name of a file in ``text/``. width, height: of the paper; without a height it is as high as its text.
-    size: pixels per em. columns: of the part "columns" of the text; ruled: with a line between them. continues: the text goes
-    on on a next page, so what does not fit is left out. sharp: drawn on the grid of pixels, as a screen does, and not at three
-    times the size. verbatim: the text has no paragraphs. style: other fields of ``Style``. theme: the colours of the panes of
-    a screen.
+    text: the name of a file in ``text/``. name: that of the page's own files, in place of its number and kind.
+    width, height: of the paper; without a height it is as high as its text. size: pixels per em.
+    columns: of the part "columns" of the text; ruled: with a line between them.
+    continues: the text goes on on a next page, so what does not fit is left out. verbatim: the text has no paragraphs.
+    sharp: drawn on the grid of pixels, as a screen does, and not at three times the size.
+    style: other fields of ``Style``. theme: the colours of the panes of a screen.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Page:
     family: str
     size: float
     width: int
+    name: str = ""
     height: int = 0
     margin: int = 60
     columns: int = 2
@@ -176,15 +178,16 @@ def _flow(sheet: Sheet, elements: Sequence[Element], boxes: Sequence[Box], style
 def _place(strips: Sequence[Strip], boxes: Sequence[Box], low: float | None = None) -> list[tuple[Strip, float, float]]:
     """The strips that fit with their left and upper edges. low: the lower edge of the boxes, if it is not their own."""
     placed: list[tuple[Strip, float, float]] = []
-    rest = list(boxes)
-    left, y, _, bottom = rest.pop(0)
+    columns = iter(boxes)
+    left, y, _, bottom = next(columns)
     after: float | None = None  # the space below the strip above, None at the top of a column
     for number, strip in enumerate(strips):
         top = y if after is None else y + after + strip.before
-        if top + _together(strips[number:]) > (bottom if low is None else low):
-            if not rest:
-                break
-            left, top, _, bottom = rest.pop(0)
+        while top + _together(strips[number:]) > (bottom if low is None else low):
+            box = next(columns, None)
+            if box is None:
+                return placed
+            left, top, _, bottom = box
         placed.append((strip, left, top))
         y, after = top + strip.height, strip.after
     return placed

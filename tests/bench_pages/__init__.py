@@ -1,0 +1,1 @@
+"""Error rates on whole pages for vedcore, Tesseract and RapidOCR: ``make bench-pages``."""
