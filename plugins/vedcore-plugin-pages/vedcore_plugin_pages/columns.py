@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vedcore_plugin_pages.components import Components, Floats, Ints
+from vedcore_plugin_pages.components import Components, Floats
 from vedcore_plugin_pages.lines import Box, Line, line_of
 
 _LEVEL = 0.45  # letter heights: the baselines of two words of a line differ by less
@@ -174,21 +174,20 @@ class _Sides:
         )
         through &= self._gap_end - self._gap_start >= _STRIP * size
         pairs = np.flatnonzero(through)
-        if len(pairs) < _ROWS:
-            if gap.width < _SPACE * size or (gap.width < _WIDE * size and len(pairs) < 2):
-                return "space"
+        if len(pairs) < _ROWS and (gap.width < _SPACE * size or (gap.width < _WIDE * size and len(pairs) < 2)):
+            return "space"
         within = (self._middle > y0) & (self._middle < y1)
         before = within & (self._boxes[:, 2] <= x0 + size / 2) & (self._boxes[:, 2] > x0 - _BESIDE * size)
         after = within & (self._boxes[:, 0] >= x1 - size / 2) & (self._boxes[:, 0] < x1 + _BESIDE * size)
         beside = min(np.count_nonzero(before), np.count_nonzero(after))
-        if beside >= _ROWS and len(pairs) < 0.5 * beside:
+        if beside > _ROWS and len(pairs) < 0.5 * beside and gap.width > size:
             return "column"
         lengths = [
             np.median((x0 - self._start[self._left[pairs]]) / size) if len(pairs) else 0.0,
             np.median((self._end[self._right[pairs]] - x1) / size) if len(pairs) else 0.0,
         ]
-        if len(pairs) >= 2 and min(lengths) >= _LONG:
-            return "column" if gap.width > size or len(pairs) >= 2 * _ROWS else "space"
+        if len(pairs) >= _ROWS and min(lengths) >= _LONG and (gap.width > 2 * size or len(pairs) >= 2 * _ROWS):
+            return "column"
         if gap.width < _SPACE * size or (gap.width < _WIDE * size and len(pairs) < _ROWS):
             return "space"
         return "cell"

@@ -29,6 +29,8 @@ _LONGEST = 40  # heights: a longer component is no word
 _FLATTEST = 12  # widths per height: a flatter component is a rule, not a dash
 _LEAST = 3  # pixels of ink
 _COVERED = 0.5  # of a component: with this much in common, two components of two levels are the same ink
+_SMALLEST_BOX = 8  # pixels: a box to tick is larger
+_THIN = 6  # pixels: the side of a box is no thicker
 _MOST = 60_000  # components; more than the letters of a newspaper page
 
 
@@ -168,4 +170,34 @@ def _collected(found: list[_Found], owner: Labels, ink: Ink | None, rules: Pixel
         number = np.zeros(len(area) + 1, np.int32)
         number[1:][stays] = np.arange(1, len(boxes) + 1)
         owner = number[owner]
-    return Components(boxes, area[stays], light[stays], owner, ink, rules)
+    found = Components(boxes, area[stays], light[stays], owner, ink, rules)
+    return without(found, outlines(found))
+
+
+def without(found: Components, dropped: NDArray[np.bool_]) -> Components:
+    """The components except those that are dropped, (N,)."""
+    if not dropped.any():
+        return found
+    number = np.zeros(len(dropped) + 1, np.int32)
+    number[1:][~dropped] = np.arange(1, np.count_nonzero(~dropped) + 1)
+    owner = number[found.owner]
+    stays = ~dropped
+    return Components(found.boxes[stays], found.area[stays], found.light[stays], owner, found.ink, found.rules)
+
+
+def outlines(found: Components) -> NDArray[np.bool_]:
+    """(N,): the components that are the outline of a box, or its side between two rules."""
+    left, top, right, bottom = found.boxes.T
+    box = (found.heights >= _SMALLEST_BOX) & (found.widths >= _SMALLEST_BOX) & (found.area < 0.6 * found.heights * found.widths)
+    number = np.arange(1, len(box) + 1)
+    for share in (0.15, 0.35, 0.5, 0.65, 0.85):
+        x = np.round(left + share * (right - 1 - left)).astype(np.int64)
+        y = np.round(top + share * (bottom - 1 - top)).astype(np.int64)
+        for rows, columns in ((top, x), (bottom - 1, x), (y, left), (y, right - 1)):
+            box &= found.owner[rows, columns] == number
+    height = found.rules.shape[0]
+    middle = (left + right) // 2
+    side = (found.widths * 3 < found.heights) & (found.widths <= _THIN)
+    for y in (top - 2, bottom + 1):
+        side &= found.rules[np.clip(y, 0, height - 1), np.minimum(middle, found.rules.shape[1] - 1)] > 0
+    return np.asarray(box | side, dtype=np.bool_)

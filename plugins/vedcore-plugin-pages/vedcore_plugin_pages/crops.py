@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vedcore import LineRegion
 from vedcore_plugin_pages.components import Components
-from vedcore_plugin_pages.ink import Pixels, paper_of
+from vedcore_plugin_pages.ink import Pixels
 from vedcore_plugin_pages.lines import Line
 from vedcore_plugin_pages.orientation import Matrix, pixel_map
 

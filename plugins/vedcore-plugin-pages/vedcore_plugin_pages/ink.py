@@ -24,20 +24,22 @@ _NOISE = 4.5  # standard deviations of the paper's noise
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """(H, W) each. dark, light: 1 where ink is darker, or lighter, than its paper. contrast: difference to the paper."""
+    """(H, W) each. dark, light: 1 where ink is darker, or lighter, than its paper. contrast: difference to the paper.
+
+    paper: (h, w), the grey level of the paper, with a third of the resolution.
+    """
 
     dark: Pixels
     light: Pixels
     contrast: Pixels
+    paper: Pixels
 
 
-def paper_of(grey: Pixels) -> Pixels:
-    """(H, W) -> (H, W): the grey level of the paper at each pixel."""
-    height, width = grey.shape
+def find_paper(grey: Pixels) -> Pixels:
+    """(H, W) -> (h, w): the grey level of the paper, at a third of the resolution."""
     # Every third pixel is enough for a median, and keeps the grey levels that a mean would mix.
     sample = np.ascontiguousarray(grey[1::3, 1::3] if min(grey.shape) > 1 else grey[::3, ::3])
-    paper = cv2.medianBlur(sample, WINDOW // 3)
-    return np.asarray(cv2.resize(paper, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+    return np.asarray(cv2.medianBlur(sample, WINDOW // 3), dtype=np.uint8)
 
 
 def find_ink(grey: Pixels, finer: Pixels | None = None) -> Ink:
@@ -45,7 +47,8 @@ def find_ink(grey: Pixels, finer: Pixels | None = None) -> Ink:
 
     Small text that is blurred at this level has less contrast than at the finer one, and so is no ink here.
     """
-    paper = paper_of(grey)
+    coarse = find_paper(grey)
+    paper = cv2.resize(coarse, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
     darker, lighter = cv2.subtract(paper, grey), cv2.subtract(grey, paper)
     contrast = cv2.max(darker, lighter)
     if finer is not None:
@@ -56,7 +59,7 @@ def find_ink(grey: Pixels, finer: Pixels | None = None) -> Ink:
     limit = _limit(contrast)
     dark = (darker > limit).view(np.uint8)
     light = (lighter > limit).view(np.uint8)
-    return Ink(dark, light, np.asarray(contrast, dtype=np.uint8))
+    return Ink(dark, light, np.asarray(contrast, dtype=np.uint8), coarse)
 
 
 def _limit(contrast: Pixels) -> Pixels:

@@ -21,7 +21,8 @@ Box = tuple[float, float, float, float]
 _REACH = 0.45  # letter heights: two letters closer than twice this are in one run; a space is about half a letter high
 _BAR = 0.5  # letter heights: so that the bars of "p" and "d" overlap, and those of two lines do not
 _TALL = 1.75  # times the run's median: a letter that touches the next line, or an initial
-_SMALL = 0.6  # times the run's median: a mark that may belong to a run
+_SMALL = 0.6  # times the run's median: less is no letter
+_MARK = 1.0  # times the run's median: a quotation mark, or the lower half of a broken "g"
 _ASIDE = 1.1  # letter heights: how far before or after its run a mark may be
 _ABOVE = 1.45  # letter heights above the baseline: how high dots and quotation marks are
 _BELOW = 0.45  # letter heights below the baseline: how far a comma reaches
@@ -89,7 +90,7 @@ def _baseline(boxes: Floats, size: float) -> tuple[float, float]:
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]
     height, slope = float(np.median(y)), 0.0
     span = x.max() - x.min()
-    if len(x) < 5 or span < 6 * size:
+    if len(x) < 6 or span < 10 * size:
         return height, 0.0
     near = np.abs(y - height) < 0.5 * size
     for reach in (_STANDS * 2, _STANDS, _STANDS):
@@ -130,7 +131,7 @@ def _place_tall(boxes: Ints, heights: Ints, runs: Ints, tall: Ints) -> None:
         size = bounds[:, 3] - bounds[:, 1]
         inside = (bounds[:, 0] < middle) & (middle < bounds[:, 2])
         level = (top > bounds[:, 1] - 0.7 * size) & (bottom < bounds[:, 3] + 0.7 * size)
-        beside = level & (bounds[:, 0] - _ASIDE * size < left) & (right < bounds[:, 2] + _ASIDE * size)
+        beside = level & (bounds[:, 0] - _ASIDE * size < right) & (left < bounds[:, 2] + _ASIDE * size)
         inside = (inside | beside) & (overlap > 0)
         if inside.any():
             runs[index] = int(np.argmax(np.where(inside, overlap, -1)))
@@ -178,7 +179,7 @@ def _with_marks(found: Components, runs: Ints) -> Ints:
     centre = (found.boxes[:, 0] + found.boxes[:, 2]) // 2
     over = zones[np.minimum(middle, zones.shape[0] - 1), np.minimum(centre, zones.shape[1] - 1)].astype(np.int64)
     other = (over != runs) & (over > 0)
-    small = (heights < _SMALL * sizes[over]) & (amounts[runs] <= _LONE) & (amounts[over] > amounts[runs])
+    small = (heights < _MARK * sizes[over]) & (amounts[runs] <= _LONE) & (amounts[over] > 2 * amounts[runs])
     joins = other & small & (light[over] == found.light)
     runs = np.where(joins, over, runs)
     # Between the letters of a bold line the paper looks like light letters, and a button around light text like a dark one:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vedcore_plugin_pages.components import Components, Floats
 from vedcore_plugin_pages.ink import Pixels
+from vedcore_plugin_pages.lines import Line
 
 _MOST = 4000  # letters that are measured; more make the angle no more certain
 _FEWEST = 6  # letters; fewer show no direction
@@ -19,6 +20,8 @@ _WIDEST = 16.0  # degrees
 _STEPS = ((0.5, 16.0, 0.5), (0.1, 0.6, 0.25), (0.02, 0.12, 0.12))  # step, reach (degrees), bin (letter heights)
 _STRIP = 40.0  # letter heights: about a column, since the lines of two columns need not be level with each other
 _UPRIGHT = 1.25  # times: what another direction must be better by
+_BEYOND = 0.22  # letter heights: a letter that reaches farther than the others
+_TURNED = 1.5  # times: letters that reach up are four times as many as those that reach down
 _LEVEL = 0.12  # degrees: less than this is not worth a new sampling of the page
 
 Matrix = NDArray[np.float64]
@@ -78,6 +81,21 @@ def _concentration(x: Floats, y: Floats, degrees: float, bin_size: float, strip:
     return float(np.square(counts).sum() / len(x))
 
 
+def upside_down(found: Components, lines: list[Line]) -> bool:
+    """Whether the text of a page with level lines stands on its head: more letters reach below their line than above it."""
+    above, below = 0, 0
+    for line in lines:
+        boxes = found.boxes[line.members]
+        boxes = boxes[boxes[:, 3] - boxes[:, 1] > 0.7 * line.size]
+        if len(boxes) < _FEWEST:
+            continue
+        drop = line.slope * (boxes[:, 0] - line.box[0])
+        top, bottom = boxes[:, 1] - drop, boxes[:, 3] - drop
+        above += int(np.count_nonzero(top < np.median(top) - _BEYOND * line.size))
+        below += int(np.count_nonzero(bottom > np.median(bottom) + _BEYOND * line.size))
+    return below > _FEWEST and below > _TURNED * above
+
+
 def upright(shape: tuple[int, int], quarters: int, degrees: float) -> tuple[Matrix, tuple[int, int]]:
     """(H, W), the turn of the text -> the map from the image to the upright page, and the page's (H, W)."""
     height, width = shape
@@ -90,11 +108,12 @@ def upright(shape: tuple[int, int], quarters: int, degrees: float) -> tuple[Matr
     return np.hstack([turn, -low[:, None]]), (new_height, new_width)
 
 
-def turned(pixels: Pixels, to_page: Matrix, size: tuple[int, int], fill: int) -> Pixels:
-    """(H, W) -> (h, w): the image on the upright page."""
-    return np.asarray(
-        cv2.warpAffine(pixels, pixel_map(to_page), size[::-1], flags=cv2.INTER_LINEAR, borderValue=fill), dtype=np.uint8
+def turned(pixels: Pixels, to_page: Matrix, size: tuple[int, int]) -> Pixels:
+    """(H, W) -> (h, w): the image on the upright page. Beyond its edges the image goes on as it ends there."""
+    page = cv2.warpAffine(
+        pixels, pixel_map(to_page), size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
+    return np.asarray(page, dtype=np.uint8)
 
 
 def pixel_map(matrix: Matrix) -> Matrix:

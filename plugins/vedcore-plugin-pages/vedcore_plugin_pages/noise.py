@@ -1,0 +1,70 @@
+"""Noise: runs that are no text. Letters of a line are alike in height and stand on one baseline; specks and textures do not."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vedcore_plugin_pages.components import Components
+from vedcore_plugin_pages.lines import Line
+from vedcore_plugin_pages.photographs import Cells, inside
+
+_WORD = 4  # letters: fewer say little about the size of a page's text
+_SENTENCE, _REGULAR = 6, 0.85  # letters, and the share of them that is regular: no texture looks like this
+_SMALL, _LARGE = 0.55, 8.0  # times the size of the page's text: what a lone letter may be
+_ALIKE = 0.5  # of a line's letters are of like height and stand on its baseline
+_THIN = 0.15  # widths per height: a lone stroke is a rule
+_SOLID = 0.75  # of its box: a lone blot
+
+
+def without_noise(found: Components, lines: list[Line], photographs: Cells) -> list[Line]:
+    """The lines that are text. Within a photograph that is only a long and regular one."""
+    counts = [_letters(found, line) for line in lines]
+    regular = [line for line, (count, alike) in zip(lines, counts, strict=True) if count >= _WORD and alike >= _ALIKE]
+    typical = _typical(regular)
+    kept = []
+    for line, (count, alike) in zip(lines, counts, strict=True):
+        if count < _SENTENCE or alike < _REGULAR:
+            if inside(photographs, line.box) > 0.5:
+                continue
+        if count >= _WORD:
+            good = alike >= _ALIKE
+        elif typical is None:
+            good = count > 1 and alike == 1
+        else:
+            good = _SMALL * typical <= line.size <= _LARGE * typical and not _stroke(found, line)
+        if good:
+            kept.append(line)
+    return kept
+
+
+def _letters(found: Components, line: Line) -> tuple[int, float]:
+    """How many letters a line has, and the share of them that is regular."""
+    boxes = found.boxes[line.members]
+    heights = boxes[:, 3] - boxes[:, 1]
+    letters = heights > 0.5 * line.size
+    count = int(np.count_nonzero(letters))
+    boxes, heights = boxes[letters], heights[letters]
+    middle = (boxes[:, 0] + boxes[:, 2]) / 2
+    off = np.abs(boxes[:, 3] - line.baseline - line.slope * (middle - line.box[0]))
+    alike = (heights < 1.7 * line.size) & (off < 0.4 * line.size)
+    return count, float(np.mean(alike)) if count else 0.0
+
+
+def _typical(lines: list[Line]) -> float | None:
+    """The size of most of the text."""
+    if not lines:
+        return None
+    sizes = np.array([line.size for line in lines])
+    weights = np.array([len(line.members) for line in lines])
+    order = np.argsort(sizes)
+    return float(sizes[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
+
+
+def _stroke(found: Components, line: Line) -> bool:
+    """Whether a line is a single stroke or blot and no letter."""
+    if len(line.members) > 1:
+        return False
+    left, top, right, bottom = found.boxes[line.members[0]].tolist()
+    width, height = right - left, bottom - top
+    solid = float(found.area[line.members[0]]) / (width * height) > _SOLID
+    return width < _THIN * height or width > 3 * height or (solid and width > 0.5 * height)
