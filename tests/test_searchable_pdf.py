@@ -183,6 +183,13 @@ def test_lines_are_read_in_order_and_phrases_are_found(make, tmp_path):
     place_of(data, "be or not")
 
 
+def test_a_phrase_from_right_to_left_is_found(tmp_path):
+    line = [(box(200, 20, 290, 40), "שלום"), (box(100, 20, 190, 40), "עולם")]
+    data = written(pdf_of(""), reading_of((400, 200), line), tmp_path=tmp_path)
+    assert text_of(data) == "שלום עולם"
+    place_of(data, "שלום עולם")
+
+
 @pytest.mark.parametrize("angle", [0, 10, 90, 180, 270])
 @pytest.mark.parametrize(
     "make", [lambda: pdf_of("", size=(400, 400)), lambda: encoded(Image.new("L", (400, 400)), "PNG")]

@@ -232,7 +232,7 @@ def test_damaged_pixels_are_an_error_and_nothing_is_printed(compression, capfd):
     tags = TiffFile(io.BytesIO(data), Origin("x")).directory(int.from_bytes(data[4:8], "little"))
     at = int.from_bytes(data[tags[273][2] : tags[273][2] + 4], "little")
     data[at + 4 : at + 24] = b"\xff\x00\xaa\x55" * 5
-    with pytest.raises(ImageError, match="expected a"):
+    with pytest.raises(ImageError, match=r"pixels of the TIFF image are damaged .* scan it or save it again"):
         load_image(bytes(data))
     assert capfd.readouterr() == ("", "")
 

@@ -22,6 +22,8 @@ from vedcore.vision import Origin
 SCRIPT = Path(__file__).with_name("pdfium_child.py")
 CHILD_MEMORY = 3 * 2**30
 """Bytes of memory of the child, beside the document. A page of the most pixels takes 0.4 GiB, its images the rest."""
+_LONGEST = 86_400.0
+"""Seconds: no timer takes infinity."""
 _MAX_HEAD = 2**20
 _LIBRARY = ("pypdfium2", "pypdfium2_raw", "pypdfium2_cfg")
 
@@ -60,11 +62,11 @@ class Child:
 
         Raises Refused, and ChildFailed after which the next request starts another child.
         """
-        seconds = self._deadline if deadline is None else deadline
+        seconds = min(self._deadline if deadline is None else deadline, _LONGEST)
         with self._lock:
             if self._process is None:
                 self._start()
-                self._exchange(self._opening, self._data, self._deadline)
+                self._exchange(self._opening, self._data, min(self._deadline, _LONGEST))
             return self._exchange(request, data, seconds)
 
     def close(self) -> None:

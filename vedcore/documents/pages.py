@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
@@ -72,8 +73,8 @@ class Pages:
     def __init__(self, kind: str, loader: _Loader, origin: Origin, resources: ExitStack, *, numbered: bool) -> None:
         """numbered: whether a message about a page has its number. resources: closed with the document."""
         self.kind, self.file = kind, origin.name
-        self._loader, self._origin, self._resources, self._numbered = loader, origin, resources, numbered
-        self._closed = False
+        self._loader, self._origin, self._numbered = loader, origin, numbered
+        self._end = weakref.finalize(self, resources.close)
 
     def __len__(self) -> int:
         return len(self._loader)
@@ -83,8 +84,7 @@ class Pages:
 
     def close(self) -> None:
         """End the child process of a PDF; close the file. A second call does nothing."""
-        self._closed = True
-        self._resources.close()
+        self._end()
 
     def __enter__(self) -> Self:
         return self
@@ -99,7 +99,7 @@ class Pages:
         origin = Origin(name, self._origin.file)
 
         def load() -> Image.Image:
-            if self._closed:
+            if not self._end.alive:
                 raise origin.error("the document is closed; load its pages before")
             return self._loader.load(index, origin)
 

@@ -110,18 +110,16 @@ def _placed(polygon: Sequence[Point], text: str, codes: Codes, last: bool) -> Pl
         up, size = (0.0, _LEAST), _LEAST
     if length < _LEAST:
         along = up[1] / size * _LEAST, -up[0] / size * _LEAST
-    # Viewers expect the characters of text from right to left as they are seen, from left to right.
-    seen = text[::-1] if any(unicodedata.bidirectional(mark) in ("R", "AL") for mark in text) else text
-    rise = -DESCENT / EM
-    matrix = (
-        along[0] / (len(text) * size),
-        along[1] / (len(text) * size),
-        up[0] / size,
-        up[1] / size,
-        lower_left[0] + rise * up[0],
-        lower_left[1] + rise * up[1],
-    )
-    return PlacedWord(size, matrix, codes.of(seen if last else seen + " "))
+    rise, step = -DESCENT / EM, (along[0] / len(text), along[1] / len(text))
+    start = lower_left[0] + rise * up[0], lower_left[1] + rise * up[1]
+    if any(unicodedata.bidirectional(mark) in ("R", "AL") for mark in text):
+        # Viewers expect the characters of text from right to left as they are seen, from left to right.
+        text = text[::-1] if last else " " + text[::-1]
+        start = start if last else (start[0] - step[0], start[1] - step[1])
+    elif not last:
+        text += " "
+    matrix = (step[0] / size, step[1] / size, up[0] / size, up[1] / size, *start)
+    return PlacedWord(size, matrix, codes.of(text))
 
 
 def _clean(text: str) -> str:

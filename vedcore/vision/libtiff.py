@@ -42,4 +42,4 @@ def quiet_libtiff() -> Iterator[None]:
     before = _record.errors
     yield
     if _record.errors > before:
-        raise ValueError("the compressed data is damaged")
+        raise ValueError("libtiff found errors in the compressed data")

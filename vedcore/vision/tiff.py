@@ -72,8 +72,11 @@ class _TiffImage(TiffImageFile):
         super().load_prepare()
 
     def load(self) -> Any:
-        with quiet_libtiff():
-            return super().load()
+        try:
+            with quiet_libtiff():
+                return super().load()
+        except (OSError, ValueError) as cause:
+            raise ValueError(f"the pixels of the TIFF image are damaged ({cause}); scan it or save it again") from cause
 
 
 def is_picture(tiff: TiffFile, position: int) -> bool:
