@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from vedcore import Reader, Reading, __version__, cli
-from vedcore.cli.app import escape_controls, progress
+from vedcore.cli.app import escape_controls
+from vedcore.cli.reading_progress import reading_progress
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ROOT / "plugins/vedcore-plugin-linereader/vedcore_plugin_linereader/line-reader"
@@ -124,7 +125,12 @@ def test_options_reach_the_reader(monkeypatch):
     monkeypatch.setattr(Reader, "each", lambda self, images, **o: seen.append(o) or each(self, images, **o))
     read(PATHS[0], "--beams", "3", "--batch-size", "5", "--no-cut")
     read(PATHS[0])
-    assert seen == [{"batch_size": 5, "cut": False, "num_beams": 3}, {"batch_size": 16, "cut": True}]
+    read(PATHS[0], "--layout", "line")
+    assert seen == [
+        {"batch_size": 5, "layout": None, "cut": False, "num_beams": 3},
+        {"batch_size": 16, "layout": None, "cut": True},
+        {"batch_size": 16, "layout": "line", "cut": True},
+    ]
 
 
 def test_read_uses_a_prepared_model(monkeypatch):
@@ -161,7 +167,11 @@ def test_jsonl_parses_back_to_the_readings():
     result = read(*PATHS, "--no-cut", form="jsonl")
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     for row, path, line in zip(rows, PATHS, EXPECTED, strict=True):
-        assert list(row) == ["file", "text", "confidence", "stop_reason", "token_ids", "token_logprobs", "pieces"]
+        tokens = ["token_ids", "token_logprobs", "pieces"]
+        assert list(row) == ["file", "text", "confidence", "stop_reason", *tokens, "page", "size", "dpi", "layout", "warnings"]
+        assert (row["page"], row["layout"], row["warnings"]) == (1, "whole", [])
+        with Image.open(path) as image:
+            assert row["size"] == list(image.size)
         assert (row["file"], row["text"], row["stop_reason"]) == (path, line["transformers_greedy_text"], "eos")
         assert row["token_ids"] == line["greedy"][1:]
         assert len(row["token_logprobs"]) == len(row["token_ids"])
@@ -217,9 +227,9 @@ def test_table_is_the_default():
 @pytest.mark.parametrize("form", ["text", "jsonl", "csv", "table"])
 def test_output_goes_to_a_file_and_not_to_stdout(tmp_path, form):
     shown = read(*PATHS, form=form)
-    result = read(*PATHS, "--output", tmp_path / "out", form=form)
+    result = read(*PATHS, "--output", tmp_path / "out.dat", form=form)
     assert (result.exit_code, result.stdout) == (0, "")
-    assert (tmp_path / "out").read_text(encoding="utf-8") == shown.stdout
+    assert (tmp_path / "out.dat").read_text(encoding="utf-8") == shown.stdout
 
 
 @pytest.fixture
@@ -238,8 +248,8 @@ def not_utf8(tmp_path):
 @pytest.mark.parametrize("form", ["text", "jsonl", "csv", "table"])
 def test_a_name_that_is_not_utf8_is_printed_and_written_with_escapes(not_utf8, tmp_path, form):
     printed = read(not_utf8, form=form)
-    written = read(not_utf8, "--output", tmp_path / "out", form=form)
-    assert printed.stdout == (tmp_path / "out").read_text(encoding="utf-8")
+    written = read(not_utf8, "--output", tmp_path / "out.dat", form=form)
+    assert printed.stdout == (tmp_path / "out.dat").read_text(encoding="utf-8")
     assert TEXTS[0] in printed.stdout
     assert (r"d\udcff/\udce9 .png" in printed.stdout) == (form != "text")
     for result in (printed, written):
@@ -248,8 +258,8 @@ def test_a_name_that_is_not_utf8_is_printed_and_written_with_escapes(not_utf8, t
 
 
 def test_a_name_that_is_not_utf8_reads_back_from_jsonl_as_it_is(not_utf8, tmp_path):
-    read(not_utf8, "--output", tmp_path / "out", form="jsonl")
-    assert Path(json.loads((tmp_path / "out").read_text())["file"]).is_file()
+    read(not_utf8, "--output", tmp_path / "out.jsonl", form="jsonl")
+    assert Path(json.loads((tmp_path / "out.jsonl").read_text())["file"]).is_file()
 
 
 def test_a_model_whose_name_is_not_utf8_is_loaded_or_reported(not_utf8):
@@ -308,7 +318,7 @@ def test_the_suffix_of_the_output_decides_its_format(tmp_path, suffix):
 
 @pytest.mark.parametrize("form", ["text", "jsonl", "csv"])
 def test_rows_are_written_as_they_are_read_and_kept_when_it_is_interrupted(tmp_path, monkeypatch, form):
-    output, seen = tmp_path / "out", []
+    output, seen = tmp_path / "out.dat", []
 
     def each(self, images, **_):
         yield Reading("first", 0.5, (1, 2), (-0.7,), "eos", next(iter(images)))
@@ -324,17 +334,27 @@ def test_rows_are_written_as_they_are_read_and_kept_when_it_is_interrupted(tmp_p
 
 def test_an_unwritable_output_is_an_error_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(Reader, "each", lambda self, images, **_: (pytest.fail("read") for _ in images))
-    assert read(PATHS[0], "--output", tmp_path).exit_code == 2
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "none" / "out.txt", tmp_path / "file" / "out.txt"):
+        assert read(PATHS[0], "--output", output).exit_code == 2
+    assert read(PATHS[0], PATHS[1], "--output", tmp_path / "file" / "folder").exit_code == 2
 
 
 def test_an_image_is_never_written_over(tmp_path):
     image = tmp_path / "a.png"
     shutil.copy(PATHS[0], image)
-    (tmp_path / "same.png").symlink_to(image)
-    for output in (image, tmp_path / "same.png"):
-        result = read(tmp_path, "--output", output)
+    (tmp_path / "soft.png").symlink_to(image)
+    os.link(image, tmp_path / "hard.txt")
+    for output in (image, tmp_path / "soft.png", tmp_path / "hard.txt"):
+        result = read(image, "--output", output)
         assert result.exit_code == 2
-        assert_one_line(result.stderr, "it is one of the images")
+        assert_one_line(result.stderr, "it is one of the documents")
+    result = read(image, "--output", tmp_path, form="pdf")
+    assert result.exit_code == 0
+    os.link(image, tmp_path / "b.hocr")
+    shutil.copy(PATHS[0], tmp_path / "b.png")
+    result = read(image, tmp_path / "b.png", "--output", tmp_path, form="hocr")
+    assert_one_line(result.stderr, "b.hocr: not written, because it is one of the documents")
     assert image.read_bytes() == Path(PATHS[0]).read_bytes()
 
 
@@ -358,13 +378,15 @@ def test_progress_is_shown_only_on_a_terminal(monkeypatch):
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    with progress("reading", 2) as advance:
-        advance()
-        advance()
-    assert "2/2" in stream.getvalue()
+    with reading_progress(2) as progress:
+        progress.add(1)
+        for lines in (1, 7, 0):
+            progress.advance(lines)
+    assert "3/3" in stream.getvalue()
+    assert "pages, 8 lines" in stream.getvalue()
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    with progress("reading", 2) as advance:
-        advance()
+    with reading_progress(2) as progress:
+        progress.advance(1)
     assert sys.stderr.getvalue() == ""
 
 

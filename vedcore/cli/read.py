@@ -1,189 +1,146 @@
-"""``vedcore read``: read the text in images."""
+"""``vedcore read``: read the text in images and documents."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vedcore.cli.app import Debug, app, progress, reported_errors, say, writable
-from vedcore.cli.tables import table
-from vedcore.errors import ImageError, VedcoreError
+from vedcore.cli.app import Debug, app, reported_errors, say
+from vedcore.cli.inputs import Input, find_inputs
+from vedcore.cli.outputs import Format, choose_target
+from vedcore.cli.reading_progress import ReadingProgress, reading_progress
+from vedcore.cli.row_formats import ReadPage
+from vedcore.errors import ImageError
 
 if TYPE_CHECKING:
-    from vedcore.reader import Reading
-
-IMAGE_SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp"}
-
-
-class Format(StrEnum):
-    """The output format of readings."""
-
-    table = "table"
-    text = "text"
-    jsonl = "jsonl"
-    csv = "csv"
+    from vedcore.documents import Page
+    from vedcore.reader import Reader
 
 
-SUFFIXES = {".csv": Format.csv, ".jsonl": Format.jsonl, ".txt": Format.text}
-"""The default format for each suffix of --output."""
+class Layout(StrEnum):
+    """``vedcore.reader.LayoutName`` for the command line, which does not load torch before it needs it."""
+
+    auto = "auto"
+    page = "page"
+    line = "line"
+    whole = "whole"
 
 
 @app.command()
 def read(
     paths: Annotated[
-        list[str], typer.Argument(metavar="PATH...", help="Image files, folders of images, or - for stdin.")
+        list[str],
+        typer.Argument(metavar="PATH...", help="Images, TIFF and PDF files, folders of them, or - for stdin."),
     ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="A folder, a hub id, or a checkpoint that a plugin ships.")
     ] = "line-reader",
+    layout: Annotated[
+        Layout | None,
+        typer.Option(
+            "--layout", "-l", help="What the images are: auto decides for each whether it is a line or a page."
+        ),
+    ] = None,
+    segmenter: Annotated[
+        str | None, typer.Option("--segmenter", help="What finds the lines of a page, if several are installed.")
+    ] = None,
     beams: Annotated[int, typer.Option("--beams", min=1, help="The number of beams; 1 is greedy decoding.")] = 1,
     batch_size: Annotated[
         int,
-        typer.Option("--batch-size", min=1, help="The number of images, or pieces of them, that are decoded at once."),
+        typer.Option("--batch-size", min=1, help="The number of lines, or pieces of them, that are decoded at once."),
     ] = 16,
     form: Annotated[
         Format | None,
-        typer.Option("--format", "-f", help="The output format. By default the suffix of --output decides, or table."),
+        typer.Option(
+            "--format",
+            "-f",
+            help="The output format. By default the suffix of --output decides; without one, lines "
+            "are a table and pages are text.",
+        ),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
-    no_cut: Annotated[bool, typer.Option("--no-cut", help="Read long lines whole instead of cutting them.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write to this file, or one file for each document to this folder."),
+    ] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Also read the folders in a folder.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if there is a warning, or if a file in a folder is skipped.")
+    ] = False,
+    no_cut: Annotated[bool, typer.Option("--no-cut", help="The same as --layout whole.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Read the text in images."""
+    """Read the text in images and documents."""
     with reported_errors(debug):
-        sources, empty_folders = _find_images(paths)
-        form = form or SUFFIXES.get("" if output is None else output.suffix.lower(), Format.table)
-        from vedcore.reader import Reader
+        inputs = find_inputs(paths, recursive)
+        for line in (*inputs.skipped, *(f"{folder}: no images in this folder" for folder in inputs.empty)):
+            say(f"vedcore: {line}", err=True)
+        from vedcore.reader import Reader, locate
 
+        target = choose_target(output, form, inputs, locate(model))
         reader = Reader.load(model)
-        names = [name for name, _ in sources]
-        fields: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
-        results = reader.each((content for _, content in sources), batch_size=batch_size, cut=not no_cut, **fields)
-        failed = empty_folders
-
-        def readings(advance: Callable[[], None]) -> Iterator[tuple[str, Reading]]:
-            nonlocal failed
-            for name, result in zip(names, results, strict=True):
-                if isinstance(result, ImageError):
-                    failed += 1
-                    say(f"vedcore: {result}", err=True)
-                else:
-                    yield name, result
-                advance()
-
-        with (
-            _open_output(output, [path for _, path in sources if isinstance(path, Path)]) as write,
-            progress("reading", len(names)) as advance,
-        ):
-            for text in FORMATTERS[form](readings(advance), output is None and sys.stdout.isatty()):
-                write(text)
-        if failed:
+        reader.segmenter = segmenter
+        options: dict[str, Any] = {"batch_size": batch_size, "layout": layout and str(layout), "cut": not no_cut}
+        if beams > 1:
+            options["num_beams"] = beams
+        with reading_progress(len(inputs.documents)) as progress:
+            run = _Run(reader, inputs.documents, options, progress)
+            target.write(run.pages())
+        if run.failed or inputs.empty or (strict and (run.warned or inputs.skipped)):
             raise typer.Exit(1)
 
 
-def _find_images(paths: Iterable[str]) -> tuple[list[tuple[str, Any]], int]:
-    """The images that the arguments name, as (name, path or bytes), and the number of folders without images."""
-    sources: list[tuple[str, Any]] = []
-    empty_folders = 0
-    for text in paths:
-        path = Path(text)
-        if text == "-":
-            sources.append(("-", sys.stdin.buffer.read()))
-        elif os.path.isdir(text):  # unlike Path.is_dir, no error for a name that is too long
-            found = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-            if not found:
-                empty_folders += 1
-                say(f"vedcore: {path}: no images in this folder", err=True)
-            sources += [(str(file), file) for file in found]
-        else:
-            sources.append((text, path))
-    return sources, empty_folders
+class _Run:
+    """Reads the pages of documents, and says on stderr what is wrong with each."""
 
+    def __init__(
+        self, reader: Reader, documents: Sequence[Input], options: dict[str, Any], progress: ReadingProgress
+    ) -> None:
+        self.failed = self.warned = 0
+        self._reader, self._documents, self._options, self._progress = reader, documents, options, progress
+        self._opened: deque[tuple[Input, int]] = deque()  # the document of each page that has no result yet
 
-@contextmanager
-def _open_output(output: Path | None, images: Iterable[Path]) -> Iterator[Callable[[str], None]]:
-    """Yield a function that writes text at once to ``output`` or stdout. A terminal gets all text at the end.
+    def pages(self) -> Iterator[ReadPage]:
+        """The pages that can be read, in order."""
+        for result in self._reader.each(self._open(), **self._options):
+            document, pages = self._opened.popleft()
+            if isinstance(result, ImageError):
+                self.failed += 1
+                say(f"vedcore: {result}", err=True)
+                self._progress.advance(0)
+                continue
+            page = ReadPage(document, pages, result)
+            for warning in result.warnings:
+                self.warned += 1
+                say(f"vedcore: {page.label}: {warning}", err=True)
+            yield page
+            self._progress.advance(max(1, len(result.lines)))
 
-    Raises VedcoreError if ``output`` cannot be written or is one of the ``images``.
-    """
-    if output is None:
-        stdout, collected = sys.stdout, io.StringIO()
-        stream = collected if stdout.isatty() else stdout  # the progress bar would overwrite lines of a terminal
-        try:
-            yield lambda text: _write(text, stream, stdout.encoding)
-        finally:
-            stdout.write(collected.getvalue())
-        return
-    if output.resolve() in map(Path.resolve, images):
-        raise VedcoreError(
-            f"{output}: not written, because it is one of the images; choose another --output", file=output
-        )
-    try:
-        file = output.open("w", encoding="utf-8", newline="")
-    except OSError as cause:
-        raise VedcoreError(f"{output}: not written ({cause})", file=output) from cause
-    with file:
+    def _open(self) -> Iterator[Page]:
+        """The pages of all documents. A document that cannot be opened is one page, whose error appears in its turn."""
+        from vedcore.documents import open_pages
 
-        def write(text: str) -> None:
+        for document in self._documents:
             try:
-                _write(text, file, "utf-8")
-            except OSError as cause:
-                raise VedcoreError(f"{output}: written only in part ({cause})", file=output) from cause
-
-        yield write
-
-
-def _write(text: str, stream: TextIO, encoding: str | None) -> None:
-    stream.write(writable(text, encoding))
-    stream.flush()
+                with open_pages(document.content) as pages:
+                    self._progress.add(len(pages) - 1)
+                    for page in pages:
+                        self._opened.append((document, len(pages)))
+                        yield page
+            except ImageError as error:
+                self._opened.append((document, 1))
+                yield _unreadable(document, error)
 
 
-def _table(readings: Iterable[tuple[str, Reading]], terminal: bool) -> Iterator[str]:
-    rows = [(name, reading.text, f"{reading.confidence:.3f}", reading.stop_reason) for name, reading in readings]
-    if rows:
-        yield table(("image", "text", "confidence", "stop"), rows, terminal=terminal)
+def _unreadable(document: Input, error: ImageError) -> Page:
+    """A page that stands for a document that cannot be opened."""
+    from vedcore.documents import Page
 
+    def load() -> NoReturn:
+        raise error
 
-def _text(readings: Iterable[tuple[str, Reading]], _: bool) -> Iterator[str]:
-    return (f"{reading.text}\n" for _, reading in readings)
-
-
-def _jsonl(readings: Iterable[tuple[str, Reading]], _: bool) -> Iterator[str]:
-    def row(name: str, reading: Reading) -> dict[str, Any]:
-        pieces = [{"box": piece.box, "text": piece.text} for piece in reading.pieces]
-        return {
-            "file": name,
-            "text": reading.text,
-            "confidence": round(reading.confidence, 6),
-            "stop_reason": reading.stop_reason,
-            "token_ids": reading.token_ids,
-            "token_logprobs": [round(value, 6) for value in reading.token_logprobs],
-            "pieces": pieces,
-        }
-
-    return (json.dumps(row(*item), ensure_ascii=False) + "\n" for item in readings)
-
-
-def _csv(readings: Iterable[tuple[str, Reading]], _: bool) -> Iterator[str]:
-    def row(*cells: str) -> str:
-        stream = io.StringIO()
-        csv.writer(stream, lineterminator="\n").writerow(cells)
-        return stream.getvalue()
-
-    yield row("file", "text", "confidence", "stop_reason")
-    for name, reading in readings:
-        yield row(name, reading.text, f"{reading.confidence:.6f}", reading.stop_reason)
-
-
-FORMATTERS = {Format.table: _table, Format.text: _text, Format.jsonl: _jsonl, Format.csv: _csv}
-"""Functions (name and reading of each image, whether the output is a terminal) -> text, for each format."""
+    return Page(1, document.name, load)
