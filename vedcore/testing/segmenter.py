@@ -53,6 +53,7 @@ class SegmenterContract:
         """White, grey and black paper."""
         for grey in (255, 128, 0):
             page = self._segment(np.full((120, 160, 3), grey, dtype=np.uint8))
+            check_page(page, 120, 160)
             must(page.lines == (), f"{len(page.lines)} lines on an image that is grey level {grey} everywhere")
 
     def test_a_page_has_lines_and_valid_regions(self) -> None:
