@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vedcore_plugin_pages.components import Components, Floats
+from vedcore_plugin_pages.components import Components, Floats, Ints
 from vedcore_plugin_pages.lines import Box, Line, line_of
 
 _LEVEL = 0.45  # letter heights: the baselines of two words of a line differ by less
@@ -22,8 +22,11 @@ _SPACE = 1.6  # letter heights: a narrower gap is a space
 _WIDE = 4.0  # letter heights: a wider gap does not lie within a line
 _ROWS = 3  # gaps above each other that make a gutter
 _LONG = 14.0  # letter heights: the entries of a table are mostly shorter, the lines of a column mostly longer
+_GUTTER = 3.0  # letter heights: no space is as wide in several lines
+_ALIGNED = 0.3  # letter heights
+_MOSTLY = 0.6  # of the lines; the others are indented
 _STRIP = 0.5  # letter heights: a narrower strip is no gutter
-_BESIDE = 4.0  # letter heights: text as near to a strip as this borders on it
+_BESIDE = 6.0  # letter heights: text as near to a gap as this borders on its strip
 
 Row = list[Line]
 """The lines at one height that are read from left to right, without other text between them."""
@@ -39,16 +42,16 @@ class _Gap:
     strip: Box
 
 
-def join_words(found: Components, runs: list[Line]) -> list[Line]:
+def join_words(found: Components, runs: list[Line], pictures: list[Box]) -> list[Line]:
     """Runs -> lines: runs with a space between them are one."""
-    gaps = _gaps(runs)
+    gaps = _gaps(runs, pictures)
     sides = _Sides(runs, gaps)
     return [_joined(found, runs, chain) for chain in _chained(len(runs), [g for g in gaps if sides.kind(g) == "space"])]
 
 
-def find_rows(lines: list[Line]) -> list[Row]:
+def find_rows(lines: list[Line], pictures: list[Box]) -> list[Row]:
     """Lines -> rows, in no order; the lines of a row from left to right."""
-    gaps = _gaps(lines)
+    gaps = _gaps(lines, pictures)
     sides = _Sides(lines, gaps)
     chains = _chained(len(lines), [gap for gap in gaps if sides.kind(gap) != "column"])
     return [[lines[index] for index in chain] for chain in chains]
@@ -72,7 +75,7 @@ def _joined(found: Components, runs: list[Line], parts: list[int]) -> Line:
     return line_of(found, np.concatenate([runs[part].members for part in parts]))
 
 
-def _gaps(runs: list[Line]) -> list[_Gap]:
+def _gaps(runs: list[Line], pictures: list[Box]) -> list[_Gap]:
     """The gaps between runs that are nearest to each other at one height."""
     if not runs:
         return []
@@ -98,14 +101,16 @@ def _gaps(runs: list[Line]) -> list[_Gap]:
         right, gap = int(near[best]), float(width[best])
         if right not in nearest or gap < nearest[right][0]:
             nearest[right] = (gap, left)
-    strips = _Strips(boxes, starts, ends, size)
+    strips = _Strips(boxes, starts, ends, size, pictures)
     return [_Gap(left, right, gap, strips.through(left, right)) for right, (gap, left) in sorted(nearest.items())]
 
 
 class _Strips:
     """The white space of a page on a grid of cells, and how far up and down it continues from each."""
 
-    def __init__(self, boxes: Floats, starts: Floats, ends: Floats, size: Floats) -> None:
+    def __init__(
+        self, boxes: Floats, starts: Floats, ends: Floats, size: Floats, pictures: list[Box]
+    ) -> None:
         self._boxes, self._starts, self._ends, self._size = boxes, starts, ends, size
         self._cell = max(2.0, float(np.median(size)) / 4)
         grid = np.ceil(boxes[:, 2:].max(axis=0) / self._cell).astype(int) + 1
@@ -113,6 +118,7 @@ class _Strips:
         tops = np.maximum(np.minimum(starts, ends) - size, boxes[:, 1])
         bottoms = np.maximum(starts, ends)
         spans = np.stack([boxes[:, 0], tops, boxes[:, 2], bottoms], axis=1) / self._cell
+        spans = np.concatenate([spans, np.array(pictures).reshape(-1, 4) / self._cell])
         for left, top, right, bottom in np.round(spans).astype(int).tolist():
             free[max(top, 0) : max(bottom, top + 1), left : max(right, left + 1)] = False
         self._up, self._down = _depths(free), _depths(free[::-1])[::-1]
@@ -150,55 +156,82 @@ def _least(values: NDArray[np.int32], wide: int) -> NDArray[np.int32]:
 
 
 class _Sides:
-    """What is to the left and to the right of a gap's strip."""
+    """What is to the left and to the right of each gap."""
 
     def __init__(self, runs: list[Line], gaps: list[_Gap]) -> None:
         self._size = np.array([run.size for run in runs])
-        self._boxes = np.array([run.box for run in runs])
+        self._boxes = np.array([run.box for run in runs]).reshape(-1, 4)
         self._middle = np.array([run.baseline - run.size / 2 for run in runs])
         self._left = np.array([gap.left for gap in gaps], np.int64)
         self._right = np.array([gap.right for gap in gaps], np.int64)
         self._gap_start = self._boxes[self._left, 2]
         self._gap_end = self._boxes[self._right, 0]
-        self._start, self._end = _extents(self._boxes, self._size, gaps)
+        through = [self._through(gap) for gap in gaps]
+        gutters = [self._is_gutter(gap, pairs) for gap, pairs in zip(gaps, through, strict=True)]
+        self._start, self._end = _extents(self._boxes, gaps, gutters)
+        self._kinds = {
+            (gap.left, gap.right): self._decided(gap, pairs, gutter)
+            for gap, pairs, gutter in zip(gaps, through, gutters, strict=True)
+        }
 
     def kind(self, gap: _Gap) -> str:
         """ "space", "cell" or "column"."""
-        size = max(self._size[gap.left], self._size[gap.right])
-        if gap.width < _STRIP * size:
-            return "space"
+        return self._kinds[gap.left, gap.right]
+
+    def _scale(self, gap: _Gap) -> float:
+        return float(max(self._size[gap.left], self._size[gap.right]))
+
+    def _through(self, gap: _Gap) -> Ints:
+        """The gaps that the strip of this one goes through, with itself."""
+        size = self._scale(gap)
         x0, y0, x1, y1 = gap.strip
-        left_size = self._middle[self._left]
-        through = (
-            (left_size > y0) & (left_size < y1) & (self._gap_start <= x0 + size / 2) & (self._gap_end >= x1 - size / 2)
-        )
+        middle = self._middle[self._left]
+        through = (middle > y0) & (middle < y1) & (self._gap_start <= x0 + size / 2) & (self._gap_end >= x1 - size / 2)
         through &= self._gap_end - self._gap_start >= _STRIP * size
-        pairs = np.flatnonzero(through)
-        if len(pairs) < _ROWS and (gap.width < _SPACE * size or (gap.width < _WIDE * size and len(pairs) < 2)):
-            return "space"
+        return np.flatnonzero(through)
+
+    def _is_gutter(self, gap: _Gap, pairs: Ints) -> bool:
+        """Whether the gaps of the strip part columns: they are wide, or the lines after them start below each other.
+
+        The gaps between the words of justified text may lie below each other too, but not so.
+        """
+        size = self._scale(gap)
+        if len(pairs) < _ROWS or gap.width < _STRIP * size:
+            return False
+        if np.median(self._gap_end[pairs] - self._gap_start[pairs]) > _GUTTER * size:
+            return True
+        starts = self._gap_end[pairs]
+        aligned = np.abs(starts - np.median(starts)) < _ALIGNED * size
+        return bool(np.mean(aligned) > _MOSTLY and len(pairs) >= (_ROWS if gap.width > _SPACE * size else 2 * _ROWS))
+
+    def _decided(self, gap: _Gap, pairs: Ints, gutter: bool) -> str:
+        size = self._scale(gap)
+        x0, y0, x1, y1 = gap.strip
         within = (self._middle > y0) & (self._middle < y1)
-        before = within & (self._boxes[:, 2] <= x0 + size / 2) & (self._boxes[:, 2] > x0 - _BESIDE * size)
-        after = within & (self._boxes[:, 0] >= x1 - size / 2) & (self._boxes[:, 0] < x1 + _BESIDE * size)
+        before = within & (self._boxes[:, 2] <= x0 + size / 2) & (self._boxes[:, 2] > self._gap_start_of(gap) - _BESIDE * size)
+        after = within & (self._boxes[:, 0] >= x1 - size / 2) & (self._boxes[:, 0] < self._gap_end_of(gap) + _BESIDE * size)
         beside = min(np.count_nonzero(before), np.count_nonzero(after))
-        if beside > _ROWS and len(pairs) < 0.5 * beside and gap.width > size:
+        if beside > _ROWS and len(pairs) < 0.5 * beside and gap.width > _SPACE * size:
             return "column"
-        lengths = [
-            np.median((x0 - self._start[self._left[pairs]]) / size) if len(pairs) else 0.0,
-            np.median((self._end[self._right[pairs]] - x1) / size) if len(pairs) else 0.0,
-        ]
-        if len(pairs) >= _ROWS and min(lengths) >= _LONG and (gap.width > 2 * size or len(pairs) >= 2 * _ROWS):
-            return "column"
-        if gap.width < _SPACE * size or (gap.width < _WIDE * size and len(pairs) < _ROWS):
-            return "space"
-        return "cell"
+        if gutter:
+            longest_before = float(np.median(x0 - self._start[self._left[pairs]])) / size
+            longest_after = float(np.median(self._end[self._right[pairs]] - x1)) / size
+            return "column" if min(longest_before, longest_after) >= _LONG else "cell"
+        return "space" if gap.width < _WIDE * size else "cell"
+
+    def _gap_start_of(self, gap: _Gap) -> float:
+        return float(self._boxes[gap.left, 2])
+
+    def _gap_end_of(self, gap: _Gap) -> float:
+        return float(self._boxes[gap.right, 0])
 
 
-def _extents(boxes: Floats, size: Floats, gaps: list[_Gap]) -> tuple[Floats, Floats]:
-    """(n, 4) -> for each run where the text before it starts, and where the text after it ends, across narrow gaps."""
+def _extents(boxes: Floats, gaps: list[_Gap], gutters: list[bool]) -> tuple[Floats, Floats]:
+    """(n, 4) -> for each run where the text before it starts, and where the text after it ends, up to the next gutter."""
     start, end = boxes[:, 0].copy(), boxes[:, 2].copy()
-    narrow = [gap for gap in gaps if gap.width < _SPACE * max(size[gap.left], size[gap.right])]
-    for gap in sorted(narrow, key=lambda gap: boxes[gap.right, 0]):
+    inner = [gap for gap, gutter in zip(gaps, gutters, strict=True) if not gutter]
+    for gap in sorted(inner, key=lambda gap: float(boxes[gap.right, 0])):
         start[gap.right] = start[gap.left]
-    for gap in sorted(narrow, key=lambda gap: -boxes[gap.left, 2]):
+    for gap in sorted(inner, key=lambda gap: -float(boxes[gap.left, 2])):
         end[gap.left] = end[gap.right]
     return start, end

@@ -25,6 +25,7 @@ Ints = NDArray[np.int64]
 _LEVELS = 6
 _SMALLEST_LEVEL = 24  # pixels: a shorter side holds no level
 _COARSE = 9  # pixels: a lower component of a coarser level was found at a finer one
+_BLOTS = ((5, 13), (7, 17), (9, 99))  # no stroke is as thick (pixels) in a letter lower than this
 _LONGEST = 40  # heights: a longer component is no word
 _FLATTEST = 12  # widths per height: a flatter component is a rule, not a dash
 _LEAST = 3  # pixels of ink
@@ -112,6 +113,10 @@ def _marks(mask: Pixels, level: int, light: bool) -> _Found | None:
     left, top, width, height, area = stats.T.astype(np.int64)
     keep = (height <= TALLEST) & (area >= _LEAST) & (width <= _LONGEST * height) & (height >= (_COARSE if level else 1))
     keep &= (width <= _FLATTEST * height) | (width < SHORTEST // 2)
+    if level:
+        for thickness, below in _BLOTS:
+            blots = labels[cv2.erode(mask, np.ones((thickness, thickness), np.uint8)) > 0]
+            keep[blots[height[blots] < below]] = False
     keep[0] = False
     kept = np.flatnonzero(keep)
     if len(kept) > _MOST:
@@ -143,17 +148,18 @@ def _claimed(marks: _Found, owner: Labels, before: int, found: list[_Found], lev
         start = 1
         for one in found:
             part = hidden[start : start + len(one.boxes)]
-            one.area[part > _COVERED * one.area] = 0
+            if one.light == marks.light:
+                one.area[part > _COVERED * one.area] = 0
             start += len(one.boxes)
-    if level == 0:
-        np.add(labels, np.int32(before), out=owner, where=labels > 0)
-    else:
-        rows, columns = np.nonzero(labels)
-        numbers = labels[rows, columns] + np.int32(before)
-        for down in range(scale):
-            for right in range(scale):
-                y, x = rows * scale + down, columns * scale + right
-                owner[y, x] = numbers
+    rows, columns = np.nonzero(labels)
+    numbers = labels[rows, columns] + np.int32(before)
+    # What lies on a mark of the other polarity is text on a panel, and stays.
+    keeps = np.concatenate([[False], *(np.full(len(one.boxes), one.light != marks.light) for one in found)])
+    for down in range(scale):
+        for right in range(scale):
+            y, x = rows * scale + down, columns * scale + right
+            free = ~keeps[owner[y, x]]
+            owner[y[free], x[free]] = numbers[free]
     return marks
 
 

@@ -22,7 +22,6 @@ _REACH = 0.45  # letter heights: two letters closer than twice this are in one r
 _BAR = 0.5  # letter heights: so that the bars of "p" and "d" overlap, and those of two lines do not
 _TALL = 1.75  # times the run's median: a letter that touches the next line, or an initial
 _SMALL = 0.6  # times the run's median: less is no letter
-_MARK = 1.0  # times the run's median: a quotation mark, or the lower half of a broken "g"
 _ASIDE = 1.1  # letter heights: how far before or after its run a mark may be
 _ABOVE = 1.45  # letter heights above the baseline: how high dots and quotation marks are
 _BELOW = 0.45  # letter heights below the baseline: how far a comma reaches
@@ -128,11 +127,7 @@ def _place_tall(boxes: Ints, heights: Ints, runs: Ints, tall: Ints) -> None:
         left, top, right, bottom = boxes[index].tolist()
         middle = (left + right) / 2
         overlap = np.minimum(bottom, bounds[:, 3]) - np.maximum(top, bounds[:, 1])
-        size = bounds[:, 3] - bounds[:, 1]
-        inside = (bounds[:, 0] < middle) & (middle < bounds[:, 2])
-        level = (top > bounds[:, 1] - 0.7 * size) & (bottom < bounds[:, 3] + 0.7 * size)
-        beside = level & (bounds[:, 0] - _ASIDE * size < right) & (left < bounds[:, 2] + _ASIDE * size)
-        inside = (inside | beside) & (overlap > 0)
+        inside = (bounds[:, 0] < middle) & (middle < bounds[:, 2]) & (overlap > 0)
         if inside.any():
             runs[index] = int(np.argmax(np.where(inside, overlap, -1)))
         else:
@@ -171,26 +166,36 @@ def _with_marks(found: Components, runs: Ints) -> Ints:
     bounds = bounds + reach
     bounds[:, 1:2] = np.minimum(bounds[:, 1:2], bounds[:, 3:] - (_ABOVE + _BELOW) * size)
     bounds = np.maximum(0, np.round(bounds)).astype(np.int64)
-    for run in np.argsort(sizes, kind="stable").tolist():
+    for run in np.argsort(amounts, kind="stable").tolist():  # where two zones overlap, that of more letters counts
         if run and amounts[run]:
             left, top, right, bottom = bounds[run].tolist()
             zones[top:bottom, left:right] = run
-    middle = (found.boxes[:, 1] + found.boxes[:, 3]) // 2
-    centre = (found.boxes[:, 0] + found.boxes[:, 2]) // 2
-    over = zones[np.minimum(middle, zones.shape[0] - 1), np.minimum(centre, zones.shape[1] - 1)].astype(np.int64)
-    other = (over != runs) & (over > 0)
-    small = (heights < _MARK * sizes[over]) & (amounts[runs] <= _LONE) & (amounts[over] > 2 * amounts[runs])
-    joins = other & small & (light[over] == found.light)
+    over = _zone_at(zones, found.boxes, runs)
+    other = over > 0
+    slack = sizes[over] / 2
+    fits = (found.boxes[:, 1] > bounds[over, 1] - slack) & (found.boxes[:, 3] < bounds[over, 3] + slack)
+    few = (amounts[runs] <= _LONE) & (amounts[over] > 2 * amounts[runs])
+    joins = other & few & fits & (light[over] == found.light)
     runs = np.where(joins, over, runs)
     # Between the letters of a bold line the paper looks like light letters, and a button around light text like a dark one:
     # where a dark and a light run share a place, the one of more letters is text.
-    rivals = other & (light[over] != found.light)
+    rivals = other & (runs > 0) & (light[over] != found.light)
     pairs = np.unique(np.stack([runs[rivals], over[rivals]], axis=1), axis=0)
     loses = (amounts[pairs] + ink[pairs] / (ink.max() + 1)).argmin(axis=1)
     lost = np.zeros(count, np.bool_)
     lost[pairs[np.arange(len(pairs)), loses]] = True
     runs[lost[runs]] = 0
     return runs
+
+
+def _zone_at(zones: NDArray[np.int32], boxes: Ints, runs: Ints) -> Ints:
+    """(H, W) zones and (N, 4) boxes -> (N,): the zone of another run that a box is in, by its middle, else by its ends; or 0."""
+    y = np.minimum((boxes[:, 1] + boxes[:, 3]) // 2, zones.shape[0] - 1)
+    over = np.zeros(len(boxes), np.int64)
+    for x in ((boxes[:, 0] + boxes[:, 2]) // 2, boxes[:, 0], boxes[:, 2] - 1):
+        here = zones[y, np.minimum(x, zones.shape[1] - 1)]
+        over = np.where((over == 0) & (here != runs), here, over)
+    return over
 
 
 def _median(values: Ints, runs: Ints) -> Floats:

@@ -6,25 +6,33 @@ import numpy as np
 
 from vedcore_plugin_pages.components import Components
 from vedcore_plugin_pages.lines import Line
-from vedcore_plugin_pages.photographs import Cells, inside
+from vedcore_plugin_pages.photographs import Box, grown, shared
 
 _WORD = 4  # letters: fewer say little about the size of a page's text
 _SENTENCE, _REGULAR = 6, 0.85  # letters, and the share of them that is regular: no texture looks like this
+_TEXT = 0.15  # of a photograph's area: with more, it is a page of text
 _SMALL, _LARGE = 0.55, 8.0  # times the size of the page's text: what a lone letter may be
 _ALIKE = 0.5  # of a line's letters are of like height and stand on its baseline
 _THIN = 0.15  # widths per height: a lone stroke is a rule
 _SOLID = 0.75  # of its box: a lone blot
 
 
-def without_noise(found: Components, lines: list[Line], photographs: Cells) -> list[Line]:
-    """The lines that are text. Within a photograph that is only a long and regular one."""
+def without_noise(found: Components, lines: list[Line], photographs: list[Box]) -> tuple[list[Line], list[Box]]:
+    """The lines that are text, and the photographs that are none of it.
+
+    Within a photograph only a long and regular line is text; and where much of it is text, it is no photograph.
+    """
     counts = [_letters(found, line) for line in lines]
     regular = [line for line, (count, alike) in zip(lines, counts, strict=True) if count >= _WORD and alike >= _ALIKE]
     typical = _typical(regular)
+    sure = [line.box for line, one in zip(lines, counts, strict=True) if one[0] >= _SENTENCE and one[1] >= _REGULAR]
+    photographs = [box for box in photographs if sum(shared(box, text) for text in sure) < _TEXT * shared(box, box)]
+    few = [line.box for line, (count, alike) in zip(lines, counts, strict=True) if count < _WORD or alike < _ALIKE]
+    photographs = grown(photographs, few)
     kept = []
     for line, (count, alike) in zip(lines, counts, strict=True):
         if count < _SENTENCE or alike < _REGULAR:
-            if inside(photographs, line.box) > 0.5:
+            if sum(shared(box, line.box) for box in photographs) > 0.5 * shared(line.box, line.box):
                 continue
         if count >= _WORD:
             good = alike >= _ALIKE
@@ -34,7 +42,7 @@ def without_noise(found: Components, lines: list[Line], photographs: Cells) -> l
             good = _SMALL * typical <= line.size <= _LARGE * typical and not _stroke(found, line)
         if good:
             kept.append(line)
-    return kept
+    return kept, photographs
 
 
 def _letters(found: Components, line: Line) -> tuple[int, float]:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from vedcore_plugin_pages.ink import Ink, Pixels
 
-Cells = NDArray[np.bool_]
-"""(h, w): true for cells of 8 x 8 pixels within a photograph."""
+Box = tuple[float, float, float, float]
+"""left, top, right, bottom in pixels of the page."""
 
 _CELL = 8  # pixels
 _NEAR = 9  # cells: the neighbourhood in which ink is measured
@@ -17,11 +17,13 @@ _MIXED = 0.04  # of the neighbourhood, of each of dark and light ink
 _UNEVEN = 40  # grey levels between the papers of neighbouring cells
 _EDGE = 7  # cells: the edge of a panel is thinner than this, a photograph is not
 _SIDE = 10  # cells: a smaller region is a drawing or a sign
+_MARGIN = 12.0  # pixels: a mark that near to a photograph is a part of it
+_ROUNDS = 5  # of growing
 _FILLED = 0.45  # of its box: what is less is no picture
 
 
-def find_photographs(ink: Ink) -> Cells:
-    """(H, W) ink -> the cells of photographs."""
+def find_photographs(ink: Ink) -> list[Box]:
+    """(H, W) ink -> the boxes around photographs."""
     height, width = ink.dark.shape
     grid = (max(1, width // _CELL), max(1, height // _CELL))
     mixed = np.minimum(_density(ink.dark, grid), _density(ink.light, grid)) > _MIXED
@@ -32,20 +34,41 @@ def find_photographs(ink: Ink) -> Cells:
     busy = cv2.morphologyEx(busy, cv2.MORPH_CLOSE, np.ones((_EDGE // 2, _EDGE // 2), np.uint8))
     busy = cv2.morphologyEx(busy, cv2.MORPH_OPEN, np.ones((_EDGE, _EDGE), np.uint8))
     busy = cv2.morphologyEx(busy, cv2.MORPH_CLOSE, np.ones((_SIDE, _SIDE), np.uint8))
-    count, _, stats, _ = cv2.connectedComponentsWithStats(busy, connectivity=8)
-    found = np.zeros(busy.shape, np.bool_)
-    for index in range(1, count):
-        left, top, wide, high, area = stats[index].tolist()
+    _, _, stats, _ = cv2.connectedComponentsWithStats(busy, connectivity=8)
+    boxes = []
+    for left, top, wide, high, area in stats[1:].tolist():
         if min(wide, high) >= _SIDE and area > _FILLED * wide * high:
-            found[top : top + high, left : left + wide] = True
-    return found
+            boxes.append((left * _CELL, top * _CELL, min((left + wide) * _CELL, width), min((top + high) * _CELL, height)))
+    return [(float(left), float(top), float(right), float(bottom)) for left, top, right, bottom in boxes]
 
 
-def inside(photographs: Cells, box: tuple[float, float, float, float]) -> float:
-    """The share of a box in pixels that lies in photographs."""
-    left, top, right, bottom = (int(value) // _CELL for value in box)
-    part = photographs[top : bottom + 1, left : right + 1]
-    return float(part.mean()) if part.size else 0.0
+def grown(photographs: list[Box], marks: list[Box]) -> list[Box]:
+    """The photographs, with the marks at their edges, which are parts of them."""
+    for _ in range(_ROUNDS):
+        bigger = []
+        for box in photographs:
+            near = [mark for mark in marks if _apart(box, mark) < _MARGIN]
+            bigger.append(_around([box, *near]))
+        if bigger == photographs:
+            break
+        photographs = bigger
+    return photographs
+
+
+def shared(box: Box, other: Box) -> float:
+    """The area that two boxes share."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    return max(width, 0.0) * max(height, 0.0)
+
+
+def _apart(box: Box, other: Box) -> float:
+    return max(other[0] - box[2], box[0] - other[2], other[1] - box[3], box[1] - other[3])
+
+
+def _around(boxes: list[Box]) -> Box:
+    lefts, tops, rights, bottoms = zip(*boxes, strict=True)
+    return (min(lefts), min(tops), max(rights), max(bottoms))
 
 
 def _density(mask: Pixels, grid: tuple[int, int]) -> NDArray[np.float32]:

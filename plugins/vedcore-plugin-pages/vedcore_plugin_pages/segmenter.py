@@ -15,7 +15,7 @@ from vedcore_plugin_pages.ink import Pixels
 from vedcore_plugin_pages.lines import Line, collect_marks, find_lines
 from vedcore_plugin_pages.noise import without_noise
 from vedcore_plugin_pages.orientation import Matrix, find_turn, turned, upright, upside_down
-from vedcore_plugin_pages.photographs import Cells, find_photographs
+from vedcore_plugin_pages.photographs import Box, find_photographs
 
 Polygon = tuple[tuple[float, float], ...]
 
@@ -29,15 +29,16 @@ def segment_page(image: NDArray[np.uint8], /) -> PageRegion:
     height, width = grey.shape
     source, lines, photographs = _upright_lines(grey)
     blocks = []
-    for block in find_blocks(find_rows(lines)):
+    for block in find_blocks(find_rows(lines, photographs)):
         cut = tuple(cut_out(line, source) for row in block for line in row)
         blocks.append(BlockRegion(_around(cut), cut))
-    share = float(photographs.mean())
+    area = sum((right - left) * (bottom - top) for left, top, right, bottom in photographs)
+    share = min(1.0, area / source.found.owner.size)
     warnings = (f"a photograph covers {share:.0%} of the image",) if share >= _WORTH_SAYING else ()
     return PageRegion(_rectangle(0.0, 0.0, float(width), float(height)), tuple(blocks), warnings)
 
 
-def _upright_lines(grey: Pixels) -> tuple[Source, list[Line], Cells]:
+def _upright_lines(grey: Pixels) -> tuple[Source, list[Line], list[Box]]:
     """(H, W) -> the upright page, its lines and its photographs."""
     page, to_page = _reduced(grey)
     found = find_components(page)
@@ -71,11 +72,11 @@ def _turned(page: Pixels, to_page: Matrix, quarters: int, degrees: float) -> tup
     return turned(page, turn, size), matrix
 
 
-def _lines(found: Components) -> tuple[list[Line], Cells]:
+def _lines(found: Components) -> tuple[list[Line], list[Box]]:
     """The lines of an upright page, in no order, and its photographs."""
     photographs = find_photographs(found.ink)
-    lines = collect_marks(found, join_words(found, find_lines(found)))
-    return without_noise(found, lines, photographs), photographs
+    lines = collect_marks(found, join_words(found, find_lines(found), photographs))
+    return without_noise(found, lines, photographs)
 
 
 def _around(lines: tuple[LineRegion, ...]) -> Polygon:
