@@ -63,7 +63,8 @@ def main() -> None:
         print(by_kind(documents, names, absent))
         if arguments.each:
             print(f"\n{by_document(documents, names, absent)}")
-        print(f"\n{orders(documents, names, absent)}")
+        if any(document.columns for document in documents):
+            print(f"\n{orders(documents, names, absent)}")
         if {"vedcore", "Tesseract"} <= {*names} - {*absent}:
             print(f"\n{acceptance(documents)}")
         if scans := os.environ.get(SCANS):

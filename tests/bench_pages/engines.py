@@ -18,7 +18,6 @@ from vedcore.contract.regions import Polygon
 ROOT = Path(__file__).parents[2]
 RAPIDOCR = "VEDCORE_RAPIDOCR"
 """Names the python of an environment that has rapidocr. Without it, the one that ``make bench-pages`` creates is used."""
-THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -66,9 +65,12 @@ class Vedcore:
 
 
 class Tesseract:
-    """The command tesseract with its defaults: English, automatic page segmentation."""
+    """The command tesseract with its defaults: English, automatic page segmentation. The text does not depend on threads."""
 
     name = "Tesseract"
+
+    def __init__(self, threads: int = 1) -> None:
+        self._environment = {**os.environ, "OMP_THREAD_LIMIT": str(threads)}
 
     def missing(self) -> str:
         """It is a Debian package."""
@@ -76,10 +78,9 @@ class Tesseract:
 
     def read(self, paths: Sequence[Path]) -> Iterator[Output]:
         """One process for each page."""
-        environment = {**os.environ, "OMP_THREAD_LIMIT": str(THREADS)}
         for path in paths:
             command = ["tesseract", str(path), "stdout", "-l", "eng"]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=True)
             yield Output(done.stdout)
 
 

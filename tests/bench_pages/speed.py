@@ -10,8 +10,9 @@ from pathlib import Path
 from PIL import Image
 
 from tests.bench.timing import in_turn
-from tests.bench_pages.engines import THREADS, Tesseract, Vedcore
+from tests.bench_pages.engines import Tesseract, Vedcore
 
+THREADS = 2
 ROUNDS = 5
 ABOUT = 3000
 """Characters of the page that is timed."""
@@ -32,7 +33,7 @@ def limit_threads() -> None:
 def speed(page: Path, length: int) -> str:
     """A table of times for a page with this many characters. The programs that are not installed are left out."""
     limit_threads()
-    vedcore, tesseract = Vedcore(), Tesseract()
+    vedcore, tesseract = Vedcore(), Tesseract(THREADS)
     calls: dict[str, Callable[[], object]] = {}
     with tempfile.TemporaryDirectory() as folder:
         blank = Path(folder) / "blank.png"
