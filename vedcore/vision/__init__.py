@@ -4,6 +4,7 @@ The only package that imports Pillow.
 """
 
 from vedcore.vision.augmentation import Augmentation
+from vedcore.vision.content import Content, content_of
 from vedcore.vision.cut_rule import CutRule
 from vedcore.vision.cutting import CutPiece, cut_line
 from vedcore.vision.files import open_file, origin_of, read_file
@@ -21,6 +22,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_PIXELS",
     "Augmentation",
+    "Content",
     "CutPiece",
     "CutRule",
     "ImageProcessor",
@@ -28,6 +30,7 @@ __all__ = [
     "Origin",
     "TiffFrames",
     "as_png",
+    "content_of",
     "cut_line",
     "format_of",
     "from_pixels",
