@@ -26,7 +26,7 @@ _GUTTER = 3.0  # letter heights: no space is as wide in several lines
 _ALIGNED = 0.3  # letter heights
 _MOSTLY = 0.6  # of the lines; the others are indented
 _STRIP = 0.5  # letter heights: a narrower strip is no gutter
-_BESIDE = 6.0  # letter heights: text as near to a gap as this borders on its strip
+_INDENT = 2.0  # letter heights: lines of a column start within this
 
 Row = list[Line]
 """The lines at one height that are read from left to right, without other text between them."""
@@ -108,9 +108,7 @@ def _gaps(runs: list[Line], pictures: list[Box]) -> list[_Gap]:
 class _Strips:
     """The white space of a page on a grid of cells, and how far up and down it continues from each."""
 
-    def __init__(
-        self, boxes: Floats, starts: Floats, ends: Floats, size: Floats, pictures: list[Box]
-    ) -> None:
+    def __init__(self, boxes: Floats, starts: Floats, ends: Floats, size: Floats, pictures: list[Box]) -> None:
         self._boxes, self._starts, self._ends, self._size = boxes, starts, ends, size
         self._cell = max(2.0, float(np.median(size)) / 4)
         grid = np.ceil(boxes[:, 2:].max(axis=0) / self._cell).astype(int) + 1
@@ -206,24 +204,19 @@ class _Sides:
 
     def _decided(self, gap: _Gap, pairs: Ints, gutter: bool) -> str:
         size = self._scale(gap)
-        x0, y0, x1, y1 = gap.strip
+        x0, y0, _, y1 = gap.strip
         within = (self._middle > y0) & (self._middle < y1)
-        before = within & (self._boxes[:, 2] <= x0 + size / 2) & (self._boxes[:, 2] > self._gap_start_of(gap) - _BESIDE * size)
-        after = within & (self._boxes[:, 0] >= x1 - size / 2) & (self._boxes[:, 0] < self._gap_end_of(gap) + _BESIDE * size)
+        left, right = self._boxes[gap.left], self._boxes[gap.right]
+        before = within & (self._boxes[:, 2] <= x0 + size / 2) & (self._boxes[:, 2] > left[0])
+        after = within & (np.abs(self._boxes[:, 0] - right[0]) < _INDENT * size)
         beside = min(np.count_nonzero(before), np.count_nonzero(after))
         if beside > _ROWS and len(pairs) < 0.5 * beside and gap.width > _SPACE * size:
             return "column"
         if gutter:
-            longest_before = float(np.median(x0 - self._start[self._left[pairs]])) / size
-            longest_after = float(np.median(self._end[self._right[pairs]] - x1)) / size
+            longest_before = float(np.median(self._gap_start[pairs] - self._start[self._left[pairs]])) / size
+            longest_after = float(np.median(self._end[self._right[pairs]] - self._gap_end[pairs])) / size
             return "column" if min(longest_before, longest_after) >= _LONG else "cell"
         return "space" if gap.width < _WIDE * size else "cell"
-
-    def _gap_start_of(self, gap: _Gap) -> float:
-        return float(self._boxes[gap.left, 2])
-
-    def _gap_end_of(self, gap: _Gap) -> float:
-        return float(self._boxes[gap.right, 0])
 
 
 def _extents(boxes: Floats, gaps: list[_Gap], gutters: list[bool]) -> tuple[Floats, Floats]:

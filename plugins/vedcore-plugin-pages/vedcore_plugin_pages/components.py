@@ -28,7 +28,6 @@ _COARSE = 9  # pixels: a lower component of a coarser level was found at a finer
 _BLOTS = ((5, 13), (7, 17), (9, 99))  # no stroke is as thick (pixels) in a letter lower than this
 _LONGEST = 40  # heights: a longer component is no word
 _FLATTEST = 12  # widths per height: a flatter component is a rule, not a dash
-_LEAST = 3  # pixels of ink
 _COVERED = 0.5  # of a component: with this much in common, two components of two levels are the same ink
 _SMALLEST_BOX = 8  # pixels: a box to tick is larger
 _THIN = 6  # pixels: the side of a box is no thicker
@@ -111,7 +110,7 @@ def _marks(mask: Pixels, level: int, light: bool) -> _Found | None:
             mask = cv2.subtract(mask, rules)
             count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
     left, top, width, height, area = stats.T.astype(np.int64)
-    keep = (height <= TALLEST) & (area >= _LEAST) & (width <= _LONGEST * height) & (height >= (_COARSE if level else 1))
+    keep = (height <= TALLEST) & (width <= _LONGEST * height) & (height >= (_COARSE if level else 1))
     keep &= (width <= _FLATTEST * height) | (width < SHORTEST // 2)
     if level:
         for thickness, below in _BLOTS:
@@ -194,7 +193,11 @@ def without(found: Components, dropped: NDArray[np.bool_]) -> Components:
 def outlines(found: Components) -> NDArray[np.bool_]:
     """(N,): the components that are the outline of a box, or its side between two rules."""
     left, top, right, bottom = found.boxes.T
-    box = (found.heights >= _SMALLEST_BOX) & (found.widths >= _SMALLEST_BOX) & (found.area < 0.6 * found.heights * found.widths)
+    box = (
+        (found.heights >= _SMALLEST_BOX)
+        & (found.widths >= _SMALLEST_BOX)
+        & (found.area < 0.6 * found.heights * found.widths)
+    )
     number = np.arange(1, len(box) + 1)
     for share in (0.15, 0.35, 0.5, 0.65, 0.85):
         x = np.round(left + share * (right - 1 - left)).astype(np.int64)

@@ -18,6 +18,8 @@ from vedcore_plugin_pages.components import Components, Floats, Ints
 Box = tuple[float, float, float, float]
 """left, top, right, bottom in pixels of the upright page."""
 
+_LOWEST = 3  # pixels: a lower mark is no letter, but may be the dot of one
+_DOT = 0.012  # squared letter heights: a smaller mark is a speck
 _REACH = 0.45  # letter heights: two letters closer than twice this are in one run; a space is about half a letter high
 _BAR = 0.5  # letter heights: so that the bars of "p" and "d" overlap, and those of two lines do not
 _TALL = 1.75  # times the run's median: a letter that touches the next line, or an initial
@@ -52,7 +54,7 @@ def find_lines(found: Components) -> list[Line]:
     """The runs of letters of a page, in no order."""
     runs = np.zeros(len(found.boxes), np.int64)  # 0: none
     for light in (False, True):
-        chosen = np.flatnonzero(found.light == light)
+        chosen = np.flatnonzero((found.light == light) & (found.heights >= _LOWEST))
         if len(chosen):
             part = _runs_of(found, chosen)
             runs[chosen] = np.where(part > 0, part + runs.max(), 0)
@@ -174,7 +176,8 @@ def _with_marks(found: Components, runs: Ints) -> Ints:
     other = over > 0
     slack = sizes[over] / 2
     fits = (found.boxes[:, 1] > bounds[over, 1] - slack) & (found.boxes[:, 3] < bounds[over, 3] + slack)
-    few = (amounts[runs] <= _LONE) & (amounts[over] > 2 * amounts[runs])
+    few = (runs == 0) | ((amounts[runs] <= _LONE) & (amounts[over] > 2 * amounts[runs]))
+    few &= found.area > _DOT * sizes[over] ** 2
     joins = other & few & fits & (light[over] == found.light)
     runs = np.where(joins, over, runs)
     # Between the letters of a bold line the paper looks like light letters, and a button around light text like a dark one:

@@ -11,6 +11,9 @@ from vedcore_plugin_pages.photographs import Box, grown, shared
 _WORD = 4  # letters: fewer say little about the size of a page's text
 _SENTENCE, _REGULAR = 6, 0.85  # letters, and the share of them that is regular: no texture looks like this
 _TEXT = 0.15  # of a photograph's area: with more, it is a page of text
+_STEEP = 0.1  # rise per pixel: lines of an upright page are level
+_FEW = 5  # lines: a page with more of them and no certain one is no text
+_INITIAL = 1.8  # times the size of the page's text: a larger lone mark of the other polarity is a corner of the paper
 _SMALL, _LARGE = 0.55, 8.0  # times the size of the page's text: what a lone letter may be
 _ALIKE = 0.5  # of a line's letters are of like height and stand on its baseline
 _THIN = 0.15  # widths per height: a lone stroke is a rule
@@ -23,23 +26,26 @@ def without_noise(found: Components, lines: list[Line], photographs: list[Box]) 
     Within a photograph only a long and regular line is text; and where much of it is text, it is no photograph.
     """
     counts = [_letters(found, line) for line in lines]
-    regular = [line for line, (count, alike) in zip(lines, counts, strict=True) if count >= _WORD and alike >= _ALIKE]
-    typical = _typical(regular)
-    sure = [line.box for line, one in zip(lines, counts, strict=True) if one[0] >= _SENTENCE and one[1] >= _REGULAR]
-    photographs = [box for box in photographs if sum(shared(box, text) for text in sure) < _TEXT * shared(box, box)]
+    sure = [line for line, one in zip(lines, counts, strict=True) if one[0] >= _SENTENCE and one[1] >= _REGULAR]
+    texts = [line.box for line in sure]
+    photographs = [box for box in photographs if sum(shared(box, text) for text in texts) < _TEXT * shared(box, box)]
     few = [line.box for line, (count, alike) in zip(lines, counts, strict=True) if count < _WORD or alike < _ALIKE]
     photographs = grown(photographs, few)
+    typical = _typical(sure)
+    light = sum(len(line.members) for line in sure if line.light) > sum(len(line.members) for line in sure) / 2
     kept = []
     for line, (count, alike) in zip(lines, counts, strict=True):
-        if count < _SENTENCE or alike < _REGULAR:
-            if sum(shared(box, line.box) for box in photographs) > 0.5 * shared(line.box, line.box):
-                continue
-        if count >= _WORD:
-            good = alike >= _ALIKE
+        certain = count >= _SENTENCE and alike >= _REGULAR
+        if not certain and sum(shared(box, line.box) for box in photographs) > 0.5 * shared(line.box, line.box):
+            continue
+        if certain:
+            good = True
         elif typical is None:
-            good = count > 1 and alike == 1
+            good = count > 1 and alike == 1 and len(lines) <= _FEW
         else:
-            good = _SMALL * typical <= line.size <= _LARGE * typical and not _stroke(found, line)
+            good = alike >= _ALIKE and abs(line.slope) < _STEEP and _SMALL * typical <= line.size <= _LARGE * typical
+            if count < _WORD:
+                good &= not _stroke(found, line) and (line.light == light or line.size < _INITIAL * typical)
         if good:
             kept.append(line)
     return kept, photographs

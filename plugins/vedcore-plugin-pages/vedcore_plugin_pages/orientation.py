@@ -20,8 +20,9 @@ _WIDEST = 16.0  # degrees
 _STEPS = ((0.5, 16.0, 0.5), (0.1, 0.6, 0.25), (0.02, 0.12, 0.12))  # step, reach (degrees), bin (letter heights)
 _STRIP = 40.0  # letter heights: about a column, since the lines of two columns need not be level with each other
 _UPRIGHT = 1.25  # times: what another direction must be better by
+_LEGIBLE = 6.0  # pixels: lower letters run together
 _BEYOND = 0.22  # letter heights: a letter that reaches farther than the others
-_TURNED = 1.5  # times: letters that reach up are four times as many as those that reach down
+_TURNED = 2.0  # times: letters that reach up are four times as many as those that reach down
 _LEVEL = 0.12  # degrees: less than this is not worth a new sampling of the page
 
 Matrix = NDArray[np.float64]
@@ -86,8 +87,9 @@ def upside_down(found: Components, lines: list[Line]) -> bool:
     above, below = 0, 0
     for line in lines:
         boxes = found.boxes[line.members]
-        boxes = boxes[boxes[:, 3] - boxes[:, 1] > 0.7 * line.size]
-        if len(boxes) < _FEWEST:
+        single = boxes[:, 2] - boxes[:, 0] < 2 * line.size
+        boxes = boxes[single & (boxes[:, 3] - boxes[:, 1] > 0.7 * line.size)]
+        if len(boxes) < _FEWEST or line.size < _LEGIBLE:
             continue
         drop = line.slope * (boxes[:, 0] - line.box[0])
         top, bottom = boxes[:, 1] - drop, boxes[:, 3] - drop

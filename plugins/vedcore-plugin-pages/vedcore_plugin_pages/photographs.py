@@ -38,7 +38,9 @@ def find_photographs(ink: Ink) -> list[Box]:
     boxes = []
     for left, top, wide, high, area in stats[1:].tolist():
         if min(wide, high) >= _SIDE and area > _FILLED * wide * high:
-            boxes.append((left * _CELL, top * _CELL, min((left + wide) * _CELL, width), min((top + high) * _CELL, height)))
+            boxes.append(
+                (left * _CELL, top * _CELL, min((left + wide) * _CELL, width), min((top + high) * _CELL, height))
+            )
     return [(float(left), float(top), float(right), float(bottom)) for left, top, right, bottom in boxes]
 
 
