@@ -17,7 +17,7 @@ from vedcore.cli.app import say, writable
 from vedcore.cli.inputs import Input, Inputs
 from vedcore.cli.row_formats import Pages, ReadPage, as_csv, as_table, jsonl, table_or_text, text
 from vedcore.errors import VedcoreError
-from vedcore.storage.new_file import new_file
+from vedcore.storage.whole_file import whole_file
 
 
 class Format(StrEnum):
@@ -119,9 +119,9 @@ class DocumentFiles:
             if self.form == Format.pdf:
                 _write_pdf(path, list(its_pages))
                 continue
-            with _explained(path, "not written"), new_file(path) as file:
+            with whole_file(path) as aside, aside.open("w", encoding="utf-8", newline="") as file:
                 for chunk in _chunks(self.form, its_pages, terminal=False):
-                    file.write(writable(chunk).encode())
+                    file.write(writable(chunk))
 
 
 def _write_pdf(path: Path, pages: Sequence[ReadPage]) -> None:
@@ -169,7 +169,7 @@ def _chunks(form: Format | None, pages: Iterator[ReadPage], terminal: bool) -> I
         return
     from vedcore.documents import alto, hocr
 
-    for first in pages:  # without a page there is no text
+    for first in pages:  # at most one turn: the generator takes the others
         readings = (page.reading for page in chain([first], pages))
         yield from (hocr if form == Format.hocr else alto)(readings, title=first.document.name)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vedcore.documents.child import Child, ChildFailed, Refused
 from vedcore.documents.invisible_font import Codes, font_file
-from vedcore.documents.output import whole_file
+from vedcore.storage.whole_file import whole_file
 from vedcore.documents.pages import DocumentSource, Page, Pages, name_of, open_pages
 from vedcore.documents.pdf import PDF_DEADLINE
 from vedcore.documents.pdf_file import PdfFile
