@@ -4,7 +4,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip --disable-pip-version-check -q
 PLUGINS = $(sort $(wildcard plugins/*))
-EDITABLE = -e .[train] $(addprefix -e ,$(PLUGINS))
+EDITABLE = -e .[pdf,train] $(addprefix -e ,$(PLUGINS))
 SOURCES = vedcore $(wildcard plugins/*/vedcore_plugin_*)
 TOOLS = pytest pytest-cov pytest-xdist hypothesis transformers ruff mypy build hatchling
 
@@ -12,6 +12,7 @@ TOOLS = pytest pytest-cov pytest-xdist hypothesis transformers ruff mypy build h
 
 demo: .venv/.installed
 	.venv/bin/vedcore read examples/images
+	.venv/bin/vedcore read examples/pages/letter.png
 
 test: .venv/.tools
 	OMP_NUM_THREADS=1 .venv/bin/python -m pytest -n 2 --cov --cov-report=term --cov-fail-under=95

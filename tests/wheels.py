@@ -1,7 +1,7 @@
 """Build the wheel of every distribution, install them in an empty environment, and use them there: ``make wheels``.
 
-The wheels are what is tested: the environment has no link to this folder. It reads the example images with the command;
-writes new plugins and installs them, and the tutorial's; runs the contract of every installed backbone; and reads an image
+The wheels are what is tested: the environment has no link to this folder. It reads the example images and a page with
+the command, and a PDF file that it has made of the page; writes new plugins and installs them, and the tutorial's; runs the contract of every installed backbone; and reads an image
 with each of the new encoders.
 """
 
@@ -88,6 +88,10 @@ def main() -> None:
         run(*install, *map(str, wheels))
         images = ROOT / "examples/images"
         run(str(environment / "bin/vedcore"), "read", str(images), cwd=temporary)
+        page, searchable = str(ROOT / "examples/pages/letter.png"), str(Path(temporary) / "letter.pdf")
+        run(str(environment / "bin/vedcore"), "read", page, "--output", searchable, cwd=temporary)
+        run(*install, "pypdfium2")
+        run(str(environment / "bin/vedcore"), "read", searchable, cwd=temporary)
         run(str(environment / "bin/vedcore"), "plugins", cwd=temporary)
         new = {role: f"fresh-{role}" for role in ("encoder", "decoder", "adapter")}
         for role, name in new.items():

@@ -182,7 +182,7 @@ class CrossAttentionAdapter(Protocol):
 
 
 class PageSegmenter(Protocol):
-    """Finds the lines of text in the image of a page, and their order. Calls from several threads do not disturb each other."""
+    """Finds the lines of text in the image of a page, and their order. Several threads may call it at once."""
 
     def __call__(self, image: NDArray[np.uint8], /) -> PageRegion:
         """(H, W, 3) RGB pixels, at least 1 x 1 -> the tree of its regions; without text, a page without blocks."""

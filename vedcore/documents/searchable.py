@@ -9,13 +9,13 @@ from pathlib import Path
 
 from vedcore.documents.child import Child, ChildFailed, Refused
 from vedcore.documents.invisible_font import Codes, font_file
-from vedcore.storage.whole_file import whole_file
 from vedcore.documents.pages import DocumentSource, Page, Pages, name_of, open_pages
 from vedcore.documents.pdf import PDF_DEADLINE
 from vedcore.documents.pdf_file import PdfFile
 from vedcore.documents.pictures import Picture, image_picture, jpeg_picture
 from vedcore.documents.placing import PageReading, PlacedWord, placed_words
 from vedcore.errors import InputError, SaveError
+from vedcore.storage.whole_file import whole_file
 from vedcore.vision import MAX_BYTES, read_file
 
 SAVE_DEADLINE = 300.0
