@@ -1,8 +1,8 @@
 """Build the wheel of every distribution, install them in an empty environment, and use them there: ``make wheels``.
 
-The wheels are what is tested: the environment has no link to this folder. It reads the example images and a page with
-the command, and a PDF file that it has made of the page; writes new plugins and installs them, and the tutorial's; runs the contract of every installed backbone; and reads an image
-with each of the new encoders.
+The wheels are what is tested: the environment has no link to this folder. It reads the example images and a page with the
+command, and a PDF file that it has made of the page; writes new plugins and installs them, and the tutorial's; runs the
+contract of every installed backbone; and reads an image with each of the new encoders.
 """
 
 from __future__ import annotations
