@@ -51,10 +51,38 @@ def test_path_bytes_and_pil_image_are_the_same_image(kind, tmp_path):
         np.testing.assert_array_equal(pixels(load_image(source)), expected)
 
 
-@pytest.mark.parametrize("kind", ["PPM", "ICO", "PCX", "TGA", "JPEG2000", "SGI"])
-def test_other_formats_are_refused(kind):
-    with pytest.raises(ImageError, match="expected PNG, JPEG, WEBP, GIF, BMP, TIFF, found a file that begins with"):
-        load_image(encoded(photo(), kind))
+OTHERS = [
+    "PPM",
+    "ICO",
+    "PCX",
+    "TGA",
+    "JPEG2000",
+    "SGI",
+    "EPS",
+    "PDF",
+    "DDS",
+    "ICNS",
+    "MSP",
+    "SPIDER",
+    "XBM",
+    "BLP",
+    "DIB",
+    "PALM",
+    "QOI",
+]
+MODES = {"MSP": "1", "XBM": "1", "PALM": "1", "BLP": "P"}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_other_formats_are_refused_before_they_are_opened(kind, monkeypatch):
+    data = encoded(photo().convert(MODES.get(kind, "RGB")), kind)
+    for opener in Image.OPEN.values():  # those that Pillow itself would try
+        monkeypatch.setattr(opener[0], "_open", lambda self: pytest.fail("the decoder was entered"), raising=False)
+    with pytest.raises(
+        ImageError, match="expected PNG, JPEG, WEBP, GIF, BMP, TIFF, found a file that begins with"
+    ) as caught:
+        load_image(data)
+    assert ("Reader.read_document" in str(caught.value)) == (kind == "PDF")
 
 
 @pytest.mark.parametrize(

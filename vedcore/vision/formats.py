@@ -32,7 +32,10 @@ def open_bytes(data: bytes, origin: Origin, check_size: CheckSize) -> Image.Imag
         with origin.wrap_errors(f"expected a {name} image, found a broken one"):
             return _FORMATS[name][1](data, origin, check_size)
     names = ", ".join(_FORMATS)
-    raise origin.error(f"expected {names}, found a file that begins with {data[:8]!r}", expected=names, found=data[:8])
+    remedy = "; Reader.read_document and vedcore read take PDF files" if data.startswith(b"%PDF-") else ""
+    raise origin.error(
+        f"expected {names}, found a file that begins with {data[:8]!r}{remedy}", expected=names, found=data[:8]
+    )
 
 
 def format_of(start: bytes) -> str | None:
