@@ -51,25 +51,12 @@ def test_path_bytes_and_pil_image_are_the_same_image(kind, tmp_path):
         np.testing.assert_array_equal(pixels(load_image(source)), expected)
 
 
+# fmt: off
 OTHERS = [
-    "PPM",
-    "ICO",
-    "PCX",
-    "TGA",
-    "JPEG2000",
-    "SGI",
-    "EPS",
-    "PDF",
-    "DDS",
-    "ICNS",
-    "MSP",
-    "SPIDER",
-    "XBM",
-    "BLP",
-    "DIB",
-    "PALM",
-    "QOI",
+    "PPM", "ICO", "PCX", "TGA", "JPEG2000", "SGI", "EPS", "PDF", "DDS",
+    "ICNS", "MSP", "SPIDER", "XBM", "BLP", "DIB", "PALM", "QOI",
 ]
+# fmt: on
 MODES = {"MSP": "1", "XBM": "1", "PALM": "1", "BLP": "P"}
 
 
