@@ -102,7 +102,15 @@ def _gaps(runs: list[Line], pictures: list[Box]) -> list[_Gap]:
         if right not in nearest or gap < nearest[right][0]:
             nearest[right] = (gap, left)
     strips = _Strips(boxes, starts, ends, size, pictures)
-    return [_Gap(left, right, gap, strips.through(left, right)) for right, (gap, left) in sorted(nearest.items())]
+    gaps = []
+    for right, (width, left) in sorted(nearest.items()):
+        y = (ends[left] + starts[right] - size[left]) / 2
+        low, high = np.searchsorted(ranked, [y - 2 * size[left], y + 3 * size[left]])
+        others = np.concatenate([boxes[order[low:high]], np.array(pictures).reshape(-1, 4)])
+        between = (others[:, 0] >= boxes[left, 2]) & (others[:, 2] <= boxes[right, 0])
+        if not (between & (others[:, 1] < y) & (y < others[:, 3])).any():
+            gaps.append(_Gap(left, right, width, strips.through(left, right)))
+    return gaps
 
 
 class _Strips:

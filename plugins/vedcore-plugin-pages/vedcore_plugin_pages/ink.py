@@ -24,13 +24,16 @@ _NOISE = 4.5  # standard deviations of the paper's noise
 
 @dataclass(frozen=True, slots=True)
 class Ink:
-    """(H, W) each. dark, light: 1 where ink is darker, or lighter, than its paper. contrast: difference to the paper.
+    """(H, W) each. dark, light: 1 where ink is darker, or lighter, than its paper.
 
-    paper: (h, w), the grey level of the paper, with a third of the resolution.
+    darker, lighter: by how many grey levels a pixel is darker, or lighter, than the paper. contrast: the larger of the two,
+    and of those at finer levels. paper: (h, w), the grey level of the paper, with a third of the resolution.
     """
 
     dark: Pixels
     light: Pixels
+    darker: Pixels
+    lighter: Pixels
     contrast: Pixels
     paper: Pixels
 
@@ -49,17 +52,14 @@ def find_ink(grey: Pixels, finer: Pixels | None = None) -> Ink:
     """
     coarse = find_paper(grey)
     paper = cv2.resize(coarse, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    darker, lighter = cv2.subtract(paper, grey), cv2.subtract(grey, paper)
-    contrast = cv2.max(darker, lighter)
+    darker = np.asarray(cv2.subtract(paper, grey), dtype=np.uint8)
+    lighter = np.asarray(cv2.subtract(grey, paper), dtype=np.uint8)
+    contrast = np.maximum(darker, lighter)
     if finer is not None:
         pooled = cv2.dilate(finer, np.ones((2, 2), np.uint8), anchor=(0, 0))[::2, ::2]
-        pooled = pooled[: grey.shape[0], : grey.shape[1]]
-        if pooled.shape == grey.shape:
-            contrast = cv2.max(contrast, pooled)
+        contrast = np.maximum(contrast, pooled[: grey.shape[0], : grey.shape[1]])
     limit = _limit(contrast)
-    dark = (darker > limit).view(np.uint8)
-    light = (lighter > limit).view(np.uint8)
-    return Ink(dark, light, np.asarray(contrast, dtype=np.uint8), coarse)
+    return Ink((darker > limit).view(np.uint8), (lighter > limit).view(np.uint8), darker, lighter, contrast, coarse)
 
 
 def _limit(contrast: Pixels) -> Pixels:

@@ -18,13 +18,14 @@ from vedcore_plugin_pages.components import Components, Floats, Ints
 Box = tuple[float, float, float, float]
 """left, top, right, bottom in pixels of the upright page."""
 
+_MOST = 4000  # runs; the words of a newspaper page
 _LOWEST = 3  # pixels: a lower mark is no letter, but may be the dot of one
 _DOT = 0.012  # squared letter heights: a smaller mark is a speck
 _REACH = 0.45  # letter heights: two letters closer than twice this are in one run; a space is about half a letter high
 _BAR = 0.5  # letter heights: so that the bars of "p" and "d" overlap, and those of two lines do not
 _TALL = 1.75  # times the run's median: a letter that touches the next line, or an initial
 _SMALL = 0.6  # times the run's median: less is no letter
-_ASIDE = 1.1  # letter heights: how far before or after its run a mark may be
+_ASIDE = 1.4  # letter heights: how far before or after its run a mark may be
 _ABOVE = 1.45  # letter heights above the baseline: how high dots and quotation marks are
 _BELOW = 0.45  # letter heights below the baseline: how far a comma reaches
 _LONE = 3  # marks: a run with more is text of its own, even within another line's zone
@@ -58,7 +59,7 @@ def find_lines(found: Components) -> list[Line]:
         if len(chosen):
             part = _runs_of(found, chosen)
             runs[chosen] = np.where(part > 0, part + runs.max(), 0)
-    return _lines(found, _with_marks(found, runs)) if runs.any() else []
+    return _lines(found, _longest(_with_marks(found, runs))) if runs.any() else []
 
 
 def collect_marks(found: Components, lines: list[Line]) -> list[Line]:
@@ -67,6 +68,17 @@ def collect_marks(found: Components, lines: list[Line]) -> list[Line]:
     for number, line in enumerate(lines, start=1):
         runs[line.members] = number
     return _lines(found, _with_marks(found, runs)) if lines else []
+
+
+def _longest(runs: Ints) -> Ints:
+    """(N,) -> (N,): the runs with most letters, if there are more than a page can have."""
+    amounts = np.bincount(runs)
+    amounts[0] = 0
+    if np.count_nonzero(amounts) <= _MOST:
+        return runs
+    dropped = np.ones(len(amounts), np.bool_)
+    dropped[np.argsort(-amounts, kind="stable")[:_MOST]] = False
+    return np.where(dropped[runs], 0, runs)
 
 
 def _lines(found: Components, runs: Ints) -> list[Line]:
@@ -192,7 +204,7 @@ def _with_marks(found: Components, runs: Ints) -> Ints:
 
 
 def _zone_at(zones: NDArray[np.int32], boxes: Ints, runs: Ints) -> Ints:
-    """(H, W) zones and (N, 4) boxes -> (N,): the zone of another run that a box is in, by its middle, else by its ends; or 0."""
+    """(H, W) zones and (N, 4) boxes -> (N,): the zone of another run that a box is in, by its middle or an end; or 0."""
     y = np.minimum((boxes[:, 1] + boxes[:, 3]) // 2, zones.shape[0] - 1)
     over = np.zeros(len(boxes), np.int64)
     for x in ((boxes[:, 0] + boxes[:, 2]) // 2, boxes[:, 0], boxes[:, 2] - 1):

@@ -1,34 +1,41 @@
-"""Noise: runs that are no text. Letters of a line are alike in height and stand on one baseline; specks and textures do not."""
+"""Noise: lines that are no text. Letters are alike in height and stand on one baseline; specks and textures do not."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from vedcore_plugin_pages.components import Components
+from vedcore_plugin_pages.ink import TALLEST
 from vedcore_plugin_pages.lines import Line
 from vedcore_plugin_pages.photographs import Box, grown, shared
 
 _WORD = 4  # letters: fewer say little about the size of a page's text
+_BALANCE = 0.5  # of the darker ink is lighter, or the reverse
+_WIDTH = 1.2  # letter heights: of a letter with the space to the next
 _SENTENCE, _REGULAR = 6, 0.85  # letters, and the share of them that is regular: no texture looks like this
 _TEXT = 0.15  # of a photograph's area: with more, it is a page of text
 _STEEP = 0.1  # rise per pixel: lines of an upright page are level
 _FEW = 5  # lines: a page with more of them and no certain one is no text
-_INITIAL = 1.8  # times the size of the page's text: a larger lone mark of the other polarity is a corner of the paper
+_NEAR = 3  # cells of the paper, 3 pixels each: how far the paper beyond a corner is
+_BORDER = 0.08  # of the neighbourhood has that colour
+_SAME = 0.3  # of the contrast: what differs by less has one colour
 _SMALL, _LARGE = 0.55, 8.0  # times the size of the page's text: what a lone letter may be
 _ALIKE = 0.5  # of a line's letters are of like height and stand on its baseline
 _THIN = 0.15  # widths per height: a lone stroke is a rule
 _SOLID = 0.75  # of its box: a lone blot
 
 
-def without_noise(found: Components, lines: list[Line], photographs: list[Box]) -> tuple[list[Line], list[Box]]:
-    """The lines that are text, and the photographs that are none of it.
+def without_text(found: Components, runs: list[Line], photographs: list[Box]) -> list[Box]:
+    """The photographs, except those that are mostly text."""
+    counts = [_letters(found, run) for run in runs]
+    words = [run.box for run, one in zip(runs, counts, strict=True) if one[0] >= _WORD and one[1] >= _REGULAR]
+    return [box for box in photographs if sum(shared(box, word) for word in words) < _TEXT * shared(box, box)]
 
-    Within a photograph only a long and regular line is text; and where much of it is text, it is no photograph.
-    """
+
+def without_noise(found: Components, lines: list[Line], photographs: list[Box]) -> list[Line]:
+    """The lines that are text. Within a photograph only a long and regular line is."""
     counts = [_letters(found, line) for line in lines]
     sure = [line for line, one in zip(lines, counts, strict=True) if one[0] >= _SENTENCE and one[1] >= _REGULAR]
-    texts = [line.box for line in sure]
-    photographs = [box for box in photographs if sum(shared(box, text) for text in texts) < _TEXT * shared(box, box)]
     few = [line.box for line, (count, alike) in zip(lines, counts, strict=True) if count < _WORD or alike < _ALIKE]
     photographs = grown(photographs, few)
     typical = _typical(sure)
@@ -45,23 +52,37 @@ def without_noise(found: Components, lines: list[Line], photographs: list[Box]) 
         else:
             good = alike >= _ALIKE and abs(line.slope) < _STEEP and _SMALL * typical <= line.size <= _LARGE * typical
             if count < _WORD:
-                good &= not _stroke(found, line) and (line.light == light or line.size < _INITIAL * typical)
+                good &= not _stroke(found, line) and not _corner(found, line) and (line.light == light or count > 1)
         if good:
             kept.append(line)
-    return kept, photographs
+    return kept
 
 
 def _letters(found: Components, line: Line) -> tuple[int, float]:
-    """How many letters a line has, and the share of them that is regular."""
+    """How many letters a line has, and the share of them that is regular: none if what is around them is as uneven."""
     boxes = found.boxes[line.members]
     heights = boxes[:, 3] - boxes[:, 1]
     letters = heights > 0.5 * line.size
-    count = int(np.count_nonzero(letters))
     boxes, heights = boxes[letters], heights[letters]
+    # Letters that touch are one component, as wide as all of them.
+    wide = np.maximum(1, np.round((boxes[:, 2] - boxes[:, 0]) / (_WIDTH * line.size))).sum()
+    count = int(min(wide, 2 * len(boxes) - 2)) if len(boxes) > 2 else len(boxes)
     middle = (boxes[:, 0] + boxes[:, 2]) / 2
     off = np.abs(boxes[:, 3] - line.baseline - line.slope * (middle - line.box[0]))
     alike = (heights < 1.7 * line.size) & (off < 0.4 * line.size)
-    return count, float(np.mean(alike)) if count else 0.0
+    if not count or _is_texture(found, line):
+        return count, 0.0
+    return count, float(np.mean(alike))
+
+
+def _is_texture(found: Components, line: Line) -> bool:
+    """Whether a small line is in a texture, which is as much lighter than its paper as it is darker."""
+    if line.size > TALLEST:
+        return False
+    left, top, right, bottom = (int(value) for value in line.box)
+    darker = float(found.ink.darker[top:bottom, left:right].mean())
+    lighter = float(found.ink.lighter[top:bottom, left:right].mean())
+    return bool(min(darker, lighter) > _BALANCE * max(darker, lighter))
 
 
 def _typical(lines: list[Line]) -> float | None:
@@ -82,3 +103,16 @@ def _stroke(found: Components, line: Line) -> bool:
     width, height = right - left, bottom - top
     solid = float(found.area[line.members[0]]) / (width * height) > _SOLID
     return width < _THIN * height or width > 3 * height or (solid and width > 0.5 * height)
+
+
+def _corner(found: Components, line: Line) -> bool:
+    """Whether a line is the corner of a panel or of the paper: its ink has the colour of the paper next to it."""
+    left, top, right, bottom = (int(value) for value in line.box)
+    amounts = found.ink.lighter if line.light else found.ink.darker
+    contrast = float(np.percentile(amounts[top:bottom, left:right], 90))
+    height, width = found.ink.paper.shape
+    rows = slice(max(top // 3 - _NEAR, 0), min(bottom // 3 + _NEAR + 1, height))
+    columns = slice(max(left // 3 - _NEAR, 0), min(right // 3 + _NEAR + 1, width))
+    papers = found.ink.paper[rows, columns].astype(np.float64)
+    own = papers.max() - contrast if not line.light else papers.min() + contrast
+    return bool((np.abs(papers - own) < _SAME * contrast).mean() > _BORDER)

@@ -14,15 +14,17 @@ from vedcore_plugin_pages.components import Components, Floats
 from vedcore_plugin_pages.ink import Pixels
 from vedcore_plugin_pages.lines import Line
 
-_MOST = 4000  # letters that are measured; more make the angle no more certain
+_MOST = 1500  # letters that are measured; more make the angle no more certain
 _FEWEST = 6  # letters; fewer show no direction
 _WIDEST = 16.0  # degrees
 _STEPS = ((0.5, 16.0, 0.5), (0.1, 0.6, 0.25), (0.02, 0.12, 0.12))  # step, reach (degrees), bin (letter heights)
+_BETTER = 1.1  # times: a turn that makes less of a difference is chance
 _STRIP = 40.0  # letter heights: about a column, since the lines of two columns need not be level with each other
 _UPRIGHT = 1.25  # times: what another direction must be better by
-_LEGIBLE = 6.0  # pixels: lower letters run together
-_BEYOND = 0.22  # letter heights: a letter that reaches farther than the others
-_TURNED = 2.0  # times: letters that reach up are four times as many as those that reach down
+_EVIDENCE = 20  # letters whose feet are not level; fewer may be chance
+_LEGIBLE = 8.0  # pixels: lower letters run together
+_BEYOND = 0.22  # letter heights: a letter that ends this far from the others
+_TURNED = 1.5  # times: heads that are not level are about four times as many as feet
 _LEVEL = 0.12  # degrees: less than this is not worth a new sampling of the page
 
 Matrix = NDArray[np.float64]
@@ -67,6 +69,9 @@ def _best_angle(points: list[tuple[Floats, Floats]], size: float) -> tuple[float
             # Among equals the one nearest to level.
             chosen = int(np.argmax(scores - 1e-6 * np.abs(angles)))
             middle, score = float(angles[chosen]), float(scores[chosen])
+        flat = _concentration(x, y, 0.0, _STEPS[-1][2] * size, _STRIP * size)
+        if score < _BETTER * flat:
+            middle, score = 0.0, flat
         best = max(best, (score, middle))
     return best
 
@@ -83,8 +88,11 @@ def _concentration(x: Floats, y: Floats, degrees: float, bin_size: float, strip:
 
 
 def upside_down(found: Components, lines: list[Line]) -> bool:
-    """Whether the text of a page with level lines stands on its head: more letters reach below their line than above it."""
-    above, below = 0, 0
+    """Whether the text of a page with level lines stands on its head.
+
+    The feet of most letters are level, and their heads are not: letters are small, or tall.
+    """
+    heads, feet = 0, 0
     for line in lines:
         boxes = found.boxes[line.members]
         single = boxes[:, 2] - boxes[:, 0] < 2 * line.size
@@ -93,9 +101,9 @@ def upside_down(found: Components, lines: list[Line]) -> bool:
             continue
         drop = line.slope * (boxes[:, 0] - line.box[0])
         top, bottom = boxes[:, 1] - drop, boxes[:, 3] - drop
-        above += int(np.count_nonzero(top < np.median(top) - _BEYOND * line.size))
-        below += int(np.count_nonzero(bottom > np.median(bottom) + _BEYOND * line.size))
-    return below > _FEWEST and below > _TURNED * above
+        heads += int(np.count_nonzero(np.abs(top - np.median(top)) > _BEYOND * line.size))
+        feet += int(np.count_nonzero(np.abs(bottom - np.median(bottom)) > _BEYOND * line.size))
+    return feet > _EVIDENCE and feet > _TURNED * heads
 
 
 def upright(shape: tuple[int, int], quarters: int, degrees: float) -> tuple[Matrix, tuple[int, int]]:

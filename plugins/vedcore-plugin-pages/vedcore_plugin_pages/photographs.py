@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]
 
 _CELL = 8  # pixels
 _NEAR = 9  # cells: the neighbourhood in which ink is measured
-_MIXED = 0.04  # of the neighbourhood, of each of dark and light ink
+_MIXED = 7.0  # grey levels, the mean by which the neighbourhood is darker than its paper, and by which it is lighter
 _UNEVEN = 40  # grey levels between the papers of neighbouring cells
 _EDGE = 7  # cells: the edge of a panel is thinner than this, a photograph is not
 _SIDE = 10  # cells: a smaller region is a drawing or a sign
@@ -26,7 +26,7 @@ def find_photographs(ink: Ink) -> list[Box]:
     """(H, W) ink -> the boxes around photographs."""
     height, width = ink.dark.shape
     grid = (max(1, width // _CELL), max(1, height // _CELL))
-    mixed = np.minimum(_density(ink.dark, grid), _density(ink.light, grid)) > _MIXED
+    mixed = np.minimum(_mean(ink.darker, grid), _mean(ink.lighter, grid)) > _MIXED
     paper = cv2.resize(ink.paper, grid, interpolation=cv2.INTER_AREA)
     near = np.ones((3, 3), np.uint8)
     uneven = cv2.subtract(cv2.dilate(paper, near), cv2.erode(paper, near)) > _UNEVEN
@@ -73,7 +73,7 @@ def _around(boxes: list[Box]) -> Box:
     return (min(lefts), min(tops), max(rights), max(bottoms))
 
 
-def _density(mask: Pixels, grid: tuple[int, int]) -> NDArray[np.float32]:
-    """(H, W) -> (h, w): the share of ink around each cell."""
-    cells = cv2.resize(mask * np.uint8(255), grid, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.blur(cells.astype(np.float32) / 255, (_NEAR, _NEAR)), dtype=np.float32)
+def _mean(contrast: Pixels, grid: tuple[int, int]) -> NDArray[np.float32]:
+    """(H, W) -> (h, w): the mean around each cell."""
+    cells = cv2.resize(contrast, grid, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.blur(cells.astype(np.float32), (_NEAR, _NEAR)), dtype=np.float32)

@@ -13,7 +13,7 @@ from vedcore_plugin_pages.components import Components, find_components
 from vedcore_plugin_pages.crops import Source, cut_out
 from vedcore_plugin_pages.ink import Pixels
 from vedcore_plugin_pages.lines import Line, collect_marks, find_lines
-from vedcore_plugin_pages.noise import without_noise
+from vedcore_plugin_pages.noise import without_noise, without_text
 from vedcore_plugin_pages.orientation import Matrix, find_turn, turned, upright, upside_down
 from vedcore_plugin_pages.photographs import Box, find_photographs
 
@@ -74,9 +74,10 @@ def _turned(page: Pixels, to_page: Matrix, quarters: int, degrees: float) -> tup
 
 def _lines(found: Components) -> tuple[list[Line], list[Box]]:
     """The lines of an upright page, in no order, and its photographs."""
-    photographs = find_photographs(found.ink)
-    lines = collect_marks(found, join_words(found, find_lines(found), photographs))
-    return without_noise(found, lines, photographs)
+    runs = find_lines(found)
+    photographs = without_text(found, runs, find_photographs(found.ink))
+    lines = collect_marks(found, join_words(found, runs, photographs))
+    return without_noise(found, lines, photographs), photographs
 
 
 def _around(lines: tuple[LineRegion, ...]) -> Polygon:
