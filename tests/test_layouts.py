@@ -204,7 +204,7 @@ def test_lines_one_above_the_other_are_a_page(reader):
 
 def test_a_line_with_much_space_around_it_or_that_is_turned_is_a_page(reader):
     line = Image.open(PATHS[0]).convert("RGB")
-    wide = Image.new("RGB", (line.width + 300, line.height * 4), "white")
+    wide = Image.new("RGB", (line.width + 300, line.height * 5), "white")
     wide.paste(line, (150, line.height))
     box = (150, line.height, 150 + line.width, 2 * line.height)
     (spaced,) = with_segmenter(reader, always(one_block(line_region(wide, box)))).read(wide)

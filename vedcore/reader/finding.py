@@ -23,8 +23,10 @@ from vedcore.vision import CutRule, content_of, cut_line
 
 Pixels = NDArray[np.uint8]
 
-_LEVEL = 3.0  # degrees: a line that is turned by more is not level
-_LEAST_SHARE = 1 / 3  # of the height of an image: a lower line has much space around it
+_PITCH = 0.9  # of their height: two lines whose middles are closer are parts of one, which leans
+_TURNED = 20.0  # degrees: a line that leans by less is level
+_LEAST_SHARE = 1 / 4  # of the height of an image: a lower line has much space around it
+_ROOM = 64  # pixels: in a lower image there is not much space
 _ADVICE = 'read it with layout="page" (--layout page)'
 
 
@@ -120,8 +122,8 @@ class FindLineOrPage:
 
 
 def is_page(page: PageRegion, height: int) -> bool:
-    """Whether the lines of an image of ``height`` make it a page: several lines one above the other, or one that is turned or
-    has much space above and below.
+    """Whether the lines of an image of ``height`` make it a page: two are one below the other, or the only row of text is
+    turned or has much space above and below.
     """
     lines = page.lines
     if not lines:
@@ -129,11 +131,13 @@ def is_page(page: PageRegion, height: int) -> bool:
     (left, top), (right, end), _, _ = lines[0].polygon
     length = math.hypot(right - left, end - top) or 1.0
     across, down = (right - left) / length, (end - top) / length
+    heights = [math.dist(line.polygon[0], line.polygon[3]) for line in lines]
     middles = [sum(y * across - x * down for x, y in line.polygon) / 4 for line in lines]
-    tallest = max(math.dist(line.polygon[0], line.polygon[3]) for line in lines)
-    stacked = max(middles) - min(middles) > tallest / 2
-    turned = across < math.cos(math.radians(_LEVEL))
-    return stacked or turned or tallest < _LEAST_SHARE * height
+    first, last = (middles.index(extreme(middles)) for extreme in (min, max))
+    below = middles[last] - middles[first] > _PITCH * (heights[first] + heights[last]) / 2
+    turned = across < math.cos(math.radians(_TURNED))
+    spacious = height >= _ROOM and max(heights) < _LEAST_SHARE * height
+    return below or turned or spacious
 
 
 def lay_out_line(pixels: Pixels, polygon: Polygon, rule: CutRule | None) -> tuple[list[Pixels], LineLayout]:
