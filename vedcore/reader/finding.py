@@ -5,7 +5,6 @@ A ``RowFinder`` is one way to do it: the whole image, one line, a page, or which
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from vedcore.contract.protocols import PageSegmenter
 from vedcore.contract.regions import LineRegion, PageRegion, Polygon
 from vedcore.errors import ImageError, PluginError, foreign
+from vedcore.reader.decision import is_page
 from vedcore.reader.layout import Layout, LineLayout, PageLayout, Row, SingleLine, WholeImage
 from vedcore.reader.polygons import rectangle
 from vedcore.reader.words import ink_gaps
@@ -23,10 +23,6 @@ from vedcore.vision import CutRule, content_of, cut_line
 
 Pixels = NDArray[np.uint8]
 
-_PITCH = 0.9  # of their height: two lines whose middles are closer are parts of one, which leans
-_TURNED = 20.0  # degrees: a line that leans by less is level
-_LEAST_SHARE = 1 / 4  # of the height of an image: a lower line has much space around it
-_ROOM = 64  # pixels: in a lower image there is not much space
 _ADVICE = 'read it with layout="page" (--layout page)'
 
 
@@ -114,30 +110,11 @@ class FindLineOrPage:
     def __call__(self, image: Any, /) -> FoundRows:
         """The rows of a page if the image has two lines one above the other, or much space around its only line."""
         page = self.page.segment(image)
-        if is_page(page, image.height):
+        if is_page(page, image.size):
             return self.page.lay_out(page)
         if page.lines or content_of(np.asarray(image)).kind == "line":
             return self.line(image)
         return self.page.lay_out(page)
-
-
-def is_page(page: PageRegion, height: int) -> bool:
-    """Whether the lines of an image of ``height`` make it a page: two are one below the other, or the only row of text is
-    turned or has much space above and below.
-    """
-    lines = page.lines
-    if not lines:
-        return False
-    (left, top), (right, end), _, _ = lines[0].polygon
-    length = math.hypot(right - left, end - top) or 1.0
-    across, down = (right - left) / length, (end - top) / length
-    heights = [math.dist(line.polygon[0], line.polygon[3]) for line in lines]
-    middles = [sum(y * across - x * down for x, y in line.polygon) / 4 for line in lines]
-    first, last = (middles.index(extreme(middles)) for extreme in (min, max))
-    below = middles[last] - middles[first] > _PITCH * (heights[first] + heights[last]) / 2
-    turned = across < math.cos(math.radians(_TURNED))
-    spacious = height >= _ROOM and max(heights) < _LEAST_SHARE * height
-    return below or turned or spacious
 
 
 def lay_out_line(pixels: Pixels, polygon: Polygon, rule: CutRule | None) -> tuple[list[Pixels], LineLayout]:
