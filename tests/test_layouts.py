@@ -21,6 +21,7 @@ from vedcore import (
     Segmenter,
 )
 from vedcore.reader import layouts
+from vedcore.reader.decision import is_page
 from vedcore.reader.polygons import part_of, rectangle
 from vedcore.registry import Plugin, Registry
 
@@ -204,9 +205,9 @@ def test_lines_one_above_the_other_are_a_page(reader):
 
 def test_a_line_with_much_space_around_it_or_that_is_turned_is_a_page(reader):
     line = Image.open(PATHS[0]).convert("RGB")
-    wide = Image.new("RGB", (line.width + 300, line.height * 5), "white")
-    wide.paste(line, (150, line.height))
-    box = (150, line.height, 150 + line.width, 2 * line.height)
+    wide = Image.new("RGB", (line.width + 60, line.height * 8), "white")
+    wide.paste(line, (30, line.height))
+    box = (30, line.height, 30 + line.width, 2 * line.height)
     (spaced,) = with_segmenter(reader, always(one_block(line_region(wide, box)))).read(wide)
     assert (spaced.layout, spaced.text) == ("page", TEXTS[0])
     upwards = line.transpose(Image.Transpose.ROTATE_90)
@@ -215,6 +216,31 @@ def test_a_line_with_much_space_around_it_or_that_is_turned_is_a_page(reader):
     turned = one_block(LineRegion(corners, np.asarray(line)))
     (reading,) = with_segmenter(reader, always(turned)).read(upwards)
     assert (reading.layout, reading.text) == ("page", TEXTS[0])
+
+
+def corners(left, top, right, bottom):
+    return ((left, top), (right, top), (right, bottom), (left, bottom))
+
+
+LINE_PARTS = {
+    "at the edge": [corners(10, 12, 280, 30), corners(5, -12, 200, 4), corners(5, 36, 200, 52)],
+    "a speck": [corners(10, 12, 280, 30), corners(40, 34, 44, 38)],
+    "beside each other": [corners(10, 2, 140, 18), corners(150, 20, 280, 38)],
+    "unlike": [corners(10, 12, 280, 30), corners(10, 32, 90, 38)],
+    "upright letters": [corners(10, 2, 28, 38)[1:] + corners(10, 2, 28, 38)[:1]] * 3,
+    "low": [corners(10, 30, 80, 36)],
+}
+
+
+@pytest.mark.parametrize("name", LINE_PARTS)
+def test_what_a_segmenter_takes_for_lines_in_the_image_of_one_line_makes_no_page(name):
+    page = one_block(*(LineRegion(polygon, np.zeros((9, 9), np.uint8)) for polygon in LINE_PARTS[name]))
+    assert not is_page(page, (300, 40))
+
+
+def test_two_short_lines_are_a_page():
+    lines = (corners(10, 5, 100, 22), corners(10, 26, 160, 44))
+    assert is_page(one_block(*(LineRegion(line, np.zeros((9, 9), np.uint8)) for line in lines)), (170, 50))
 
 
 def test_an_image_in_which_no_line_is_found_is_a_line_unless_it_is_blank(reader):
