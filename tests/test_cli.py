@@ -168,7 +168,18 @@ def test_jsonl_parses_back_to_the_readings():
     rows = [json.loads(line) for line in result.stdout.splitlines()]
     for row, path, line in zip(rows, PATHS, EXPECTED, strict=True):
         tokens = ["token_ids", "token_logprobs", "pieces"]
-        assert list(row) == ["file", "text", "confidence", "stop_reason", *tokens, "page", "size", "dpi", "layout", "warnings"]
+        assert list(row) == [
+            "file",
+            "text",
+            "confidence",
+            "stop_reason",
+            *tokens,
+            "page",
+            "size",
+            "dpi",
+            "layout",
+            "warnings",
+        ]
         assert (row["page"], row["layout"], row["warnings"]) == (1, "whole", [])
         with Image.open(path) as image:
             assert row["size"] == list(image.size)

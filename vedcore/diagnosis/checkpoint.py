@@ -164,7 +164,7 @@ class _FailureRecorder:
 
     failures: list[ReadFailure] = field(default_factory=list)
 
-    def __call__(self, what: str, read: Callable[[], T]) -> T | None:
+    def __call__(self, what: str, read: Callable[[], T | None]) -> T | None:
         """The result of ``read``, or None if it raised a VedcoreError."""
         try:
             return read()
