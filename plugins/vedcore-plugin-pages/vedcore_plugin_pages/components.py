@@ -63,12 +63,14 @@ def find_components(grey: Pixels) -> Components:
     """(H, W) -> its components."""
     owner = np.zeros(grey.shape, np.int32)
     found: list[_Found] = []
-    level_grey, contrast, first, rules = grey, None, None, np.zeros_like(grey)
-    known = rules
+    first = ink = find_ink(grey)
+    level_grey, known = grey, np.zeros_like(grey)
+    rules = known
     for level in range(_LEVELS):
-        ink = find_ink(level_grey, contrast)
+        if level:
+            ink = find_ink(level_grey, ink.contrast)
         for light, mask in enumerate((ink.dark, ink.light)):
-            marks = _marks(cv2.subtract(mask, known) if known.any() else mask, level, bool(light))
+            marks = _marks(mask & (1 - known), level, bool(light))
             if marks is None:
                 continue
             known = known | marks.rules
@@ -76,7 +78,6 @@ def find_components(grey: Pixels) -> Components:
                 rules = known
             if len(marks.boxes):
                 found.append(_claimed(marks, owner, sum(len(one.boxes) for one in found), found, level))
-        first, contrast = first or ink, ink.contrast
         if min(level_grey.shape) < 2 * _SMALLEST_LEVEL:
             break
         size = (level_grey.shape[1] // 2, level_grey.shape[0] // 2)
@@ -107,7 +108,7 @@ def _marks(mask: Pixels, level: int, light: bool) -> _Found | None:
     if large.any():
         rules = find_rules(np.asarray(large.view(np.uint8)[labels], dtype=np.uint8))
         if rules.any():
-            mask = cv2.subtract(mask, rules)
+            mask = mask & (1 - rules)
             count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
     left, top, width, height, area = stats.T.astype(np.int64)
     keep = (height <= TALLEST) & (width <= _LONGEST * height) & (height >= (_COARSE if level else 1))
@@ -162,9 +163,8 @@ def _claimed(marks: _Found, owner: Labels, before: int, found: list[_Found], lev
     return marks
 
 
-def _collected(found: list[_Found], owner: Labels, ink: Ink | None, rules: Pixels) -> Components:
+def _collected(found: list[_Found], owner: Labels, ink: Ink, rules: Pixels) -> Components:
     """All marks as one list; ``owner`` gets their final numbers."""
-    assert ink is not None
     boxes = np.concatenate([np.zeros((0, 4), np.int64), *(one.boxes for one in found)])
     area = np.concatenate([np.zeros(0, np.int64), *(one.area for one in found)])
     light = np.concatenate([np.zeros(0, np.bool_), *(np.full(len(one.boxes), one.light) for one in found)])
@@ -175,11 +175,11 @@ def _collected(found: list[_Found], owner: Labels, ink: Ink | None, rules: Pixel
         number = np.zeros(len(area) + 1, np.int32)
         number[1:][stays] = np.arange(1, len(boxes) + 1)
         owner = number[owner]
-    found = Components(boxes, area[stays], light[stays], owner, ink, rules)
-    return without(found, outlines(found))
+    everything = Components(boxes, area[stays], light[stays], owner, ink, rules)
+    return _without(everything, _outlines(everything))
 
 
-def without(found: Components, dropped: NDArray[np.bool_]) -> Components:
+def _without(found: Components, dropped: NDArray[np.bool_]) -> Components:
     """The components except those that are dropped, (N,)."""
     if not dropped.any():
         return found
@@ -190,7 +190,7 @@ def without(found: Components, dropped: NDArray[np.bool_]) -> Components:
     return Components(found.boxes[stays], found.area[stays], found.light[stays], owner, found.ink, found.rules)
 
 
-def outlines(found: Components) -> NDArray[np.bool_]:
+def _outlines(found: Components) -> NDArray[np.bool_]:
     """(N,): the components that are the outline of a box, or its side between two rules."""
     left, top, right, bottom = found.boxes.T
     box = (

@@ -37,7 +37,7 @@ class Source:
 def cut_out(line: Line, source: Source) -> LineRegion:
     """The region of a line."""
     corners, height, width = _outline(line, source)
-    to_image = cv2.invertAffineTransform(source.to_page)
+    to_image = np.asarray(cv2.invertAffineTransform(source.to_page), dtype=np.float64)
     scale = float(np.sqrt(abs(np.linalg.det(to_image[:, :2]))))
     target = float(np.clip(height * scale, _LEAST_HEIGHT, _MOST_HEIGHT))
     factor = min(target / height, _MOST_ENLARGED * scale)
@@ -115,4 +115,4 @@ def _on_white(pixels: Pixels, own: Pixels, line: Line, factor: float) -> Pixels:
     ink = float(np.percentile(pixels[own > 0], 20)) if own.any() else 0.0
     scaled = (pixels.astype(np.float32) - ink) * (255.0 / max(paper - ink, 1.0))
     scaled[near == 0] = 255
-    return np.clip(scaled, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(scaled, 0, 255), dtype=np.uint8)

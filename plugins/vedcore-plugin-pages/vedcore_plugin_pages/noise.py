@@ -14,6 +14,8 @@ _BALANCE = 0.5  # of the darker ink is lighter, or the reverse
 _WIDTH = 1.2  # letter heights: of a letter with the space to the next
 _SENTENCE, _REGULAR = 6, 0.85  # letters, and the share of them that is regular: no texture looks like this
 _TEXT = 0.15  # of a photograph's area: with more, it is a page of text
+_ALIEN = 1.7  # times the size of the page's text: within a photograph, such a line is a part of it
+_SAME_SIZE, _AGREE = 0.3, 0.6  # of the size; of the letters that have it
 _STEEP = 0.1  # rise per pixel: lines of an upright page are level
 _FEW = 5  # lines: a page with more of them and no certain one is no text
 _NEAR = 3  # cells of the paper, 3 pixels each: how far the paper beyond a corner is
@@ -28,7 +30,7 @@ _SOLID = 0.75  # of its box: a lone blot
 def without_text(found: Components, runs: list[Line], photographs: list[Box]) -> list[Box]:
     """The photographs, except those that are mostly text."""
     counts = [_letters(found, run) for run in runs]
-    words = [run.box for run, one in zip(runs, counts, strict=True) if one[0] >= _WORD and one[1] >= _REGULAR]
+    words = [run.box for run, one in zip(runs, counts, strict=True) if one[0] >= _SENTENCE and one[1] >= _REGULAR]
     return [box for box in photographs if sum(shared(box, word) for word in words) < _TEXT * shared(box, box)]
 
 
@@ -38,12 +40,17 @@ def without_noise(found: Components, lines: list[Line], photographs: list[Box]) 
     sure = [line for line, one in zip(lines, counts, strict=True) if one[0] >= _SENTENCE and one[1] >= _REGULAR]
     few = [line.box for line, (count, alike) in zip(lines, counts, strict=True) if count < _WORD or alike < _ALIKE]
     photographs = grown(photographs, few)
-    typical = _typical(sure)
+    typical = _typical(
+        sure, [line for line, one in zip(lines, counts, strict=True) if one[0] > 1 and one[1] == 1], len(lines)
+    )
     light = sum(len(line.members) for line in sure if line.light) > sum(len(line.members) for line in sure) / 2
     kept = []
     for line, (count, alike) in zip(lines, counts, strict=True):
         certain = count >= _SENTENCE and alike >= _REGULAR
-        if not certain and sum(shared(box, line.box) for box in photographs) > 0.5 * shared(line.box, line.box):
+        alien = typical is None or not 1 / _ALIEN < line.size / typical < _ALIEN
+        if (not certain or alien) and sum(shared(box, line.box) for box in photographs) > 0.5 * shared(
+            line.box, line.box
+        ):
             continue
         if certain:
             good = True
@@ -85,14 +92,22 @@ def _is_texture(found: Components, line: Line) -> bool:
     return bool(min(darker, lighter) > _BALANCE * max(darker, lighter))
 
 
-def _typical(lines: list[Line]) -> float | None:
-    """The size of most of the text."""
-    if not lines:
+def _typical(sure: list[Line], words: list[Line], count: int) -> float | None:
+    """The size of most of the text; None if there is none.
+
+    sure: lines that look like text. words: short ones too. count: of all lines. On a page of text most are sure, or those
+    that are not have one size, like the entries of a table.
+    """
+    letters = sum(len(line.members) for line in sure)
+    chosen = sure if letters > count else words
+    if not chosen:
         return None
-    sizes = np.array([line.size for line in lines])
-    weights = np.array([len(line.members) for line in lines])
+    sizes = np.array([line.size for line in chosen])
+    weights = np.array([len(line.members) for line in chosen])
     order = np.argsort(sizes)
-    return float(sizes[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
+    typical = float(sizes[order][np.searchsorted(np.cumsum(weights[order]), weights.sum() / 2)])
+    agree = weights[np.abs(sizes - typical) < _SAME_SIZE * typical].sum() / weights.sum()
+    return typical if chosen is sure or agree > _AGREE else None
 
 
 def _stroke(found: Components, line: Line) -> bool:
@@ -102,7 +117,7 @@ def _stroke(found: Components, line: Line) -> bool:
     left, top, right, bottom = found.boxes[line.members[0]].tolist()
     width, height = right - left, bottom - top
     solid = float(found.area[line.members[0]]) / (width * height) > _SOLID
-    return width < _THIN * height or width > 3 * height or (solid and width > 0.5 * height)
+    return bool(width < _THIN * height or width > 3 * height or (solid and width > 0.5 * height))
 
 
 def _corner(found: Components, line: Line) -> bool:

@@ -30,10 +30,8 @@ def find_photographs(ink: Ink) -> list[Box]:
     paper = cv2.resize(ink.paper, grid, interpolation=cv2.INTER_AREA)
     near = np.ones((3, 3), np.uint8)
     uneven = cv2.subtract(cv2.dilate(paper, near), cv2.erode(paper, near)) > _UNEVEN
-    busy = (mixed | uneven).astype(np.uint8)
-    busy = cv2.morphologyEx(busy, cv2.MORPH_CLOSE, np.ones((_EDGE // 2, _EDGE // 2), np.uint8))
-    busy = cv2.morphologyEx(busy, cv2.MORPH_OPEN, np.ones((_EDGE, _EDGE), np.uint8))
-    busy = cv2.morphologyEx(busy, cv2.MORPH_CLOSE, np.ones((_SIDE, _SIDE), np.uint8))
+    busy = _changed((mixed | uneven).astype(np.uint8), cv2.MORPH_CLOSE, _EDGE // 2)
+    busy = _changed(_changed(busy, cv2.MORPH_OPEN, _EDGE), cv2.MORPH_CLOSE, _SIDE)
     _, _, stats, _ = cv2.connectedComponentsWithStats(busy, connectivity=8)
     boxes = []
     for left, top, wide, high, area in stats[1:].tolist():
@@ -71,6 +69,11 @@ def _apart(box: Box, other: Box) -> float:
 def _around(boxes: list[Box]) -> Box:
     lefts, tops, rights, bottoms = zip(*boxes, strict=True)
     return (min(lefts), min(tops), max(rights), max(bottoms))
+
+
+def _changed(cells: Pixels, how: int, side: int) -> Pixels:
+    """(h, w) -> (h, w): opened or closed with a square."""
+    return np.asarray(cv2.morphologyEx(cells, how, np.ones((side, side), np.uint8)), dtype=np.uint8)
 
 
 def _mean(contrast: Pixels, grid: tuple[int, int]) -> NDArray[np.float32]:
