@@ -34,24 +34,28 @@ Row = list[Line]
 
 @dataclass(slots=True)
 class _Gap:
-    """The space between run ``left`` and run ``right`` (indices), and the strip (x0, y0, x1, y1) it is part of."""
+    """The space between run ``left`` and run ``right`` (indices), and the strip (x0, y0, x1, y1) it is part of.
+
+    ruled: whether a rule goes down through it.
+    """
 
     left: int
     right: int
     width: float
     strip: Box
+    ruled: bool
 
 
 def join_words(found: Components, runs: list[Line], pictures: list[Box]) -> list[Line]:
     """Runs -> lines: runs with a space between them are one."""
-    gaps = _gaps(runs, pictures)
+    gaps = _gaps(found, runs, pictures)
     sides = _Sides(runs, gaps)
     return [_joined(found, runs, chain) for chain in _chained(len(runs), [g for g in gaps if sides.kind(g) == "space"])]
 
 
-def find_rows(lines: list[Line], pictures: list[Box]) -> list[Row]:
+def find_rows(found: Components, lines: list[Line], pictures: list[Box]) -> list[Row]:
     """Lines -> rows, in no order; the lines of a row from left to right."""
-    gaps = _gaps(lines, pictures)
+    gaps = _gaps(found, lines, pictures)
     sides = _Sides(lines, gaps)
     chains = _chained(len(lines), [gap for gap in gaps if sides.kind(gap) != "column"])
     return [[lines[index] for index in chain] for chain in chains]
@@ -75,7 +79,7 @@ def _joined(found: Components, runs: list[Line], parts: list[int]) -> Line:
     return line_of(found, np.concatenate([runs[part].members for part in parts]))
 
 
-def _gaps(runs: list[Line], pictures: list[Box]) -> list[_Gap]:
+def _gaps(found: Components, runs: list[Line], pictures: list[Box]) -> list[_Gap]:
     """The gaps between runs that are nearest to each other at one height."""
     if not runs:
         return []
@@ -109,7 +113,9 @@ def _gaps(runs: list[Line], pictures: list[Box]) -> list[_Gap]:
         others = np.concatenate([boxes[order[low:high]], np.array(pictures).reshape(-1, 4)])
         between = (others[:, 0] >= boxes[left, 2]) & (others[:, 2] <= boxes[right, 0])
         if not (between & (others[:, 1] < y) & (y < others[:, 3])).any():
-            gaps.append(_Gap(left, right, width, strips.through(left, right)))
+            between_x = slice(max(int(boxes[left, 2]) - 1, 0), int(boxes[right, 0]) + 1)
+            ruled = bool(found.rules[min(max(int(y), 0), len(found.rules) - 1), between_x].any())
+            gaps.append(_Gap(left, right, width, strips.through(left, right), ruled))
     return gaps
 
 
@@ -224,7 +230,7 @@ class _Sides:
             longest_before = float(np.median(self._gap_start[pairs] - self._start[self._left[pairs]])) / size
             longest_after = float(np.median(self._end[self._right[pairs]] - self._gap_end[pairs])) / size
             return "column" if min(longest_before, longest_after) >= _LONG else "cell"
-        return "space" if gap.width < _WIDE * size else "cell"
+        return "space" if gap.width < _WIDE * size and not gap.ruled else "cell"
 
 
 def _extents(boxes: Floats, gaps: list[_Gap], gutters: list[bool]) -> tuple[Floats, Floats]:

@@ -204,9 +204,13 @@ def _outlines(found: Components) -> NDArray[np.bool_]:
         y = np.round(top + share * (bottom - 1 - top)).astype(np.int64)
         for rows, columns in ((top, x), (bottom - 1, x), (y, left), (y, right - 1)):
             box &= found.owner[rows, columns] == number
-    height = found.rules.shape[0]
-    middle = (left + right) // 2
-    side = (found.widths * 3 < found.heights) & (found.widths <= _THIN)
-    for y in (top - 2, bottom + 1):
-        side &= found.rules[np.clip(y, 0, height - 1), np.minimum(middle, found.rules.shape[1] - 1)] > 0
+    # What stands on the end of a rule and goes on in its direction is a rest of it.
+    last = found.rules.shape[0] - 1
+    middle = np.minimum((left + right) // 2, found.rules.shape[1] - 1)
+    ends = [
+        (found.rules[np.clip(near, 0, last), middle] & found.rules[np.clip(far, 0, last), middle]) > 0
+        for near, far in ((top - 2, top - 2 - _THIN), (bottom + 1, bottom + 1 + _THIN))
+    ]
+    short = found.rules[np.clip(top - 2, 0, last), middle] & found.rules[np.clip(bottom + 1, 0, last), middle]
+    side = (found.widths * 3 < found.heights) & (found.widths <= _THIN) & (ends[0] | ends[1] | (short > 0))
     return np.asarray(box | side, dtype=np.bool_)

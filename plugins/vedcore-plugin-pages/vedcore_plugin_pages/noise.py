@@ -38,11 +38,14 @@ def without_noise(found: Components, lines: list[Line], photographs: list[Box]) 
     """The lines that are text. Within a photograph only a long and regular line is."""
     counts = [_letters(found, line) for line in lines]
     sure = [line for line, one in zip(lines, counts, strict=True) if one[0] >= _SENTENCE and one[1] >= _REGULAR]
-    few = [line.box for line, (count, alike) in zip(lines, counts, strict=True) if count < _WORD or alike < _ALIKE]
-    photographs = grown(photographs, few)
-    typical = _typical(
-        sure, [line for line, one in zip(lines, counts, strict=True) if one[0] > 1 and one[1] == 1], len(lines)
-    )
+    words = [line for line, one in zip(lines, counts, strict=True) if one[0] > 1 and one[1] == 1]
+    typical = _typical(sure, words, len(lines))
+    odd = [
+        line.box
+        for line, (count, alike) in zip(lines, counts, strict=True)
+        if alike < _ALIKE or (count < _WORD and (typical is None or abs(line.size - typical) > _SAME_SIZE * typical))
+    ]
+    photographs = grown(photographs, odd)
     light = sum(len(line.members) for line in sure if line.light) > sum(len(line.members) for line in sure) / 2
     kept = []
     for line, (count, alike) in zip(lines, counts, strict=True):

@@ -30,7 +30,7 @@ def segment_page(image: NDArray[np.uint8], /) -> PageRegion:
     height, width = grey.shape
     source, lines, photographs = _upright_lines(grey)
     blocks = []
-    for block in find_blocks(find_rows(lines, photographs)):
+    for block in find_blocks(find_rows(source.found, lines, photographs)):
         cut = tuple(cut_out(line, source) for row in block for line in row)
         blocks.append(BlockRegion(_around(cut), cut))
     area = sum((right - left) * (bottom - top) for left, top, right, bottom in photographs)
