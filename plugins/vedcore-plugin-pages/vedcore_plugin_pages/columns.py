@@ -19,7 +19,9 @@ _LEVEL = 0.45  # letter heights: the baselines of two words of a line differ by 
 _ALIKE = 1.9  # times: a word of small letters beside one of capitals
 _FARTHEST = 60.0  # letter heights: no row has a wider gap
 _SPACE = 1.6  # letter heights: a narrower gap is a space
-_WIDE = 4.0  # letter heights: a wider gap does not lie within a line
+_WIDE = 4.0  # letter heights: a wider gap does not lie within a line ...
+_WIDEST = 10.0  # ... or if there is text closely above and below it, as between the words of a justified line
+_FLAT = 6.0  # letter heights: a lower strip has text closely above and below
 _ROWS = 3  # gaps above each other that make a gutter
 _LONG = 14.0  # letter heights: the entries of a table are mostly shorter, the lines of a column mostly longer
 _GUTTER = 3.0  # letter heights: no space is as wide in several lines
@@ -178,6 +180,8 @@ class _Sides:
         self._right = np.array([gap.right for gap in gaps], np.int64)
         self._gap_start = self._boxes[self._left, 2]
         self._gap_end = self._boxes[self._right, 0]
+        wide = [gap.width > _SPACE * self._scale(gap) for gap in gaps]
+        self._start, self._end = _extents(self._boxes, gaps, wide)
         through = [self._through(gap) for gap in gaps]
         gutters = [self._is_gutter(gap, pairs) for gap, pairs in zip(gaps, through, strict=True)]
         self._start, self._end = _extents(self._boxes, gaps, gutters)
@@ -200,6 +204,8 @@ class _Sides:
         middle = self._middle[self._left]
         through = (middle > y0) & (middle < y1) & (self._gap_start <= x0 + size / 2) & (self._gap_end >= x1 - size / 2)
         through &= self._gap_end - self._gap_start >= _STRIP * size
+        # Only gaps between the same two columns count, not those between others that lie farther apart.
+        through &= (self._gap_start > self._start[gap.left]) & (self._gap_end < self._end[gap.right])
         return np.flatnonzero(through)
 
     def _is_gutter(self, gap: _Gap, pairs: Ints) -> bool:
@@ -230,7 +236,9 @@ class _Sides:
             longest_before = float(np.median(self._gap_start[pairs] - self._start[self._left[pairs]])) / size
             longest_after = float(np.median(self._end[self._right[pairs]] - self._gap_end[pairs])) / size
             return "column" if min(longest_before, longest_after) >= _LONG else "cell"
-        return "space" if gap.width < _WIDE * size and not gap.ruled else "cell"
+        short = y1 - y0 < _FLAT * size
+        wide = _WIDEST if short else _WIDE
+        return "space" if gap.width < wide * size and not gap.ruled else "cell"
 
 
 def _extents(boxes: Floats, gaps: list[_Gap], gutters: list[bool]) -> tuple[Floats, Floats]:
