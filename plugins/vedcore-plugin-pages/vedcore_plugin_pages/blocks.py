@@ -123,6 +123,7 @@ def _sorted(boxes: Floats) -> list[int]:
             parted = np.outer(over & above[:, across], over & above[across])
             before |= parted & ~stacked
             beside &= ~(parted | parted.T)
+    before |= _apart(boxes, stacked)
     before |= beside & ~before.T
     np.fill_diagonal(before, False)
     waiting = before.sum(axis=0)
@@ -136,3 +137,16 @@ def _sorted(boxes: Floats) -> list[int]:
         waiting = waiting - before[chosen]
         result.append(chosen)
     return result
+
+
+def _apart(boxes: Floats, stacked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(n, 4) -> (n, n): whether a block is above another, to its right, and neither has anything beside it.
+
+    So the address at the upper right of a letter is read before the text below it, which is not in a column of its own.
+    """
+    left, top, right, bottom = boxes.T
+    level = np.minimum(bottom[:, None], bottom) > np.maximum(top[:, None], top)
+    has_left = (level & (right <= left[:, None])).any(axis=1)
+    has_right = (level & (left >= right[:, None])).any(axis=1)
+    above = bottom[:, None] <= top + 0.3 * np.minimum((bottom - top)[:, None], bottom - top)
+    return above & ~stacked & (left[:, None] > left) & ~has_left[:, None] & ~has_right
