@@ -169,7 +169,7 @@ def _with_marks(found: Components, runs: Ints) -> Ints:
     count = int(runs.max()) + 1
     heights = found.heights
     sizes = _median(heights, runs)
-    bounds = _bounds(found.boxes, runs, count)
+    extents = _bounds(found.boxes, runs, count)
     amounts = np.bincount(runs, minlength=count)
     ink = np.bincount(runs, weights=found.area, minlength=count)
     light = np.zeros(count, np.bool_)
@@ -177,7 +177,7 @@ def _with_marks(found: Components, runs: Ints) -> Ints:
     zones = np.zeros(found.owner.shape, np.int32)
     size = sizes[:, None]
     reach = np.concatenate([-_ASIDE * size, 0 * size, _ASIDE * size, _BELOW * size], axis=1)
-    bounds = bounds + reach
+    bounds = extents + reach
     bounds[:, 1:2] = np.minimum(bounds[:, 1:2], bounds[:, 3:] - (_ABOVE + _BELOW) * size)
     bounds = np.maximum(0, np.round(bounds)).astype(np.int64)
     for run in np.argsort(amounts, kind="stable").tolist():  # where two zones overlap, that of more letters counts
@@ -194,7 +194,9 @@ def _with_marks(found: Components, runs: Ints) -> Ints:
     runs = np.where(joins, over, runs)
     # Between the letters of a bold line the paper looks like light letters, and a button around light text like a dark one:
     # where a dark and a light run share a place, the one of more letters is text.
-    rivals = other & (runs > 0) & (light[over] != found.light)
+    middle = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    within = (middle > extents[over, :2]).all(axis=1) & (middle < extents[over, 2:]).all(axis=1)
+    rivals = other & within & (runs > 0) & (light[over] != found.light)
     pairs = np.unique(np.stack([runs[rivals], over[rivals]], axis=1), axis=0)
     loses = (amounts[pairs] + ink[pairs] / (ink.max() + 1)).argmin(axis=1)
     lost = np.zeros(count, np.bool_)

@@ -25,6 +25,9 @@ _SMALL, _LARGE = 0.55, 8.0  # times the size of the page's text: what a lone let
 _ALIKE = 0.5  # of a line's letters are of like height and stand on its baseline
 _THIN = 0.15  # widths per height: a lone stroke is a rule
 _SOLID = 0.75  # of its box: a lone blot
+_DASH = 1.4  # widths per height: a dash
+_DOT = 0.6  # of its box: a dot
+_DOTS, _LOW = 5, 0.35  # dots, and the size of the page's text: a dotted rule
 
 
 def without_text(found: Components, runs: list[Line], photographs: list[Box]) -> list[Box]:
@@ -63,7 +66,7 @@ def without_noise(found: Components, lines: list[Line], photographs: list[Box]) 
             good = alike >= _ALIKE and abs(line.slope) < _STEEP and _SMALL * typical <= line.size <= _LARGE * typical
             if count < _WORD:
                 good &= not _stroke(found, line) and not _corner(found, line) and (line.light == light or count > 1)
-        if good:
+        if good and not _broken_rule(found, line, typical):
             kept.append(line)
     return kept
 
@@ -121,6 +124,17 @@ def _stroke(found: Components, line: Line) -> bool:
     width, height = right - left, bottom - top
     solid = float(found.area[line.members[0]]) / (width * height) > _SOLID
     return bool(width < _THIN * height or width > 3 * height or (solid and width > 0.5 * height))
+
+
+def _broken_rule(found: Components, line: Line, typical: float | None) -> bool:
+    """Whether a line is a dashed or a dotted rule."""
+    boxes = found.boxes[line.members]
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    if (width >= _DASH * height).all():
+        return len(boxes) > 1
+    solid = found.area[line.members] >= _DOT * width * height
+    low = height < _LOW * (typical if typical is not None else line.size)
+    return len(boxes) >= _DOTS and bool((solid & low & (width < _DASH * height)).all())
 
 
 def _corner(found: Components, line: Line) -> bool:
