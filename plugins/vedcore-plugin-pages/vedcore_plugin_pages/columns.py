@@ -209,11 +209,13 @@ class _Sides:
         return np.flatnonzero(through)
 
     def _is_gutter(self, gap: _Gap, pairs: Ints) -> bool:
-        """Whether the gaps of the strip part columns: they are wide, or the lines after them start below each other.
+        """Whether the gaps of the strip part columns: a rule or a wide gap does, or lines that start below each other.
 
         The gaps between the words of justified text may lie below each other too, but not so.
         """
         size = self._scale(gap)
+        if gap.ruled:
+            return True
         if len(pairs) < _ROWS or gap.width < _STRIP * size:
             return False
         if np.median(self._gap_end[pairs] - self._gap_start[pairs]) > _GUTTER * size:
@@ -233,12 +235,13 @@ class _Sides:
         if beside > _ROWS and len(pairs) < 0.5 * beside and gap.width > _SPACE * size:
             return "column"
         if gutter:
+            pairs = pairs if len(pairs) else np.flatnonzero((self._left == gap.left) & (self._right == gap.right))
             longest_before = float(np.median(self._gap_start[pairs] - self._start[self._left[pairs]])) / size
             longest_after = float(np.median(self._end[self._right[pairs]] - self._gap_end[pairs])) / size
             return "column" if min(longest_before, longest_after) >= _LONG else "cell"
         short = y1 - y0 < _FLAT * size
         wide = _WIDEST if short else _WIDE
-        return "space" if gap.width < wide * size and not gap.ruled else "cell"
+        return "space" if gap.width < wide * size else "cell"
 
 
 def _extents(boxes: Floats, gaps: list[_Gap], gutters: list[bool]) -> tuple[Floats, Floats]:
