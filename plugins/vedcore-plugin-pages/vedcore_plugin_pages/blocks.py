@@ -149,4 +149,5 @@ def _apart(boxes: Floats, stacked: NDArray[np.bool_]) -> NDArray[np.bool_]:
     has_left = (level & (right <= left[:, None])).any(axis=1)
     has_right = (level & (left >= right[:, None])).any(axis=1)
     above = bottom[:, None] <= top + 0.3 * np.minimum((bottom - top)[:, None], bottom - top)
-    return above & ~stacked & (left[:, None] > left) & ~has_left[:, None] & ~has_right
+    apart = above & ~stacked & (left[:, None] > left) & ~has_left[:, None] & ~has_right
+    return np.asarray(apart, dtype=np.bool_)

@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _LEVELS = 6
+_REACH = 1.25  # times TALLEST: a "y" may be as high, and would run together with its neighbours at the next level
 _SMALLEST_LEVEL = 24  # pixels: a shorter side holds no level
 _COARSE = 9  # pixels: a lower component of a coarser level was found at a finer one
 _BLOTS = ((5, 13), (7, 17), (9, 99))  # no stroke is as thick (pixels) in a letter lower than this
@@ -30,6 +31,7 @@ _LONGEST = 40  # heights: a longer component is no word
 _FLATTEST = 12  # widths per height: a flatter component is a rule, not a dash
 _COVERED = 0.5  # of a component: with this much in common, two components of two levels are the same ink
 _SMALLEST_BOX = 8  # pixels: a box to tick is larger
+_WORN = 18  # pixels: the sides of a smaller box are straight
 _THIN = 6  # pixels: the side of a box is no thicker
 _MOST = 60_000  # components; more than the letters of a newspaper page
 
@@ -111,7 +113,7 @@ def _marks(mask: Pixels, level: int, light: bool) -> _Found | None:
             mask = mask & (1 - rules)
             count, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_32S)
     left, top, width, height, area = stats.T.astype(np.int64)
-    keep = (height <= TALLEST) & (width <= _LONGEST * height) & (height >= (_COARSE if level else 1))
+    keep = (height <= _REACH * TALLEST) & (width <= _LONGEST * height) & (height >= (_COARSE if level else 1))
     keep &= (width <= _FLATTEST * height) | (width < SHORTEST // 2)
     if level:
         for thickness, below in _BLOTS:
@@ -198,12 +200,10 @@ def _outlines(found: Components) -> NDArray[np.bool_]:
         & (found.widths >= _SMALLEST_BOX)
         & (found.area < 0.6 * found.heights * found.widths)
     )
-    number = np.arange(1, len(box) + 1)
-    for share in (0.15, 0.35, 0.5, 0.65, 0.85):
-        x = np.round(left + share * (right - 1 - left)).astype(np.int64)
-        y = np.round(top + share * (bottom - 1 - top)).astype(np.int64)
-        for rows, columns in ((top, x), (bottom - 1, x), (y, left), (y, right - 1)):
-            box &= found.owner[rows, columns] == number
+    # A side of a worn or leaning box lies a pixel inside; then the corners must show that it is no round letter.
+    box &= _has_sides(found, 0, (0.15, 0.35, 0.5, 0.65, 0.85)) | _has_sides(
+        found, 1, (0.06, 0.15, 0.35, 0.5, 0.65, 0.85, 0.94)
+    )
     # What stands on the end of a rule and goes on in its direction is a rest of it.
     last = found.rules.shape[0] - 1
     middle = np.minimum((left + right) // 2, found.rules.shape[1] - 1)
@@ -214,3 +214,22 @@ def _outlines(found: Components) -> NDArray[np.bool_]:
     short = found.rules[np.clip(top - 2, 0, last), middle] & found.rules[np.clip(bottom + 1, 0, last), middle]
     side = (found.widths * 3 < found.heights) & (found.widths <= _THIN) & (ends[0] | ends[1] | (short > 0))
     return np.asarray(box | side, dtype=np.bool_)
+
+
+def _has_sides(found: Components, depth: int, shares: tuple[float, ...]) -> NDArray[np.bool_]:
+    """(N,): whether all four sides have ink at these shares of their length, at most ``depth`` pixels inside."""
+    left, top, right, bottom = found.boxes.T
+    number = np.arange(1, len(found.boxes) + 1)
+    has = np.minimum(found.heights, found.widths) >= _WORN * depth
+    for share in shares:
+        x = np.round(left + share * (right - 1 - left)).astype(np.int64)
+        y = np.round(top + share * (bottom - 1 - top)).astype(np.int64)
+        for rows, columns, down, across in (
+            (top, x, 1, 0),
+            (bottom - 1, x, -1, 0),
+            (y, left, 0, 1),
+            (y, right - 1, 0, -1),
+        ):
+            near = np.clip(rows + depth * down, top, bottom - 1), np.clip(columns + depth * across, left, right - 1)
+            has &= (found.owner[rows, columns] == number) | (found.owner[near] == number)
+    return np.asarray(has, dtype=np.bool_)
