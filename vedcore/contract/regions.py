@@ -22,7 +22,8 @@ class LineRegion:
     """A line of text.
 
     polygon: four corners in the direction of the text: the upper left corner of the line as one reads it, then the upper
-    right, the lower right and the lower left. A line that is read upwards begins at its lower left in the image.
+    right, the lower right and the lower left. A line that is read upwards begins at its lower left in the image. The corners
+    of a line at the edge may lie outside by the margin of its crop.
     pixels: (h, w) or (h, w, 3) uint8, the line cut out and turned so that its text is upright and level. Its corners are the
     corners of the polygon: column x of w columns lies at x / w of the way from the first corner to the second.
     """

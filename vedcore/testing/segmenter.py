@@ -20,7 +20,8 @@ from vedcore.testing.checks.base import must
 
 Pixels = NDArray[np.uint8]
 
-_SLACK = 1.5  # pixels that a corner may lie outside the image, because a turned crop has a margin
+_SLACK = 2.0  # pixels that a corner may lie outside the image
+_MARGIN = 0.5  # heights of the line that it may lie outside besides, since a crop has a margin
 _STRETCH = 1.3  # the most that a crop may be wider or narrower than its polygon
 
 
@@ -87,9 +88,9 @@ def check_page(page: Any, height: int, width: int) -> None:
     for block in page.blocks:
         must(isinstance(block, BlockRegion), f"blocks are BlockRegions, got {type(block).__name__}")
         must(bool(block.lines), "a block has no lines; leave it out")
-        check_polygon(block.polygon, height, width)
         for line in block.lines:
             check_line(line, height, width)
+        check_polygon(block.polygon, height, width, max(map(_margin, block.lines)))
     must(
         all(isinstance(warning, str) and warning for warning in page.warnings), f"warnings are texts: {page.warnings!r}"
     )
@@ -98,8 +99,8 @@ def check_page(page: Any, height: int, width: int) -> None:
 def check_line(line: Any, height: int, width: int) -> None:
     """Raises LawBroken unless ``line`` is a valid line of an image of this size."""
     must(isinstance(line, LineRegion), f"lines are LineRegions, got {type(line).__name__}")
-    check_polygon(line.polygon, height, width)
     must(len(line.polygon) == 4, f"a line has four corners, got {line.polygon}")
+    check_polygon(line.polygon, height, width, _margin(line))
     pixels = line.pixels
     must(pixels.dtype == np.uint8, f"pixels are uint8, got {pixels.dtype}")
     must(pixels.size > 0, f"the pixels of a line are empty: {pixels.shape}")
@@ -113,12 +114,17 @@ def check_line(line: Any, height: int, width: int) -> None:
     )
 
 
-def check_polygon(polygon: Polygon, height: int, width: int) -> None:
+def _margin(line: LineRegion) -> float:
+    return _MARGIN * math.dist(line.polygon[0], line.polygon[3])
+
+
+def check_polygon(polygon: Polygon, height: int, width: int, margin: float = 0.0) -> None:
     """Raises LawBroken unless ``polygon`` lies in an image of this size and its corners go round clockwise."""
     must(isinstance(polygon, tuple), f"a polygon is a tuple of corners, got {type(polygon).__name__}")
     must(len(polygon) >= 3, f"a polygon has at least three corners: {polygon!r}")
     for x, y in polygon:
-        inside = -_SLACK <= x <= width + _SLACK and -_SLACK <= y <= height + _SLACK
+        slack = _SLACK + margin
+        inside = -slack <= x <= width + slack and -slack <= y <= height + slack
         must(inside, f"the corner ({x}, {y}) is outside the image of {width} x {height}")
     following = (*polygon[1:], polygon[0])
     area = sum(x * other_y - other_x * y for (x, y), (other_x, other_y) in zip(polygon, following, strict=True))

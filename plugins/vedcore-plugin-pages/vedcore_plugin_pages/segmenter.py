@@ -20,7 +20,6 @@ from vedcore_plugin_pages.photographs import Box, find_photographs
 Polygon = tuple[tuple[float, float], ...]
 
 _MOST_PIXELS = 8_000_000  # of the copy in which lines are found; 9 pt at 300 dpi on A4 stays legible
-_SPECKS = 20  # pieces of ink that a blank page may have
 _WORTH_SAYING = 0.05  # of the image: a smaller photograph needs no warning
 
 
@@ -35,10 +34,8 @@ def segment_page(image: NDArray[np.uint8], /) -> PageRegion:
         blocks.append(BlockRegion(_around(cut), cut))
     area = sum((right - left) * (bottom - top) for left, top, right, bottom in photographs)
     share = min(1.0, area / source.found.owner.size)
-    warnings = [f"a photograph covers {share:.0%} of the image"] if share >= _WORTH_SAYING else []
-    if not blocks and len(source.found.boxes) > _SPECKS:
-        warnings.append("the image is not blank, but nothing on it looks like a line of text")
-    return PageRegion(_rectangle(0.0, 0.0, float(width), float(height)), tuple(blocks), tuple(warnings))
+    warnings = (f"a photograph covers {share:.0%} of the image",) if share >= _WORTH_SAYING else ()
+    return PageRegion(_rectangle(0.0, 0.0, float(width), float(height)), tuple(blocks), warnings)
 
 
 def _upright_lines(grey: Pixels) -> tuple[Source, list[Line], list[Box]]:
