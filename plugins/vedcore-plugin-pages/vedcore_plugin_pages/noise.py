@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vedcore_plugin_pages.components import Components
+from vedcore_plugin_pages.evidence import without_chance
 from vedcore_plugin_pages.ink import TALLEST
 from vedcore_plugin_pages.lines import Line
 from vedcore_plugin_pages.photographs import Box, grown, shared
@@ -68,7 +69,7 @@ def without_noise(found: Components, lines: list[Line], photographs: list[Box]) 
                 good &= not _stroke(found, line) and not _corner(found, line) and (line.light == light or count > 1)
         if good and not _broken_rule(found, line, typical):
             kept.append(line)
-    return kept
+    return without_chance(found, kept, sure, photographs)
 
 
 def _letters(found: Components, line: Line) -> tuple[int, float]:
