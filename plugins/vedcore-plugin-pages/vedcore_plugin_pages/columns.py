@@ -27,6 +27,7 @@ _LONG = 14.0  # letter heights: the entries of a table are mostly shorter, the l
 _GUTTER = 3.0  # letter heights: no space is as wide in several lines
 _ALIGNED = 0.3  # letter heights
 _MOSTLY = 0.6  # of the lines; the others are indented
+_CELL = 3.0  # letter heights: from the middle of an entry to the rule above or below it
 _STRIP = 0.5  # letter heights: a narrower strip is no gutter
 _INDENT = 2.0  # letter heights: lines of a column start within this
 
@@ -38,7 +39,7 @@ Row = list[Line]
 class _Gap:
     """The space between run ``left`` and run ``right`` (indices), and the strip (x0, y0, x1, y1) it is part of.
 
-    ruled: whether a rule goes down through it.
+    ruled: whether a rule goes down through it. boxed: whether there are rules closely above and below it too, as in a table.
     """
 
     left: int
@@ -46,6 +47,7 @@ class _Gap:
     width: float
     strip: Box
     ruled: bool
+    boxed: bool
 
 
 def join_words(found: Components, runs: list[Line], pictures: list[Box]) -> list[Line]:
@@ -115,9 +117,12 @@ def _gaps(found: Components, runs: list[Line], pictures: list[Box]) -> list[_Gap
         others = np.concatenate([boxes[order[low:high]], np.array(pictures).reshape(-1, 4)])
         between = (others[:, 0] >= boxes[left, 2]) & (others[:, 2] <= boxes[right, 0])
         if not (between & (others[:, 1] < y) & (y < others[:, 3])).any():
-            between_x = slice(max(int(boxes[left, 2]) - 1, 0), int(boxes[right, 0]) + 1)
-            ruled = bool(found.rules[min(max(int(y), 0), len(found.rules) - 1), between_x].any())
-            gaps.append(_Gap(left, right, width, strips.through(left, right), ruled))
+            across = slice(max(int(boxes[left, 2]) - 1, 0), int(boxes[right, 0]) + 1)
+            middle, reach = min(max(int(y), 0), len(found.rules) - 1), round(_CELL * size[left])
+            ruled = bool(found.rules[middle, across].any())
+            sides = (slice(max(middle - reach, 0), middle), slice(middle, middle + reach))
+            boxed = ruled and all((found.rules[rows, across].mean(axis=1) > _MOSTLY).any() for rows in sides)
+            gaps.append(_Gap(left, right, width, strips.through(left, right), ruled, boxed))
     return gaps
 
 
@@ -225,6 +230,8 @@ class _Sides:
         return bool(np.mean(aligned) > _MOSTLY and len(pairs) >= (_ROWS if gap.width > _SPACE * size else 2 * _ROWS))
 
     def _decided(self, gap: _Gap, pairs: Ints, gutter: bool) -> str:
+        if gap.boxed:
+            return "cell"
         size = self._scale(gap)
         x0, y0, _, y1 = gap.strip
         within = (self._middle > y0) & (self._middle < y1)

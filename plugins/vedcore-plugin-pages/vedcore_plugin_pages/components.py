@@ -31,6 +31,7 @@ _LONGEST = 40  # heights: a longer component is no word
 _FLATTEST = 12  # widths per height: a flatter component is a rule, not a dash
 _COVERED = 0.5  # of a component: with this much in common, two components of two levels are the same ink
 _SMALLEST_BOX = 8  # pixels: a box to tick is larger
+_SHARES = (0.06, 0.15, 0.35, 0.5, 0.65, 0.85, 0.94)  # of the side of a box, where it has ink
 _WORN = 18  # pixels: the sides of a smaller box are straight
 _THIN = 6  # pixels: the side of a box is no thicker
 _MOST = 60_000  # components; more than the letters of a newspaper page
@@ -200,10 +201,8 @@ def _outlines(found: Components) -> NDArray[np.bool_]:
         & (found.widths >= _SMALLEST_BOX)
         & (found.area < 0.6 * found.heights * found.widths)
     )
-    # A side of a worn or leaning box lies a pixel inside; then the corners must show that it is no round letter.
-    box &= _has_sides(found, 0, (0.15, 0.35, 0.5, 0.65, 0.85)) | _has_sides(
-        found, 1, (0.06, 0.15, 0.35, 0.5, 0.65, 0.85, 0.94)
-    )
+    # A side of a worn or leaning box lies a pixel inside.
+    box &= _has_sides(found, 0) | _has_sides(found, 1)
     # What stands on the end of a rule and goes on in its direction is a rest of it.
     last = found.rules.shape[0] - 1
     middle = np.minimum((left + right) // 2, found.rules.shape[1] - 1)
@@ -216,12 +215,12 @@ def _outlines(found: Components) -> NDArray[np.bool_]:
     return np.asarray(box | side, dtype=np.bool_)
 
 
-def _has_sides(found: Components, depth: int, shares: tuple[float, ...]) -> NDArray[np.bool_]:
-    """(N,): whether all four sides have ink at these shares of their length, at most ``depth`` pixels inside."""
+def _has_sides(found: Components, depth: int) -> NDArray[np.bool_]:
+    """(N,): whether all four sides have ink, at most ``depth`` pixels inside, up to the corners: a round letter has none."""
     left, top, right, bottom = found.boxes.T
     number = np.arange(1, len(found.boxes) + 1)
     has = np.minimum(found.heights, found.widths) >= _WORN * depth
-    for share in shares:
+    for share in _SHARES:
         x = np.round(left + share * (right - 1 - left)).astype(np.int64)
         y = np.round(top + share * (bottom - 1 - top)).astype(np.int64)
         for rows, columns, down, across in (
