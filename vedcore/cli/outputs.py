@@ -78,8 +78,9 @@ class Stdout:
         stream: TextIO = collected if stdout.isatty() else stdout
         try:
             for chunk in _chunks(self.form, pages, stdout.isatty()):
-                stream.write(writable(chunk, stdout.encoding))
-                stream.flush()
+                with _explained("stdout", "written only in part"):
+                    stream.write(writable(chunk, stdout.encoding))
+                    stream.flush()
         finally:
             stdout.write(collected.getvalue())
 
@@ -94,12 +95,11 @@ class RowFile:
     def write(self, pages: Iterator[ReadPage]) -> None:
         """Write each page as soon as it is read."""
         with _explained(self.path, "not written"):
-            file = self.path.open("w", encoding="utf-8", newline="")
+            file = self.path.open("wb", buffering=0)
         with file:
             for chunk in _chunks(self.form, pages, terminal=False):
                 with _explained(self.path, "written only in part"):
-                    file.write(writable(chunk))
-                    file.flush()
+                    _write_all(file, writable(chunk).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,9 +216,19 @@ def _identity(path: Path | bytes) -> tuple[int, int] | None:
     return None
 
 
+def _write_all(file: io.FileIO, data: bytes) -> None:
+    """Write the bytes at once: what a full disk does not take must not be tried again when the file is closed."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
+
+
 @contextmanager
-def _explained(path: Path, what: str) -> Iterator[None]:
+def _explained(path: Path | str, what: str) -> Iterator[None]:
+    """Raise VedcoreError for an OSError; not if no one reads the other end of a pipe, which is no error of ours."""
     try:
         yield
+    except BrokenPipeError:
+        raise
     except OSError as cause:
-        raise VedcoreError(f"{path}: {what} ({cause})", file=path) from cause
+        raise VedcoreError(f"{path}: {what} ({cause.strerror or cause})", file=path) from cause

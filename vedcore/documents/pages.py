@@ -154,5 +154,5 @@ def open_pages(source: DocumentSource, *, pdf_dpi: float = PDF_DPI, deadline: fl
             pages.callback(pdf.close)
             return Pages("PDF", pdf, origin, pages, numbered=True)
         expected = "an image (PNG, JPEG, WEBP, GIF, BMP, TIFF) or a PDF"
-        found = f"a file that begins with {start[:8]!r}" if start else "an empty file"
+        found = f"a file that begins with {start[:8]!r}; convert it" if start else "an empty file; copy it again"
         raise origin.error(f"expected {expected}, found {found}", expected=expected, found=start[:8])

@@ -23,7 +23,7 @@ _REASONS = {
     "security": "is encrypted in a way that pdfium does not support; remove the encryption, e.g. with qpdf --decrypt",
     "format": "is not a PDF that can be read; repair it, e.g. with: qpdf IN.pdf OUT.pdf",
     "library": "pypdfium2 is installed but does not work; install it again: pip install --force-reinstall pypdfium2",
-    "file": "cannot be read",
+    "file": "cannot be read; check the path and its permissions",
     "page": "is damaged; repair the file, e.g. with: qpdf IN.pdf OUT.pdf",
     "large": f"is too large to be rendered at {_LEAST_DPI:g} dpi; split it into smaller pages",
     "memory": "needs more memory than allowed; make its images smaller, or pass the page as an image",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import json
 import math
 import mmap
@@ -25,6 +26,23 @@ sys.path += sys.argv[2:]
 
 class Refusal(Exception):
     """The request cannot be done. The argument is a word that the other side knows."""
+
+
+class Written:
+    """A file that pdfium writes to. error: the first error, which pdfium ignores, as if the disk were never full."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self.error: OSError | None = None
+        self._file = file
+
+    def write(self, data: Any) -> None:
+        """Write all bytes, unless a part of the file is already missing."""
+        remaining = memoryview(data)
+        try:
+            while self.error is None and remaining:
+                remaining = remaining[self._file.write(remaining) :]
+        except OSError as error:
+            self.error = error
 
 
 class Document:
@@ -138,8 +156,11 @@ class Document:
         import pypdfium2
 
         try:
-            with open(path, "wb") as file:
-                self._pdf.save(file, flags=pypdfium2.raw.FPDF_NO_INCREMENTAL)
+            with open(path, "wb", buffering=0) as file:
+                written = Written(file)
+                self._pdf.save(written, flags=pypdfium2.raw.FPDF_NO_INCREMENTAL)
+                if written.error is not None:
+                    raise written.error
         except (OSError, pypdfium2.PdfiumError) as error:
             return {"refused": f"{getattr(error, 'strerror', None) or error}"}, b""
         return {}, b""

@@ -26,7 +26,7 @@ def open_file(source: str | os.PathLike[str], origin: Origin, max_bytes: int) ->
     try:
         file = open(source, "rb", opener=lambda path, _: os.open(path, flags))  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
-        raise origin.error("no such file", expected="an image file") from None
+        raise origin.error("no such file; check the path", expected="an image file") from None
     except IsADirectoryError:
         raise origin.error(
             "expected an image file, found a folder", expected="an image file", found="a folder"
@@ -36,7 +36,7 @@ def open_file(source: str | os.PathLike[str], origin: Origin, max_bytes: int) ->
     try:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
-            raise origin.error("not a regular file", expected="a regular file")
+            raise origin.error("not a regular file; copy its content to one", expected="a regular file")
         check_bytes(status.st_size, origin, max_bytes)
     except BaseException:
         file.close()

@@ -29,7 +29,7 @@ def open_bytes(data: bytes, origin: Origin, check_size: CheckSize) -> Image.Imag
     """The image in ``data``; of several frames the first. Raises ImageError for another format or a broken file."""
     name = format_of(data)
     if name is not None:
-        with origin.wrap_errors(f"expected a {name} image, found a broken one"):
+        with origin.wrap_errors(f"expected a {name} image, found a broken one; copy it or save it again"):
             return _FORMATS[name][1](data, origin, check_size)
     names = ", ".join(_FORMATS)
     remedy = "; Reader.read_document and vedcore read take PDF files" if data.startswith(b"%PDF-") else ""

@@ -17,7 +17,10 @@ def check_size(size: tuple[int, int], origin: Origin, max_pixels: int) -> None:
         )
     if width * height > max_pixels:
         raise origin.error(
-            f"{width} x {height} pixels, more than the {max_pixels} allowed", expected=max_pixels, found=width * height
+            f"{width} x {height} pixels, more than the {max_pixels} allowed; make the image smaller or cut it into parts, "
+            f"e.g. with: magick IN -resize {max_pixels}@ OUT",
+            expected=max_pixels,
+            found=width * height,
         )
 
 
@@ -25,5 +28,7 @@ def check_bytes(count: int, origin: Origin, max_bytes: int) -> None:
     """Raises ImageError if a file of ``count`` bytes is larger than ``max_bytes``."""
     if count > max_bytes:
         raise origin.error(
-            f"{count} bytes, more than the {max_bytes} allowed for an image", expected=max_bytes, found=count
+            f"{count} bytes, more than the {max_bytes} allowed; compress the file, or split it by its pages",
+            expected=max_bytes,
+            found=count,
         )

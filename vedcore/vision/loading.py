@@ -65,7 +65,7 @@ def _decode(data: bytes, origin: Origin, max_pixels: int, max_bytes: int) -> Ima
 def upright_rgb(image: Image.Image, origin: Origin, max_pixels: int) -> Image.Image:
     """The upright RGB image of an image that may not be decoded yet. Raises ImageError like ``load_image``."""
     check_size(image.size, origin, max_pixels)
-    with origin.wrap_errors("expected an image, found a broken one"):
+    with origin.wrap_errors("expected an image, found a broken one; copy it or save it again"):
         image.load()  # before the orientation is read: a PNG may store it after its pixels
     turn, dpi = upright_turn(image.info), resolution(image.info)
     with origin.wrap_errors(f"cannot be made RGB from mode {image.mode}"):
