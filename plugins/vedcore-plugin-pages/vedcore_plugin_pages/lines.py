@@ -29,6 +29,7 @@ _ASIDE = 1.4  # letter heights: how far before or after its run a mark may be
 _ABOVE = 1.75  # letter heights above the baseline: how high dots and quotation marks are
 _BELOW = 0.45  # letter heights below the baseline: how far a comma reaches
 _LONE = 3  # marks: a run with more is text of its own, even within another line's zone
+_LETTERS, _MOSTLY = 1.8, 0.6  # times the run's median: letters; this share of a run's marks are
 _BEATEN = 2.0  # times its letters: what several runs in the places of a run have
 _STANDS = 0.18  # letter heights from the baseline: a letter without descender
 
@@ -194,15 +195,17 @@ def _with_marks(found: Components, runs: Ints) -> Ints:
     joins = other & few & fits & (light[over] == found.light)
     runs = np.where(joins, over, runs)
     # Between the letters of a bold line the paper looks like light letters, and a button around light text like a dark one:
-    # where a dark and a light run share a place, the one of more letters is text. First those go that share the places of
-    # several runs with many more letters, such as the corners of the paper.
+    # where a dark and a light run share a place, the one of more letters is text. First those of unlike marks go that share
+    # the places of several runs with many more letters, such as the corners of the paper.
     middle = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
     within = (middle > extents[over, :2]).all(axis=1) & (middle < extents[over, 2:]).all(axis=1)
     rivals = other & within & (runs > 0) & (light[over] != found.light)
     pairs = np.stack([runs[rivals], over[rivals]], axis=1)
     pairs = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0)
     facing = np.bincount(pairs[:, 0], weights=amounts[pairs[:, 1]], minlength=count)
-    beaten = (np.bincount(pairs[:, 0], minlength=count) > 1) & (facing > _BEATEN * amounts)
+    alike = (heights > sizes[runs] / _LETTERS) & (heights < sizes[runs] * _LETTERS)
+    unlike = np.bincount(runs, weights=alike, minlength=count) < _MOSTLY * amounts
+    beaten = unlike & (np.bincount(pairs[:, 0], minlength=count) > 1) & (facing > _BEATEN * amounts)
     runs[beaten[runs]] = 0
     pairs = pairs[~beaten[pairs].any(axis=1)]
     loses = (amounts[pairs] + ink[pairs] / (ink.max() + 1)).argmin(axis=1)
