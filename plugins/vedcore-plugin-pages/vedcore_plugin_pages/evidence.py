@@ -13,8 +13,8 @@ from vedcore_plugin_pages.lines import Box, Line
 
 _LEAST = 0.5  # of the marks as large as letters; pages of text with pictures have 0.6 or more, photographs 0.4 or less
 _NEARBY = 0.8  # of those around a line, if the page has too few
+_OF_ALL = 0.75  # of the squared heights of all marks, if no line is long
 _SMALLEST, _LARGEST = 0.6, 1.8  # times the size of the text: marks as large as letters
-_LOWEST = 3  # pixels: a lower mark is a speck
 _AROUND = 3.0  # letter heights around a line
 
 
@@ -30,8 +30,9 @@ def without_chance(found: Components, lines: list[Line], sure: list[Line], photo
         marks = _as_large(found, _size(sure)) & (in_lines | ~_inside(found, photographs))
         enough = np.count_nonzero(marks & in_lines) >= _LEAST * np.count_nonzero(marks)
     else:
-        heights = np.where(found.heights >= _LOWEST, found.heights, 0)
-        enough = heights[in_lines].sum() >= _LEAST * heights.sum()
+        # Squared, so that a few letters outweigh many specks; a drawing counts no more than a large letter.
+        squares = np.minimum(found.heights, _LARGEST * _size(lines)) ** 2
+        enough = squares[in_lines].sum() >= _OF_ALL * squares.sum()
     if enough:
         return lines
     in_sure = _members(found, sure)
