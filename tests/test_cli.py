@@ -320,10 +320,10 @@ def test_too_many_beams_are_refused_in_one_line():
     assert_one_line(result.stderr, "num_beams must be an int from 1 to 1024, got 1000000")
 
 
-@pytest.mark.parametrize("suffix", ["txt", "JSONL", "csv", "dat"])
+@pytest.mark.parametrize("suffix", ["txt", "JSONL", "csv"])
 def test_the_suffix_of_the_output_decides_its_format(tmp_path, suffix):
     run("read", PATHS[0], "--output", tmp_path / f"out.{suffix}")
-    form = {"txt": "text", "JSONL": "jsonl", "csv": "csv", "dat": "table"}[suffix]
+    form = {"txt": "text", "JSONL": "jsonl", "csv": "csv"}[suffix]
     assert (tmp_path / f"out.{suffix}").read_text(encoding="utf-8") == read(PATHS[0], form=form).stdout
 
 

@@ -137,7 +137,7 @@ def test_extreme_sizes_are_read(tmp_path, size):
     Image.new("L", size, 255).save(tmp_path / "blank.png")
     result = read(tmp_path / "blank.png")
     assert (result.exit_code, result.stdout.strip()) == (0, "")
-    assert result.stderr == f"vedcore: {tmp_path / 'blank.png'}: no text was found\n"
+    assert result.stderr == f"vedcore: {tmp_path / 'blank.png'}: the image is blank\n"
 
 
 @needs_full

@@ -92,7 +92,7 @@ def test_every_page_is_read_and_a_form_feed_separates_them(scan):
     assert result.exit_code == 0
     pages = result.stdout.split("\f")
     assert [page.strip("\n") for page in pages] == ["\n".join(TEXTS[:2]), "", "\n".join(TEXTS[2:4])]
-    assert result.stderr == f"vedcore: {scan}, page 2: no text was found\n"
+    assert result.stderr == f"vedcore: {scan}, page 2: the image is blank\n"
 
 
 def test_lines_are_a_table_and_a_page_makes_it_text(tmp_path):
@@ -107,7 +107,7 @@ def test_jsonl_has_the_page_its_size_and_the_place_of_each_line(scan):
     assert [(row["page"], row["layout"], row["size"], row["dpi"]) for row in rows] == [
         (number, "page", [420, 120], 150) for number in (1, 2, 3)
     ]
-    assert [row["warnings"] for row in rows] == [[], ["no text was found"], []]
+    assert [row["warnings"] for row in rows] == [[], ["the image is blank"], []]
     lines = [line for block in rows[2]["blocks"] for line in block["lines"]]
     assert [line["text"] for line in lines] == TEXTS[2:4]
     for row, line in enumerate(lines):
@@ -164,6 +164,28 @@ def test_documents_with_one_stem_keep_their_suffix(tmp_path):
     assert "would be the output of 2 documents" in result.stderr
 
 
+def test_a_file_in_a_folder_that_is_read_is_never_written_over(tmp_path):
+    shutil.copy(PATHS[0], tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text("the label")
+    for output in (tmp_path, tmp_path / "a.txt"):
+        result = read(tmp_path, "-o", output, "-f", "text")
+        assert result.exit_code == 2
+        assert "a file of that name is in the folder that is read" in result.stderr
+    assert (tmp_path / "a.txt").read_text() == "the label"
+    assert read(tmp_path, "-o", tmp_path, "-f", "hocr").exit_code == 0
+    assert (tmp_path / "a.hocr").is_file()
+
+
+def test_a_suffix_without_a_format_is_refused(tmp_path):
+    result = read(PATHS[0], "-o", tmp_path / "a.docx")
+    assert result.exit_code == 2
+    assert "no format has the suffix .docx; add --format, or use one of .txt" in result.stderr
+    result = read(PATHS[0], PATHS[1], "-o", tmp_path / "all.hocr")
+    assert result.exit_code == 2
+    assert "all.hocr: 2 documents need a folder" in result.stderr
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_format_of_documents_needs_a_folder_for_several(tmp_path):
     for form in ("hocr", "alto", "pdf"):
         result = read(PATHS[0], PATHS[1], "-f", form)
@@ -181,7 +203,7 @@ def test_nothing_is_written_into_the_folder_of_the_model(tmp_path):
     model.mkdir()
     (model / "config.json").write_text("{}")
     for output in (model / "config.json", model / "new.txt"):
-        result = read(PATHS[0], "--model", model, "-o", output)
+        result = read(PATHS[0], "--model", model, "-f", "text", "-o", output)
         assert result.exit_code == 2
         assert "it is in the folder of the model" in result.stderr
     assert (model / "config.json").read_text() == "{}"
@@ -238,4 +260,4 @@ def test_warnings_and_skipped_files_fail_only_with_strict(tmp_path):
     Image.new("RGB", (400, 300), "white").save(tmp_path / "blank.png")
     lenient, strict = read(tmp_path), read(tmp_path, "--strict")
     assert (lenient.exit_code, strict.exit_code) == (0, 1)
-    assert lenient.stderr == f"vedcore: {tmp_path / 'blank.png'}: no text was found\n"
+    assert lenient.stderr == f"vedcore: {tmp_path / 'blank.png'}: the image is blank\n"

@@ -142,7 +142,7 @@ def test_a_page_without_lines_has_no_text_and_says_so(reader):
     assert [reading.text.count("\n") for reading in readings] == [0, 5]
     first = readings[0]
     assert (first.text, first.confidence, first.token_ids, first.stop_reason) == ("", 0.0, (), "no text")
-    assert first.warnings == ("a photograph covers the page", "no text was found")
+    assert first.warnings == ("a photograph covers the page", "the image is blank")
     assert list(with_segmenter(reader, always(empty)).stream(image, layout="page")) == []
 
 
@@ -248,7 +248,7 @@ def test_an_image_in_which_no_line_is_found_is_a_line_unless_it_is_blank(reader)
     image = Image.open(PATHS[0]).convert("RGB")
     line, blank = with_segmenter(reader, nothing).read([image, Image.new("RGB", image.size, "white")])
     assert (line.layout, line.text) == ("line", TEXTS[0])
-    assert (blank.layout, blank.text, blank.warnings) == ("page", "", ("no text was found",))
+    assert (blank.layout, blank.text, blank.warnings) == ("page", "", ("the image is blank",))
 
 
 # What decides.
@@ -340,12 +340,34 @@ def test_the_only_installed_segmenter_is_used(reader, monkeypatch):
     install(monkeypatch, "one")
     (reading,) = with_segmenter(reader, None).read(PATHS[0], layout="page")
     assert reading.warnings == ("one", "no text was found")
+    (record,) = layouts.registry().listings()[0].records
+    assert with_segmenter(reader, record).read(PATHS[0], layout="page")[0].warnings == reading.warnings
+
+
+def test_the_checkpoint_prefers_a_segmenter_that_is_installed(copy, monkeypatch):
+    folder = copy({"layout": "page", "segmenter": "two"})
+    for names, chosen in ((("one", "two"), "two"), (("one",), None), (("two",), "two")):
+        install(monkeypatch, *names)
+        assert Reader.load(folder).segmenter == chosen
+    assert Reader.load(folder, segmenter=always(None)).segmenter is not None
+
+
+@pytest.mark.parametrize("segmenter", [3, [], "nope"])
+def test_what_is_no_segmenter_is_refused_before_an_image_is_read(reader, monkeypatch, segmenter):
+    install(monkeypatch, "one")
+    with pytest.raises((ConfigError, PluginNotFound), match=r"segmenter must be a function|no segmenter named 'nope'"):
+        with_segmenter(reader, segmenter)
+
+
+def test_a_segmenter_that_returns_something_else_is_an_error_of_the_plugin(reader):
+    with pytest.raises(PluginError, match="the segmenter returned a NoneType, not a PageRegion"):
+        with_segmenter(reader, always(None)).read(PATHS[0], layout="page")
 
 
 def test_one_of_several_segmenters_must_be_chosen(reader, monkeypatch):
     install(monkeypatch, "one", "two")
     with pytest.raises(
-        ConfigError, match=r"several segmenters are installed \(one, two\); choose one: segmenter='one'"
+        ConfigError, match="several segmenters are installed: one, two; choose one with --segmenter NAME"
     ):
         with_segmenter(reader, None).read(PATHS[0], layout="page")
     (reading,) = with_segmenter(reader, "two").read(PATHS[0], layout="page")

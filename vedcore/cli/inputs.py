@@ -11,6 +11,8 @@ from pathlib import Path
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pdf", ".png", ".tif", ".tiff", ".webp"}
 """What a file in a folder must end with to be read. A file that is named itself is always opened."""
 
+_LABELS = {"labels.csv", "labels.jsonl"}  # the texts of the images beside them, for training; never worth a message
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Input:
@@ -29,10 +31,11 @@ class Input:
 class Inputs:
     """The documents in order, what was skipped in each folder (a short text), and the folders without a document.
 
-    several: whether the arguments may name more than one document.
+    several: whether the arguments may name more than one document. folders: those that are read.
     """
 
     several: bool
+    folders: list[Path] = field(default_factory=list)
     documents: list[Input] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     empty: list[Path] = field(default_factory=list)
@@ -55,9 +58,14 @@ def find_inputs(paths: Sequence[str], recursive: bool) -> Inputs:
 
 
 def _add_folder(found: Inputs, folder: Path, recursive: bool) -> None:
+    found.folders.append(folder)
     files, folders = _contents(folder, recursive)
     documents = [file for file in files if file.suffix.lower() in SUFFIXES]
-    others = [str(file.relative_to(folder)) for file in files if file.suffix.lower() not in SUFFIXES]
+    others = [
+        str(file.relative_to(folder))
+        for file in files
+        if file.suffix.lower() not in SUFFIXES and file.name not in _LABELS
+    ]
     found.documents += [Input(str(file), file, file.relative_to(folder)) for file in documents]
     if not documents:
         found.empty.append(folder)

@@ -94,6 +94,10 @@ class RowFile:
 
     def write(self, pages: Iterator[ReadPage]) -> None:
         """Write each page as soon as it is read."""
+        if not self.path.parent.is_dir():
+            raise VedcoreError(
+                f"{self.path}: not written, because there is no folder {self.path.parent}", file=self.path
+            )
         with _explained(self.path, "not written"):
             file = self.path.open("wb", buffering=0)
         with file:
@@ -143,7 +147,17 @@ def choose_target(output: Path | None, form: Format | None, inputs: Inputs, mode
     rows and ``output`` has a suffix. Raises VedcoreError if ``output`` does not fit, or if an input or a file of the model
     would be overwritten.
     """
-    form = form or OF_SUFFIX.get("" if output is None else output.suffix.lower())
+    if form is None and output is not None and output.suffix and not output.is_dir():
+        form = OF_SUFFIX.get(output.suffix.lower())
+        if form is None:
+            known = ", ".join(OF_SUFFIX)
+            raise VedcoreError(
+                f"{output}: no format has the suffix {output.suffix}; add --format, or use one of {known}",
+                file=output,
+                field="output",
+                expected=known,
+                found=output.suffix,
+            )
     documents, one_each = inputs.documents, form not in ROWS
     if output is None:
         if form == Format.pdf or (one_each and len(documents) > 1):
@@ -151,14 +165,21 @@ def choose_target(output: Path | None, form: Format | None, inputs: Inputs, mode
                 f"--format {form} needs --output: a file for one document, a folder for several", field="output"
             )
         return Stdout(form)
+    if one_each and len(documents) > 1 and output.suffix.lower() in OF_SUFFIX and not output.is_dir():
+        raise VedcoreError(
+            f"{output}: {len(documents)} documents need a folder, since a file in the format {form} holds one; use "
+            f"--output {output.with_suffix('')}",
+            file=output,
+            field="output",
+        )
     if output.is_dir() or (inputs.several and not output.suffix) or (one_each and len(documents) > 1):
         paths = _paths_in(output, form or Format.text, documents)
     elif one_each:
         paths = dict.fromkeys(documents, output)
     else:
-        _refuse_overwriting([output], documents, model)
+        _refuse_overwriting([output], inputs, model)
         return RowFile(output, form)
-    _refuse_overwriting(paths.values(), documents, model)
+    _refuse_overwriting(paths.values(), inputs, model)
     return DocumentFiles(paths, form or Format.text)
 
 
@@ -192,11 +213,20 @@ def _paths_in(folder: Path, form: Format, documents: Sequence[Input]) -> dict[In
     return paths
 
 
-def _refuse_overwriting(paths: Iterable[Path], documents: Sequence[Input], model: Path) -> None:
-    """Raises VedcoreError if a path is one of the documents, under any name, or in the folder of the model."""
-    inputs = {identity for document in documents if (identity := _identity(document.content))}
+def _refuse_overwriting(paths: Iterable[Path], inputs: Inputs, model: Path) -> None:
+    """Raises VedcoreError if a path is one of the documents, under any name, a file beside them, or in the model's folder.
+
+    Files beside images may be their labels, and nobody could write those again.
+    """
+    documents = {identity for document in inputs.documents if (identity := _identity(document.content))}
+    folders = [folder.resolve() for folder in inputs.folders]
     for path in paths:
-        if _identity(path) in inputs:
+        if path.is_file() and any(path.resolve().is_relative_to(folder) for folder in folders):
+            raise VedcoreError(
+                f"{path}: not written, because a file of that name is in the folder that is read; choose another --output",
+                file=path,
+            )
+        if _identity(path) in documents:
             raise VedcoreError(
                 f"{path}: not written, because it is one of the documents; choose another --output", file=path
             )

@@ -79,11 +79,12 @@ def read(
         inputs = find_inputs(paths, recursive)
         for line in (*inputs.skipped, *(f"{folder}: no images in this folder" for folder in inputs.empty)):
             say(f"vedcore: {line}", err=True)
-        from vedcore.reader import Reader, locate
+        from vedcore.reader import Reader, check_segmenter, locate
 
         target = choose_target(output, form, inputs, locate(model))
         reader = Reader.load(model)
-        reader.segmenter = segmenter
+        if segmenter is not None:
+            reader.segmenter = check_segmenter(segmenter)
         options: dict[str, Any] = {"batch_size": batch_size, "layout": layout and str(layout), "cut": not no_cut}
         if beams > 1:
             options["num_beams"] = beams

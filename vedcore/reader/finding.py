@@ -6,7 +6,7 @@ A ``RowFinder`` is one way to do it: the whole image, one line, a page, or which
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,18 +76,25 @@ class FindPage:
 
     def __call__(self, image: Any, /) -> FoundRows:
         """The rows of all lines. A page may have none."""
-        return self.lay_out(self.segment(image))
+        return self.lay_out(self.segment(image), image)
 
     def segment(self, image: Any) -> PageRegion:
         """The regions of the page. Raises ImageError if the segmenter fails, and PluginError if its result is not valid."""
         with foreign(ImageError, "the segmenter failed"):
-            page = self.segmenter(np.asarray(image))
+            page: Any = self.segmenter(np.asarray(image))
+        if not isinstance(page, PageRegion):
+            raise PluginError(
+                f"the segmenter returned a {type(page).__name__}, not a PageRegion",
+                field="segmenter",
+                expected="PageRegion",
+                found=type(page).__name__,
+            )
         for line in page.lines:
             _check(line)
         return page
 
-    def lay_out(self, page: PageRegion) -> FoundRows:
-        """The rows of the lines of ``page``."""
+    def lay_out(self, page: PageRegion, image: Any) -> FoundRows:
+        """The rows of the lines of ``page``, which was found in ``image``."""
         images: list[Any] = []
         blocks: list[tuple[Polygon, list[LineLayout]]] = []
         for block in page.blocks:
@@ -97,7 +104,11 @@ class FindPage:
                 images += rows
                 lines.append(line)
             blocks.append((block.polygon, lines))
-        return FoundRows(images, PageLayout(blocks), page.warnings if images else (*page.warnings, "no text was found"))
+        warnings = page.warnings
+        if not images:
+            blank = content_of(np.asarray(image)).kind == "blank"
+            warnings = (*warnings, "the image is blank" if blank else "no text was found")
+        return FoundRows(images, PageLayout(blocks), warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +122,11 @@ class FindLineOrPage:
         """The rows of a page if the image has two lines one above the other, or much space around its only line."""
         page = self.page.segment(image)
         if is_page(page, image.size):
-            return self.page.lay_out(page)
+            return self.page.lay_out(page, image)
         if page.lines or content_of(np.asarray(image)).kind == "line":
-            return self.line(image)
-        return self.page.lay_out(page)
+            found = self.line(image)
+            return replace(found, warnings=(*page.warnings, *found.warnings))
+        return self.page.lay_out(page, image)
 
 
 def lay_out_line(pixels: Pixels, polygon: Polygon, rule: CutRule | None) -> tuple[list[Pixels], LineLayout]:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 import attrs
 
+from vedcore.contract.hookspecs import Segmenter
 from vedcore.contract.protocols import PageSegmenter
 from vedcore.errors import ConfigError
 from vedcore.reader.finding import FindLine, FindLineOrPage, FindPage, FindWhole, RowFinder
@@ -53,12 +54,35 @@ def find_segmenter(segmenter: PageSegmenter | str | None) -> PageSegmenter:
     names = registry().segmenter_names()
     if segmenter is None and len(names) > 1:
         raise ConfigError(
-            f"several segmenters are installed ({', '.join(names)}); choose one: segmenter={names[0]!r}, or on the command "
-            f"line --segmenter {names[0]}",
+            f"several segmenters are installed: {', '.join(names)}; choose one with --segmenter NAME, in Python with "
+            'segmenter="NAME"',
             field="segmenter",
             expected=names,
         )
     return registry().segmenter(segmenter or (names[0] if names else _USUAL)).segmenter
+
+
+def check_segmenter(segmenter: Any) -> PageSegmenter | str | None:
+    """A segmenter as ``Reader`` takes it: a function, a record, a name or None.
+
+    Raises ConfigError for another value, and PluginNotFound for a name that is not installed.
+    """
+    if isinstance(segmenter, Segmenter):
+        return segmenter.segmenter
+    if isinstance(segmenter, str) and segmenter not in registry().segmenter_names():
+        registry().segmenter(segmenter)  # raises
+    if segmenter is not None and not isinstance(segmenter, str) and not callable(segmenter):
+        expected = "a function, a Segmenter, or the name of an installed one"
+        raise ConfigError(
+            f"segmenter must be {expected}, got {segmenter!r}", field="segmenter", expected=expected, found=segmenter
+        )
+    return segmenter  # type: ignore[no-any-return]
+
+
+def preferred_segmenter(folder: Path) -> str | None:
+    """The segmenter in the checkpoint's vedcore.json, if it is installed; None otherwise."""
+    name = own_settings(folder).get("segmenter")
+    return name if name in registry().segmenter_names() else None
 
 
 def check_layout(layout: Any, file: Path | None = None) -> LayoutName:

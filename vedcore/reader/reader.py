@@ -24,7 +24,15 @@ from vedcore.reader.checkpoint_folder import locate
 from vedcore.reader.finding import FoundRows, RowFinder
 from vedcore.reader.jobs import FailedJob, ReadJob, StreamState
 from vedcore.reader.layout import OpenedImage, RowText
-from vedcore.reader.layouts import LayoutName, check_layout, read_cut_rule, read_layout, row_finder
+from vedcore.reader.layouts import (
+    LayoutName,
+    check_layout,
+    check_segmenter,
+    preferred_segmenter,
+    read_cut_rule,
+    read_layout,
+    row_finder,
+)
 from vedcore.reader.processor import Processor
 from vedcore.reader.prompts import Prompt, PromptEncoder, PromptIds, prompt_arguments, with_prompts
 from vedcore.reader.reading import Fragment, Reading
@@ -55,7 +63,8 @@ class Reader:
                 expected=f"below {size}",
                 found=largest,
             )
-        self.model, self.processor, self.cut_rule, self.segmenter = model, processor, cut_rule, segmenter
+        self.model, self.processor, self.cut_rule = model, processor, cut_rule
+        self.segmenter = check_segmenter(segmenter)
         self.layout = None if layout is None else check_layout(layout)
 
     @classmethod
@@ -75,12 +84,14 @@ class Reader:
 
         prepare: call ``model.prepare()``, which makes reading faster; False for a model that will be trained.
         layout: how images are read unless ``read`` gets another; None: as the checkpoint's vedcore.json says.
-        segmenter: finds the lines of a page: a function, the name of an installed segmenter, or None for the only one.
+        segmenter: finds the lines of a page: a function, a ``Segmenter``, the name of an installed one, or None for the one
+        that the checkpoint prefers, or the only one.
         Raises CheckpointNotFound, or another VedcoreError that names the file at fault.
         """
         folder = locate(name, revision=revision, allow_pickle=allow_pickle)
         model = VisionEncoderDecoderModel.from_pretrained(folder, allow_pickle=allow_pickle, dtype=dtype, device=device)
         layout = read_layout(folder) if layout is None else layout
+        segmenter = preferred_segmenter(folder) if segmenter is None else segmenter
         reader = cls(model, Processor.from_pretrained(folder), read_cut_rule(folder), layout, segmenter)
         if prepare:
             model.prepare()

@@ -59,6 +59,10 @@ class SegmenterContract:
 
     def test_a_page_has_lines_and_valid_regions(self) -> None:
         """Each of ``pages``."""
+        if not self.pages:
+            import pytest
+
+            pytest.skip("set pages: images with text, on which the segmenter must find lines")
         for index, image in enumerate(self.pages):
             page = self._segment(image)
             check_page(page, *image.shape[:2])

@@ -99,6 +99,8 @@ def write_reader(reader: Reader, folder: Path) -> None:
         own["cut"] = attrs.asdict(reader.cut_rule)
     if reader.layout is not None:
         own["layout"] = reader.layout
+    if isinstance(reader.segmenter, str):
+        own["segmenter"] = reader.segmenter
     if own:
         write_json(folder / OWN_FILE, {**own_settings(folder), **own})
 
