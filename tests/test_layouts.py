@@ -20,7 +20,7 @@ from vedcore import (
     Reader,
     Segmenter,
 )
-from vedcore.reader import layouts
+from vedcore.reader import layout_choice
 from vedcore.reader.decision import is_page
 from vedcore.reader.polygons import part_of, rectangle
 from vedcore.registry import Plugin, Registry
@@ -333,14 +333,14 @@ def install(monkeypatch, *names):
         monkeypatch.setitem(sys.modules, module.__name__, module)
         plugins.append(Plugin(f"segmenter.{name}", module.__name__, f"dist-{name}", "1"))
     found = Registry(plugins)
-    monkeypatch.setattr(layouts, "registry", lambda: found)
+    monkeypatch.setattr(layout_choice, "registry", lambda: found)
 
 
 def test_the_only_installed_segmenter_is_used(reader, monkeypatch):
     install(monkeypatch, "one")
     (reading,) = with_segmenter(reader, None).read(PATHS[0], layout="page")
     assert reading.warnings == ("one", "no text was found")
-    (record,) = layouts.registry().listings()[0].records
+    (record,) = layout_choice.registry().listings()[0].records
     assert with_segmenter(reader, record).read(PATHS[0], layout="page")[0].warnings == reading.warnings
 
 

@@ -9,7 +9,7 @@ images, the model generates the tokens of each row, and ``layout`` puts the text
 """
 
 from vedcore.reader.checkpoint_folder import locate
-from vedcore.reader.layouts import LayoutName, check_layout, check_segmenter, read_cut_rule, read_layout
+from vedcore.reader.layout_choice import LayoutName, check_layout, check_segmenter, read_cut_rule, read_layout
 from vedcore.reader.processor import Processor
 from vedcore.reader.reader import Reader
 from vedcore.reader.reading import Block, Fragment, Line, Piece, Reading, Word

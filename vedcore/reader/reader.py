@@ -24,7 +24,7 @@ from vedcore.reader.checkpoint_folder import locate
 from vedcore.reader.finding import FoundRows, RowFinder
 from vedcore.reader.jobs import FailedJob, ReadJob, StreamState
 from vedcore.reader.layout import OpenedImage, RowText
-from vedcore.reader.layouts import (
+from vedcore.reader.layout_choice import (
     LayoutName,
     check_layout,
     check_segmenter,
