@@ -29,6 +29,7 @@ _COARSE = 9  # pixels: a lower component of a coarser level was found at a finer
 _BLOTS = ((5, 13), (7, 17), (9, 99))  # no stroke is as thick (pixels) in a letter lower than this
 _LONGEST = 40  # heights: a longer component is no word
 _FLATTEST = 12  # widths per height: a flatter component is a rule, not a dash
+_PIECE = 0.5  # of its height: marks that are lower are pieces of a letter, and not the letters of a blurred word
 _COVERED = 0.5  # of a component: with this much in common, two components of two levels are the same ink
 _SMALLEST_BOX = 8  # pixels: a box to tick is larger
 _SHARES = (0.06, 0.15, 0.35, 0.5, 0.65, 0.85, 0.94)  # of the side of a box, where it has ink
@@ -143,7 +144,10 @@ def _claimed(marks: _Found, owner: Labels, before: int, found: list[_Found], lev
     if level and before:
         size = np.bincount(labels.ravel(), minlength=len(marks.boxes) + 1)
         taken = np.bincount(labels[below > 0], minlength=len(marks.boxes) + 1)
-        stays = taken < _COVERED * np.maximum(size, 1)
+        heights = np.concatenate([[0], *(one.boxes[:, 3] - one.boxes[:, 1] for one in found)])
+        reach = np.bincount(labels[below > 0], weights=heights[below[below > 0]], minlength=len(marks.boxes) + 1)
+        own = np.concatenate([[0], marks.boxes[:, 3] - marks.boxes[:, 1]])
+        stays = (taken < _COVERED * np.maximum(size, 1)) | (reach < _PIECE * own * taken)
         stays[0] = False
         marks.area[~stays[1:]] = 0
         labels = np.where(stays, np.arange(len(stays)), 0).astype(np.int32)[labels]
