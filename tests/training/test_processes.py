@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch.distributed
 
 from tests.training.tiny import Lines, draw, recipe, steps_of
 from vedcore.errors import ConfigError
@@ -17,7 +18,7 @@ from vedcore.training.log import read_log
 from vedcore.training.state import read_state
 
 PLAN = {"dropout": 0.0, "batch": {"size": 8, "accumulation": 2, "workers": 0}}
-PROGRAM = "import sys; from tests.training import test_processes as t; getattr(t, sys.argv[1])(sys.argv[2])"
+PROGRAM = "import sys; from tests.training import test_processes as t; getattr(t, sys.argv[1])(sys.argv[2]); t.part()"
 
 
 def run(folder):
@@ -45,6 +46,12 @@ def skip(folder):
 def run_out_of_time(folder):
     """A run whose processes all run out of time."""
     assert train(recipe(10_000, max_minutes=1e-9, **PLAN), folder, Lines()).ended == "time"
+
+
+def part():
+    """End the connection in both processes. One that exits while the other uses it may abort, and fail the test."""
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
 
 
 def start_two(name, folder):
