@@ -8,34 +8,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from vedcore.contract.regions import Point, Polygon
+from vedcore.contract.regions import Point
 from vedcore.documents.invisible_font import DESCENT, EM, Codes
+from vedcore.documents.read_page import ReadLine
 
 Corners = Sequence[Point]
 """The places on the page, in points, of the upper left, the upper right and the lower left corner of the picture."""
 
 _LEAST = 0.05
 """Points. No word is lower or narrower, so that no matrix is singular."""
-
-
-class ReadWord(Protocol):
-    """A word."""
-
-    @property
-    def polygon(self) -> Polygon:
-        """Four corners in pixels, clockwise from the upper left one as the text is read."""
-
-    @property
-    def text(self) -> str:
-        """Its characters."""
-
-
-class ReadLine(ReadWord, Protocol):
-    """A line of text."""
-
-    @property
-    def words(self) -> Sequence[ReadWord]:
-        """Its words in reading order. Without words the line is placed as a whole."""
 
 
 class PageReading(Protocol):
@@ -47,7 +28,7 @@ class PageReading(Protocol):
 
     @property
     def lines(self) -> Sequence[ReadLine]:
-        """Its lines in reading order."""
+        """Its lines in reading order. A line without words is placed as a whole."""
 
     @property
     def size(self) -> tuple[int, int] | None:
