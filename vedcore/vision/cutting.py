@@ -31,10 +31,13 @@ class CutPiece:
 
     box: (left, top, right, bottom) in pixels of the image, right and bottom exclusive: the ink with its margin.
     pixels: (H, W) or (H, W, 3), what the model reads: the box, with background on the right if it is too narrow.
+    overlap: how many columns at the left of the box the piece before shows too, because a word was cut; 0 if there is a gap
+    between the two.
     """
 
     box: Box
     pixels: Pixels = attrs.field(eq=attrs.cmp_using(eq=np.array_equal))
+    overlap: int = 0
 
 
 def cut_line(pixels: Pixels, rule: CutRule) -> list[CutPiece]:
