@@ -126,13 +126,13 @@ def test_a_run_that_ends_at_once_prints_its_last_checkpoint_and_how_to_resume(fo
 
 
 def test_a_run_continues_when_its_terminal_is_closed(folders, monkeypatch):
-    from vedcore.cli import train as command
+    from vedcore.cli import training_progress
 
     def closed(*_, **__):
         raise OSError(errno.EIO, "Input/output error")
 
     lines, write, out = folders
-    monkeypatch.setattr(command, "_line", closed)
+    monkeypatch.setattr(training_progress, "_line", closed)
     assert vedcore("train", lines, "--recipe", write(3), "--out", out).exit_code == 0
 
 
@@ -161,7 +161,15 @@ def test_train_without_a_recipe_continues_from_a_checkpoint(folders):
     ("arguments", "message"),
     [
         (["--recipe", "RECIPE"], "train needs --out"),
-        (["--recipe", "RECIPE", "--model", "line-reader", "--out", "OUT"], "--model is for a run without a recipe"),
+        (
+            ["--recipe", "RECIPE", "--model", "line-reader", "--out", "OUT"],
+            "model has a checkpoint, which includes encoder",
+        ),
+        (
+            ["--recipe", "RECIPE", "--steps", 3, "--epochs", 2, "--out", "OUT"],
+            "--steps and --epochs both set the length",
+        ),
+        (["--recipe", "RECIPE", "--lr", -1, "--out", "OUT"], "Stage.lr must be a finite number above 0, got -1"),
         (["--recipe", "absent.toml", "--out", "OUT"], "absent.toml: not a recipe"),
         (["--model", "absent", "--out", "OUT"], "absent: no such folder"),
     ],

@@ -51,11 +51,11 @@ WRONG = {
     ),
     "a stage without end": (
         {"stages": [{"lr": 1.0}]},
-        r"a stage has either steps or minutes, but neither is set in Recipe\.stages\[0\]",
+        r"a stage has one of steps, epochs and minutes, but none of them is set in Recipe\.stages\[0\]",
     ),
     "a stage with two ends": (
         {"stages": [{"steps": 1, "minutes": 1}]},
-        r"a stage has either steps or minutes, but both are set in Recipe\.stages\[0\]",
+        r"a stage has one of steps, epochs and minutes, but steps and minutes are set in Recipe\.stages\[0\]",
     ),
     "a warmup that outlasts its stage": (
         {"stages": [{"steps": 10, "warmup": 11}]},

@@ -12,7 +12,7 @@ from tests.training.tiny import NO_EVALUATION, Lines, draw, recipe, same, steps_
 from vedcore.errors import CheckpointError, ConfigError
 from vedcore.model import VisionEncoderDecoderModel
 from vedcore.reader import Reader
-from vedcore.training import loop as loop_module
+from vedcore.training import evaluator as evaluator_module
 from vedcore.training import train
 from vedcore.training.checkpoints import CheckpointFolder
 from vedcore.training.evaluation import Score
@@ -122,7 +122,7 @@ def test_a_run_can_resume_with_another_number_of_workers(tmp_path):
 
 def test_the_best_step_is_kept_when_a_run_stops_after_saving_but_before_evaluating_it(tmp_path, monkeypatch):
     rates, now = [0.4, 0.1, 0.3, 0.3], time.monotonic
-    monkeypatch.setattr(loop_module, "evaluate", lambda *a, **k: Score(8, 0, rates.pop(0), 1.0, 0.1, 9.0))
+    monkeypatch.setattr(evaluator_module, "evaluate", lambda *a, **k: Score(8, 0, rates.pop(0), 1.0, 0.1, 9.0))
     plan, out = recipe(9, max_minutes=30, checkpoints={"every": 3, "keep": 1}), tmp_path / "out"
 
     def watch(event, fields):

@@ -6,20 +6,20 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vedcore.cli.app import Debug, app, reported_errors, say, writable
+from vedcore.cli.app import Debug, app, reported_errors, say
+from vedcore.cli.training_progress import progress, summary
 from vedcore.errors import ConfigError
 
 if TYPE_CHECKING:
+    from vedcore.training.options import TrainingOptions
     from vedcore.training.recipe import Recipe
-
-EventCallback = Callable[[str, Mapping[str, Any]], None]
 
 
 @app.command()
@@ -28,8 +28,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="A folder of images with a labels.jsonl, a labels.csv, or one .txt file per image. Not needed if the recipe "
-            "names its data.",
+            help="A folder of images with a labels.jsonl, a labels.csv, or one .txt file per image; or a zip of images with "
+            "a labels.jsonl. Not needed if the recipe names its data.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder for the trained checkpoint.")] = None,
@@ -38,23 +38,87 @@ def train(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="The checkpoint to continue from, without a recipe. [default: line-reader]"),
+        typer.Option("--model", "-m", help="The checkpoint to continue from. [default: line-reader, without a recipe]"),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="List the problems of the data and exit.")] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out samples that cannot be used, and count them.")
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the output folder.")] = False,
+    lr: Annotated[float | None, typer.Option("--lr", help="The learning rate (of the last stage).")] = None,
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="The length (of the last stage), in steps of the optimiser.")
+    ] = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option("--epochs", help="The length (of the last stage), as the number of times that each line is used."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="The lines per step.")] = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option(
+            "--augment/--no-augment", help="Vary the images at random. [default: on, if the recipe does not say]"
+        ),
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            "--patience",
+            min=0,
+            help="Stop after this number of evaluations in a row without fewer errors; 0: never. "
+            "[default: 8 without a recipe]",
+        ),
+    ] = None,
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep", help="Mix in the lines that the checkpoint contains, so that ordinary print is not forgotten."
+        ),
+    ] = False,
+    keep_share: Annotated[
+        float | None,
+        typer.Option("--keep-share", help="The same, with this share of the lines of a step. [default: 0.25]"),
+    ] = None,
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", help="Save and stop after this many minutes.")
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads", min=1, help="The number of threads. [default: chosen at the start, and kept by --resume]"
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        bool | None,
+        typer.Option("--tensorboard/--no-tensorboard", help="Also write the log for TensorBoard, to OUT/tensorboard."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Train a reader on labelled images."""
+    """Train a reader on labelled images.
+
+    Without a recipe, training continues from a checkpoint until it no longer improves. With a recipe, an option overrides the
+    value in the recipe.
+    """
     with reported_errors(debug), _signals_as_ctrl_c():
         # Threads that wait actively would take processor time from the workers that prepare images.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-        plan, beside = _load_recipe(recipe, model, max_minutes)
+        from vedcore.training.options import TrainingOptions
+
+        options = TrainingOptions(
+            model=model,
+            lr=lr,
+            steps=steps,
+            epochs=epochs,
+            batch_size=batch_size,
+            augment=augment,
+            patience=patience,
+            keep=keep,
+            keep_share=keep_share,
+            threads=threads,
+            tensorboard=tensorboard,
+            max_minutes=max_minutes,
+        )
+        plan, beside = _load_recipe(recipe, options)
         if check:
             _check(plan, data, beside)
             return
@@ -66,7 +130,7 @@ def train(
         is_first = os.environ.get("RANK", "0") == "0"  # each of several processes runs this command
         continue_with = f"continue with: vedcore {shlex.join([*sys.argv[1:], *([] if resume else ['--resume'])])}"
         try:
-            with _progress() as watch:
+            with progress() as watch:
                 result = run(plan, out, data, beside=beside, resume=resume, skip_bad=skip_bad, watch=watch)
         except KeyboardInterrupt as error:
             if is_first:
@@ -74,29 +138,21 @@ def train(
             raise typer.Exit(130) from error
         if result.skipped and is_first:
             say(f"{counted(result.skipped, 'sample')} left out; {out / 'report.html'} lists them", err=True)
-        if result.ended == "done" and is_first:
-            best = "" if result.best_cer is None else f", the best at {result.best_step} (CER {result.best_cer:.2%})"
-            say(f"{out}: {result.step} steps{best}; read with: vedcore read --model {shlex.quote(str(out))} IMAGES")
+        if result.ended in ("done", "patience") and is_first:
+            say(summary(result, plan.evaluation.patience))
         elif is_first:
             say(f"{out}: stopped after step {result.step}; {continue_with}", err=True)
         if result.ended == "interrupted":
             raise typer.Exit(130)
 
 
-def _load_recipe(path: Path | None, model: str | None, max_minutes: float | None) -> tuple[Recipe, Path]:
-    """The recipe of the options, and the folder to which its paths are relative."""
+def _load_recipe(path: Path | None, options: TrainingOptions) -> tuple[Recipe, Path]:
+    """The recipe with the options, and the folder to which its paths are relative."""
     from vedcore.training.recipe import Recipe
 
-    if path is not None and model is not None:
-        raise ConfigError(
-            "--model is for a run without a recipe; set the model in the recipe instead", field="--model", found=model
-        )
-    recipe = (
-        Recipe.from_dict({"model": {"checkpoint": model or "line-reader"}}) if path is None else Recipe.from_toml(path)
-    )
-    if max_minutes is not None:
-        recipe.max_minutes = max_minutes
-    return recipe, Path() if path is None else path.parent
+    if path is None:
+        return options.recipe(), Path()
+    return options.applied_to(Recipe.from_toml(path)), path.parent
 
 
 @contextmanager
@@ -138,57 +194,3 @@ def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
         say(f"{name}: {counted(good, 'sample')} to learn from, {counted(len(problems), 'problem')}", err=True)
     if any(found.values()):
         raise typer.Exit(1)
-
-
-@contextmanager
-def _progress() -> Iterator[EventCallback]:
-    """A callback for the events of a run: it draws a progress bar on stderr, or prints lines if that is not a terminal."""
-
-    def unless_closed(callback: EventCallback) -> EventCallback:
-        def watch(event: str, fields: Mapping[str, Any]) -> None:
-            with suppress(OSError):  # the terminal is closed, but the run must still be saved
-                callback(event, fields)
-
-        return watch
-
-    if not sys.stderr.isatty():
-        yield unless_closed(lambda event, fields: say(_line(event, fields), err=True))
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("preparing", total=None)
-
-        def watch(event: str, fields: Mapping[str, Any]) -> None:
-            if event == "progress":
-                bar.update(task, description=_line(event, fields), completed=fields["step"], total=fields["steps"])
-            else:
-                bar.console.print(writable(_line(event, fields)), highlight=False, markup=False)
-
-        yield unless_closed(watch)
-
-
-def _line(event: str, fields: Mapping[str, Any]) -> str:
-    if event == "progress":
-        of = "" if fields["steps"] is None else f"/{fields['steps']}"
-        return (
-            f"step {fields['step']}{of}  loss {fields['loss']:.4f}  lr {fields['lr']:.2e}  "
-            f"{fields['images_per_second']:.0f} images/s  {_span(fields['seconds_left'])} left"
-        )
-    if event == "evaluation":
-        return (
-            f"step {fields['step']}  CER {fields['cer']:.2%}  WER {fields['wer']:.2%}  "
-            f"exact {fields['exact']}/{fields['lines']}  {fields['lines_per_second']:.0f} lines/s"
-        )
-    if event == "skipped":
-        counts = ", ".join(f"{count} {fault}" for fault, count in fields["counts"].items())
-        return f"step {fields['step']}  left out: {counts}"
-    return f"step {fields['step']}  saved {fields['path']}"
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}"

@@ -14,7 +14,7 @@ from vedcore.errors import TrainingError
 if missing := [name for name in ("accelerate", "jiwer") if find_spec(name) is None]:
     raise TrainingError(f"training needs {' and '.join(missing)}: pip install 'vedcore[train]'", found=missing)
 
-from vedcore.training.data import Dataset, Fault, Folder, Problem, Sample
+from vedcore.training.data import Archive, Dataset, Fault, Folder, Problem, Sample
 from vedcore.training.datasets import check_data, open_data
 from vedcore.training.evaluation import Score, evaluate
 from vedcore.training.loop import train
@@ -22,6 +22,7 @@ from vedcore.training.recipe import Recipe
 from vedcore.training.result import Result
 
 __all__ = [
+    "Archive",
     "Dataset",
     "Fault",
     "Folder",

@@ -74,6 +74,11 @@ class CheckpointFolder:
         for left in self.folder.glob(f".{PREFIX}*.tmp-*"):
             shutil.rmtree(left, ignore_errors=True)
 
+    def remove_start(self) -> None:
+        """Remove the checkpoint of the reader before training, if there is no later one."""
+        if self._steps() == [0]:
+            self._remove(self._path(0))
+
     def _path(self, step: int) -> Path:
         return self.folder / checkpoint_name(step)
 

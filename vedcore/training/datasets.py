@@ -10,13 +10,14 @@ from vedcore.errors import ConfigError, TrainingError
 from vedcore.reader import Reader
 from vedcore.training.build import build_reader
 from vedcore.training.data.check import check_samples
-from vedcore.training.data.folder import Folder
 from vedcore.training.data.label_encoder import LabelEncoder
 from vedcore.training.data.problem import Problem, counted
 from vedcore.training.data.sample import Dataset
 from vedcore.training.data.sampler import LARGEST_SHUFFLE, sample_order
+from vedcore.training.data.stored import STORED, open_stored
 from vedcore.training.data.subset import Subset, UsableSubset
 from vedcore.training.data.validated import ValidatedDataset
+from vedcore.training.kept import kept_name, open_lines_file
 from vedcore.training.recipe import TRAIN, Recipe
 
 CHECKED_SAMPLES = 200
@@ -32,12 +33,16 @@ def open_data(recipe: Recipe, data: Dataset | str | os.PathLike[str] | None, bes
     """
     opened: dict[str, Dataset] = {name: source.open(beside) for name, source in recipe.data.items()}
     if data is not None:
-        found = Folder(os.fspath(data)) if isinstance(data, str | os.PathLike) else data
-        opened[TRAIN] = found if isinstance(found, Folder) else ValidatedDataset(found, f"data set {TRAIN!r}")
+        found = open_stored(data) if isinstance(data, str | os.PathLike) else data
+        opened[TRAIN] = found if isinstance(found, STORED) else ValidatedDataset(found, f"data set {TRAIN!r}")
     used = {stage.data for stage in recipe.stages} | {recipe.evaluation.data or recipe.stages[0].data}
+    if recipe.keep is not None:
+        used.add(kept_name(recipe.keep))
+        if recipe.keep.data is None:
+            opened[kept_name(recipe.keep)] = open_lines_file(recipe)
     for name in sorted(used):
         if name not in opened:
-            hint = "pass DATA, a folder of labelled images" if name == TRAIN else f"add [data.{name}]"
+            hint = "pass DATA, a folder or a zip of labelled images" if name == TRAIN else f"add [data.{name}]"
             raise ConfigError(
                 f"no data set {name!r} (the data sets are: {', '.join(opened) or 'none'}); {hint}",
                 field=f"data.{name}",
@@ -59,7 +64,7 @@ def check_data(recipe: Recipe, datasets: Mapping[str, Dataset]) -> dict[str, lis
 def _checked(datasets: Mapping[str, Dataset], reader: Reader) -> dict[str, tuple[list[Problem], list[int]]]:
     encode_label = LabelEncoder.for_reader(reader)
     return {
-        name: check_samples(dataset, encode_label, limit=None if isinstance(dataset, Folder) else CHECKED_SAMPLES)
+        name: check_samples(dataset, encode_label, limit=None if isinstance(dataset, STORED) else CHECKED_SAMPLES)
         for name, dataset in datasets.items()
     }
 
@@ -90,7 +95,7 @@ def usable_data(
                 field=f"data.{name}",
                 found=found,
             )
-        usable[name] = Subset(dataset, good) if isinstance(dataset, Folder) and len(good) < len(dataset) else dataset
+        usable[name] = Subset(dataset, good) if isinstance(dataset, STORED) and len(good) < len(dataset) else dataset
     return usable, problems
 
 

@@ -12,21 +12,36 @@ from vedcore.training.data.batches import ExampleDataset, collate
 from vedcore.training.data.label_encoder import LabelEncoder
 from vedcore.training.data.sample import Dataset
 from vedcore.training.data.sampler import BatchSampler
+from vedcore.training.data.subset import Joined
 from vedcore.training.recipe import Recipe
 from vedcore.training.signals import ignore_signals
 from vedcore.training.state import Position
 
 
 def stage_loader(
-    recipe: Recipe, position: Position, data: Dataset, reader: Reader, accelerator: Accelerator
+    recipe: Recipe,
+    position: Position,
+    data: Dataset,
+    kept: Dataset | None,
+    reader: Reader,
+    accelerator: Accelerator,
 ) -> DataLoader[Any]:
-    """The Minibatches of this process for the remaining steps of the current stage, ``accumulation`` of them per step."""
+    """The Minibatches of this process for the remaining steps of the current stage, ``accumulation`` of them per step.
+
+    kept: lines that take the recipe's share of each batch.
+    """
     seed = (recipe.seed, position.stage)
     examples = ExampleDataset(
-        data, reader.processor.image_processor, LabelEncoder.for_reader(reader), recipe.augmentation, seed
+        data if kept is None else Joined(data, kept),
+        reader.processor.image_processor,
+        LabelEncoder.for_reader(reader),
+        recipe.augmentation,
+        seed,
     )
     sampler = BatchSampler(
         length=len(data),
+        kept=0 if kept is None else len(kept),
+        share=0.0 if recipe.keep is None else recipe.keep.share,
         seed=seed,
         start=position.stage_step,
         steps=recipe.stages[position.stage].steps,

@@ -17,6 +17,9 @@ LOG_FILE = "log.jsonl"
 _NUMBERS = {"step": ("loss", "lr"), "evaluation": ("cer", "wer"), "skipped": ()}
 """The events, and the numbers of each that the report shows."""
 
+_OPTIONAL_NUMBERS = ("ctc", "validation_loss", "kept_cer")
+"""Numbers that the report shows if a record has them."""
+
 
 class Log:
     """The log in the folder of a run. Opening it removes the records after ``step``, because the run repeats those steps.
@@ -78,7 +81,7 @@ def _fault(record: Any) -> tuple[str | None, str]:
         return "event", f"expected an object whose event is one of {', '.join(_NUMBERS)}"
     if type(step := record.get("step")) is not int or not 0 <= step <= sys.maxsize:
         return "step", f"step must be an int of at least 0, got {str(step)[:80]!r}"
-    for name in (*_NUMBERS[record["event"]], *(["ctc"] if "ctc" in record else [])):
+    for name in (*_NUMBERS[record["event"]], *(name for name in _OPTIONAL_NUMBERS if name in record)):
         value: Any = record.get(name)
         if type(value) not in (int, float) or not abs(value) <= sys.float_info.max:
             return name, f"{name} must be a finite number, got {str(value)[:80]!r}"

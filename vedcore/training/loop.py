@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+import attrs
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
@@ -31,20 +32,24 @@ from vedcore.training.data.problem import Problem
 from vedcore.training.data.sample import Dataset
 from vedcore.training.datasets import open_data, split_data, usable_data
 from vedcore.training.devices import make_accelerator
-from vedcore.training.evaluation import Score, evaluate
+from vedcore.training.evaluation import Score
+from vedcore.training.evaluator import Evaluator
 from vedcore.training.finite import not_finite, require_finite_weights
+from vedcore.training.kept import copy_lines_file, split_kept
 from vedcore.training.learner import Learner
 from vedcore.training.loader import stage_loader
-from vedcore.training.log import Log
+from vedcore.training.log import Log, read_log
 from vedcore.training.metrics import ADVICE, StepMetrics
 from vedcore.training.progress import ProgressMeter
 from vedcore.training.recipe import Recipe, Stage
 from vedcore.training.report import REPORT_FILE, write_report
 from vedcore.training.result import Ending, EventCallback, Result
-from vedcore.training.run_folder import claim_folder
-from vedcore.training.schedule import learning_rate
+from vedcore.training.run_folder import RECIPE_FILE, claim_folder
+from vedcore.training.schedule import is_evaluated, learning_rate, with_steps
 from vedcore.training.signals import stop_requests
 from vedcore.training.state import Position, TrainingState
+from vedcore.training.tensorboard import TensorBoardWriter, require_tensorboard
+from vedcore.training.threads import choose_threads, stored_threads, thread_count
 
 T = TypeVar("T")
 
@@ -74,12 +79,19 @@ def train(
     checkpoint) or SaveError (the earlier checkpoints are unchanged).
     """
     folder = Path(out)
+    if recipe.tensorboard:
+        require_tensorboard()
     datasets = open_data(recipe, data, Path(beside))
     accelerator = make_accelerator(recipe)
+    started = folder / RECIPE_FILE
     if accelerator.is_main_process:
-        claim_folder(folder, recipe, datasets, resume)
+        threads = choose_threads(recipe, started if resume and started.is_file() else None)
+        claim_folder(folder, attrs.evolve(recipe, threads=threads), datasets, resume)  # type: ignore[misc]
     accelerator.wait_for_everyone()
-    with torch.random.fork_rng(devices=[]):
+    # Every process takes the number that the main process has stored.
+    threads = recipe.threads or stored_threads(started) or torch.get_num_threads()
+    recipe = attrs.evolve(recipe, threads=threads)  # type: ignore[misc]
+    with thread_count(threads), torch.random.fork_rng(devices=[]):
         return TrainingRun(recipe, folder, datasets, accelerator, skip_bad=skip_bad, watch=watch).run()
 
 
@@ -123,17 +135,25 @@ class TrainingRun:
             checkpoint, self.position = (newest, state), state.position
         usable, self.problems = usable_data(datasets, self.reader, skip_bad)
         self.data, self.held_out = split_data(recipe, usable)
+        self.kept, held_out_kept = split_kept(recipe, usable)
+        self.recipe = recipe = _with_steps(recipe, self.data)
         self.learner = Learner(recipe, self.reader.model, accelerator, checkpoint)
+        self.evaluator: Evaluator | None = None
+        if self.held_out is not None and self.is_main:
+            self.evaluator = Evaluator(recipe, self.reader, self.learner.objective, self.held_out, held_out_kept)
         self.metrics = StepMetrics(recipe, accelerator, self.checkpoints)
         self.meter = ProgressMeter(recipe)
         self.is_resumed = checkpoint is not None
         self.saved_step: int | None = self.position.step if self.is_resumed else None
         self.score: Score | None = None
         self.evaluated_step: int | None = None
+        self.tensorboard: TensorBoardWriter | None = None
 
     def run(self) -> Result:
         """Train the remaining stages, then evaluate, save and publish the model."""
         self._start_log()
+        if not self.is_resumed:
+            self._evaluate_start()
         with stop_requests() as stop:
             ended = self._train_stages(stop)
             self._flush_metrics()
@@ -143,15 +163,24 @@ class TrainingRun:
                     self._evaluate()
                 self._save()
                 self._publish()
-        at = self.position
-        return Result(self.folder, ended, at.step, self.score, at.skipped, at.best_step, at.best_cer)
+        return self._result(ended)
 
     def _start_log(self) -> None:
         if self.is_main:
             self.checkpoints.remove_unfinished()
             self.log = Log(self.folder, self.position.step if self.is_resumed else -1)
+            if self.recipe.tensorboard:
+                self.tensorboard = TensorBoardWriter(self.folder, self.position.step if self.is_resumed else -1)
             if self.problems and not self.is_resumed:
                 self._record_skipped(self.problems)
+
+    def _evaluate_start(self) -> None:
+        """Evaluate the reader before training, which a checkpoint keeps: training may not improve it.
+
+        A model with random weights cannot read, so there is nothing to compare with.
+        """
+        if not self.reader.model.untrained and self._evaluate(is_scheduled=True):
+            self._save()
 
     def _train_stages(self, stop: threading.Event) -> Ending:
         while self.position.stage < len(self.recipe.stages):
@@ -165,7 +194,7 @@ class TrainingRun:
         """Train the remaining steps of ``stage``."""
         position = self.position
         started = time.monotonic() - position.stage_seconds
-        loader = stage_loader(self.recipe, position, self.data[stage.data], self.reader, self.accelerator)
+        loader = stage_loader(self.recipe, position, self.data[stage.data], self.kept, self.reader, self.accelerator)
         for batches in _chunks(loader, self.recipe.batch.accumulation):
             totals = self._agree(batches, stop, time.monotonic() - started)
             if totals.ending is not None:
@@ -185,17 +214,17 @@ class TrainingRun:
     def _finish_step(self) -> None:
         """Log, evaluate and save, if this step is one of those that do."""
         step, recipe = self.position.step, self.recipe
-        is_evaluated = step % recipe.evaluation.every == 0
+        is_due = is_evaluated(step, recipe.evaluation.every)
         is_saved = step % recipe.checkpoints.every == 0
         is_reported = step % recipe.log == 0
         # Reading the numbers of a step waits for a GPU, but not for a CPU.
-        if is_evaluated or is_saved or is_reported or self.accelerator.device.type == "cpu":
+        if is_due or is_saved or is_reported or self.accelerator.device.type == "cpu":
             self._flush_metrics()
         if is_reported:
             self.watch("progress", self.meter.fields(self.position, self.learner.lr))
-        if is_evaluated or is_saved:
+        if is_due or is_saved:
             self._check_weights()
-        has_improved = self._evaluate() if is_evaluated else False
+        has_improved = self._evaluate(is_scheduled=True) if is_due else False
         if is_saved or has_improved:
             self._save()
 
@@ -205,14 +234,16 @@ class TrainingRun:
             sum(int(count_labels(batch.labels)) for batch in batches),
             sum(len(batch.problems) for batch in batches),
             int(stop.is_set()),
+            int(self.is_main and self.position.is_out_of_patience(self.recipe.evaluation.patience)),
             int(self.meter.is_out_of_time()),
             stage_seconds if self.is_main else 0.0,
         ]
         if self.world > 1:
             tensor = torch.tensor(local, dtype=torch.float64, device=self.accelerator.device)
             local = self.accelerator.reduce(tensor, "sum").tolist()
-        labels, bad, interrupted, out_of_time, seconds = local
-        ending: Ending | None = "interrupted" if interrupted else "time" if out_of_time else None
+        labels, bad, interrupted, out_of_patience, out_of_time, seconds = local
+        endings: dict[Ending, float] = {"interrupted": interrupted, "patience": out_of_patience, "time": out_of_time}
+        ending = next((name for name, is_due in endings.items() if is_due), None)
         return _StepTotals(int(labels), int(bad), ending, seconds)
 
     def _check_samples(self, batches: list[Minibatch], totals: _StepTotals) -> None:
@@ -247,7 +278,12 @@ class TrainingRun:
         for record in records:
             self.meter.add(record["loss"])
         if records and self.is_main:
-            self.log.add(*records)
+            self._record(*records)
+
+    def _record(self, *records: Mapping[str, Any]) -> None:
+        self.log.add(*records)
+        if self.tensorboard is not None:
+            self.tensorboard.add(*records)
 
     def _check_weights(self) -> None:
         """Raise TrainingError if a weight is not finite, before it is evaluated or saved."""
@@ -261,49 +297,34 @@ class TrainingRun:
                 found=bad,
             )
 
-    def _evaluate(self) -> bool:
-        """Read the held-out lines, at most once per step. Returns whether this is the best evaluation so far."""
+    def _evaluate(self, *, is_scheduled: bool = False) -> bool:
+        """Read the held-out lines, at most once per step. Returns whether this is the best evaluation so far.
+
+        is_scheduled: it counts for ``evaluation.patience``.
+        """
         position = self.position
-        if self.held_out is None or not self.is_main or self.evaluated_step == position.step:
+        if self.evaluator is None or self.evaluated_step == position.step:
             return False
-        self.score, self.evaluated_step = self._score(self.held_out), position.step
-        has_improved = position.record_score(self.score.cer)
+        found = self.evaluator.evaluate()
+        self.score, self.evaluated_step = found.score, position.step
+        has_improved = position.record_score(found.score.cer, found.validation_loss)
         if has_improved:
             self.saved_step = None  # a checkpoint of this step has another best step
-        fields = {
-            "step": position.step,
-            "cer": self.score.cer,
-            "wer": self.score.wer,
-            "exact": self.score.exact,
-            "lines": self.score.lines,
-            "calibration_error": self.score.calibration_error,
-            "lines_per_second": self.score.lines_per_second,
-            "seconds": self.meter.elapsed(),
-        }
+        if is_scheduled:
+            position.record_scheduled(found.score.cer, found.validation_loss)
+        fields = {"step": position.step, **found.fields(), "seconds": self.meter.elapsed()}
         if self.log.evaluated_step != position.step:
-            self.log.add({"event": "evaluation", **fields})
-        self.watch("evaluation", fields)
+            self._record({"event": "evaluation", **fields})
+        self.watch("evaluation", {**fields, "is_best": has_improved})
         self._report()
         self.meter.restart()
         return has_improved
 
-    def _score(self, data: Dataset) -> Score:
-        settings, objective = self.recipe.evaluation, self.learner.objective
-        objective.eval()
-        score = evaluate(
-            self.reader,
-            data,
-            beams=settings.beams,
-            batch_size=settings.batch_size,
-            cut=False,  # training does not cut lines either
-            worst=settings.worst,
-        )
-        objective.train()
-        return score
-
     def _save(self) -> None:
         """Write a checkpoint of this step, unless an identical one exists."""
         if self.is_main and self.saved_step != self.position.step:
+            if self.tensorboard is not None:
+                self.tensorboard.flush()
             scaler = {} if self.accelerator.scaler is None else self.accelerator.scaler.state_dict()
             state = TrainingState(position=self.position, groups=self.learner.groups, scaler=scaler)
             path = self.checkpoints.save(state, self.reader, self.learner.objective, self.learner.optimizer)
@@ -313,16 +334,37 @@ class TrainingRun:
     def _publish(self) -> None:
         """Copy the model of the best evaluation, or else the last one, into the folder of the run."""
         source = self.checkpoints.model_folder(self.position.best_step)
+        if self.tensorboard is not None:
+            self.tensorboard.close()
         if self.is_main and source is not None:
             with explain_damage(source.parent):
                 require_finite_weights(source)
             with staged(self.folder, replaces=WEIGHT_FILES) as stage:
                 shutil.copytree(source, stage, dirs_exist_ok=True)
+                copy_lines_file(self.recipe, stage)
             # A resumed run that stops before its first evaluation would replace a report that shows more.
             has_report = self.log.evaluated_step is not None and (self.folder / REPORT_FILE).is_file()
             if self.score is not None or not has_report:
                 self._report()
         self.accelerator.wait_for_everyone()
+
+    def _result(self, ended: Ending) -> Result:
+        at = self.position
+        records = read_log(self.folder) if self.is_main else []
+        by_step = {record["step"]: record for record in records if record["event"] == "evaluation"}
+        start, best = by_step.get(0, {}), by_step.get(at.best_step, {})
+        return Result(
+            self.folder,
+            ended,
+            at.step,
+            self.score,
+            at.skipped,
+            at.best_step,
+            at.best_cer,
+            start.get("cer"),
+            start.get("kept_cer"),
+            best.get("kept_cer"),
+        )
 
     def _report(self) -> None:
         at = self.position
@@ -335,6 +377,13 @@ class TrainingRun:
 def _images_of(data: Dataset, sources: set[str]) -> dict[str, Any]:
     samples = (data[index] for index in range(len(data)))
     return {sample.source: sample.image for sample in samples if sample.source in sources}
+
+
+def _with_steps(recipe: Recipe, data: Mapping[str, Dataset]) -> Recipe:
+    """``recipe`` with a number of steps for each stage of epochs. A batch has fewer of its lines if the run keeps others."""
+    share = 0.0 if recipe.keep is None else recipe.keep.share
+    size = recipe.batch.size * (1 - share)
+    return attrs.evolve(recipe, stages=tuple(with_steps(stage, len(data[stage.data]), size) for stage in recipe.stages))  # type: ignore[misc]
 
 
 def _chunks(items: Iterable[T], size: int) -> Iterator[list[T]]:

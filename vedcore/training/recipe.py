@@ -19,8 +19,8 @@ import attrs
 from vedcore.config import field, from_dict, strict
 from vedcore.errors import ConfigError
 from vedcore.training import recipe_fields
-from vedcore.training.data.folder import Folder
 from vedcore.training.data.sample import Dataset
+from vedcore.training.data.stored import STORED, open_stored
 from vedcore.training.data.validated import ValidatedDataset, errors_named
 from vedcore.vision import Augmentation
 
@@ -33,6 +33,8 @@ MAX_WORKERS = 2**10
 MAX_LINES = 2**20
 MAX_STEPS = 2**40
 MAX_MINUTES = 1e9
+MAX_EPOCHS = 1e9
+MAX_THREADS = 2**12
 
 
 @strict
@@ -77,7 +79,7 @@ class ModelSettings:
 
 @strict
 class DataSource:
-    """``[data.NAME]``: a folder of labelled images, or the data set that ``source = "module:callable"`` returns.
+    """``[data.NAME]``: a folder or a zip of labelled images, or the data set that ``source = "module:callable"`` returns.
 
     The callable receives ``options``. Its module is looked up next to the recipe first, then imported and run: trust a recipe
     only as much as a script.
@@ -104,7 +106,7 @@ class DataSource:
         Raises ConfigError if it cannot be read, and for everything that the source raises.
         """
         if self.folder is not None:
-            return Folder(beside / self.folder)
+            return open_stored(beside / self.folder)
         module_name, _, name = str(self.source).partition(":")
         if str(beside) not in sys.path:  # it stays there, because worker processes import the module too
             sys.path.insert(0, str(beside))
@@ -114,19 +116,21 @@ class DataSource:
             except (ImportError, AttributeError) as cause:
                 raise ConfigError(f"{cause}; install it, or put it into {beside}", field="source") from cause
             dataset = make(**self.options)
-        return dataset if isinstance(dataset, Folder) else ValidatedDataset(dataset, f"source {self.source!r}")
+        return dataset if isinstance(dataset, STORED) else ValidatedDataset(dataset, f"source {self.source!r}")
 
 
 @strict
 class Stage:
     """``[[stages]]``: a part of the run with its own data and learning rate schedule.
 
-    steps or minutes: the length. A stage of minutes does not give the same weights again.
+    steps, epochs or minutes: the length. An epoch has as many steps as the samples of ``data`` fill batches. A stage of
+    minutes does not give the same weights again.
     lr: the learning rate that ``warmup`` steps reach; after them it follows ``schedule`` down to ``end * lr``.
     """
 
     data: str = field.text(TRAIN)
     steps: int | None = field.integer(None, at_most=MAX_STEPS)
+    epochs: float | None = field.number(None, above=0, at_most=MAX_EPOCHS)
     minutes: float | None = field.number(None, above=0, at_most=MAX_MINUTES)
     lr: float = field.number(1e-4, above=0)
     warmup: int = field.integer(0, at_least=0, at_most=MAX_STEPS)
@@ -134,9 +138,10 @@ class Stage:
     end: float = field.rate(0.0)
 
     def __attrs_post_init__(self) -> None:
-        if (self.steps is None) == (self.minutes is None):
-            found = "neither is set" if self.steps is None else "both are set"
-            raise ConfigError(f"a stage has either steps or minutes, but {found}", field="steps", found=found)
+        lengths = [name for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
+        if len(lengths) != 1:
+            found = f"{' and '.join(lengths)} are set" if lengths else "none of them is set"
+            raise ConfigError(f"a stage has one of steps, epochs and minutes, but {found}", field="steps", found=found)
         if self.steps is not None and self.warmup > self.steps:
             raise ConfigError(
                 f"warmup ({self.warmup}) must be at most the steps of its stage ({self.steps})",
@@ -184,14 +189,18 @@ class LossSettings:
 
 @strict
 class EvaluationSettings:
-    """``[evaluation]``: reads ``lines`` lines every ``every`` steps and at the end, and compares them with their labels.
+    """``[evaluation]``: reads ``lines`` lines and compares them with their labels: before the first step (unless the model has
+    random weights), every ``every`` steps, and at the end. Without ``every`` the distance grows from 25 steps to 500.
 
     data: the name of a data set. Without it, ``lines`` lines (at most a tenth) are held out from the first stage's data.
     lines = 0: no evaluation. worst: the number of worst lines in the report.
+    patience: end the run after this number of evaluations in a row without a lower character error rate (of equal rates, the
+    one with the lower validation loss counts as lower). Without it a run never ends early.
     """
 
     data: str | None = field.text(None)
-    every: int = field.integer(500)
+    every: int | None = field.integer(None)
+    patience: int | None = field.integer(None)
     lines: int = field.integer(200, at_least=0, at_most=MAX_LINES)
     beams: int = field.integer(1)
     batch_size: int = field.integer(64, at_most=MAX_IMAGES)
@@ -209,6 +218,19 @@ class EvaluationSettings:
 
 
 @strict
+class KeepSettings:
+    """``[keep]``: lines of ordinary print in each batch, so that the reader does not forget how to read it.
+
+    share: of the images of a batch. data: the name of a data set; without it, the lines.zip of the checkpoint from which
+    training continues. lines: how many of these lines (at most a tenth) are held out and evaluated on their own.
+    """
+
+    share: float = field.number(0.25, above=0, at_most=0.9)
+    data: str | None = field.text(None)
+    lines: int = field.integer(100, at_least=0, at_most=MAX_LINES)
+
+
+@strict
 class CheckpointSettings:
     """``[checkpoints]``: one is written every ``every`` steps; the last ``keep`` and the best are kept."""
 
@@ -220,12 +242,19 @@ def _default_stages() -> tuple[Stage, ...]:
     return (Stage(steps=2000, warmup=100),)
 
 
+def _default_augmentation(recipe: Recipe) -> Augmentation:
+    """Few lines, as fine-tuning has, need it. The data of a new model is often generated, with variety of its own."""
+    return Augmentation() if recipe.model.checkpoint is None else Augmentation.usual()
+
+
 @strict
 class Recipe:
     """The whole file. Every table except ``[model]`` has defaults.
 
+    augmentation: without this table, ``Augmentation.usual()`` if training continues from a checkpoint, otherwise none.
     freeze: patterns of the names of parameters that do not learn. precision: of the products in a step; weights stay float32.
-    max_minutes: stop and save after this time. log: steps between two progress messages.
+    max_minutes: stop and save after this time. log: steps between two progress messages. threads: of the processor; without
+    it the run chooses a number. tensorboard: also write the log for TensorBoard.
     """
 
     model: ModelSettings
@@ -234,8 +263,9 @@ class Recipe:
     batch: BatchSettings = attrs.field(factory=BatchSettings)
     optimizer: OptimizerSettings = attrs.field(factory=OptimizerSettings)
     loss: LossSettings = attrs.field(factory=LossSettings)
-    augmentation: Augmentation = attrs.field(factory=Augmentation)
+    augmentation: Augmentation = attrs.field(default=attrs.Factory(_default_augmentation, takes_self=True))
     evaluation: EvaluationSettings = attrs.field(factory=EvaluationSettings)
+    keep: KeepSettings | None = None
     checkpoints: CheckpointSettings = attrs.field(factory=CheckpointSettings)
     seed: int = field.integer(0, at_least=0, at_most=2**63 - 1)
     precision: str = field.text("float32", one_of=("float32", "bfloat16", "float16"))
@@ -243,6 +273,8 @@ class Recipe:
     freeze: tuple[str, ...] = recipe_fields.patterns()
     max_minutes: float | None = field.number(None, above=0, at_most=MAX_MINUTES)
     log: int = field.integer(10)
+    threads: int | None = field.integer(None, at_most=MAX_THREADS)
+    tensorboard: bool = field.flag(False)
 
     def __attrs_post_init__(self) -> None:
         if not self.stages:
@@ -253,6 +285,12 @@ class Recipe:
                 field="batch.size",
                 expected=f"a multiple of {self.batch.accumulation}",
                 found=self.batch.size,
+            )
+        if self.keep is not None and self.keep.data is None and self.model.checkpoint is None:
+            raise ConfigError(
+                "keep needs data, the name of a data set: a new model has no checkpoint whose lines it could keep",
+                field="keep.data",
+                expected="the name of a data set",
             )
 
     @classmethod

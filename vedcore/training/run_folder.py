@@ -10,27 +10,30 @@ from typing import Any
 from vedcore.errors import ConfigError, foreign
 from vedcore.storage.files import read_json, staged, write_json
 from vedcore.training.checkpoints import CheckpointFolder
-from vedcore.training.data.folder import Folder
 from vedcore.training.data.sample import Dataset
+from vedcore.training.data.stored import STORED
 from vedcore.training.recipe import Recipe
 
 RECIPE_FILE = "recipe.json"
-_MAY_DIFFER = {"recipe.batch.workers", "recipe.log", "recipe.max_minutes"}
-"""Settings that do not change what is learned, so a resumed run may change them."""
+_MAY_DIFFER = {"recipe.batch.workers", "recipe.log", "recipe.max_minutes", "recipe.tensorboard", "recipe.threads"}
+"""Settings that do not change what is learned, except for the last bits (threads), so a resumed run may change them."""
 
 
 def claim_folder(folder: Path, recipe: Recipe, datasets: Mapping[str, Dataset], resume: bool) -> None:
     """Start a run in ``folder``, or check that ``folder`` holds the run to resume.
 
-    A run without a checkpoint starts again, with any recipe. Raises ConfigError if the recipe or the data differ from those
-    of the run, and if a new run would overwrite something.
+    A run without a checkpoint starts again, with any recipe; so does one that has made no step, unless ``resume``. Raises
+    ConfigError if the recipe or the data differ from those of the run, and if a new run would overwrite something.
     """
     path = folder / RECIPE_FILE
     settings = {"recipe": recipe.to_dict(), "data": {name: len(dataset) for name, dataset in datasets.items()}}
-    digests = {name: dataset.digest() for name, dataset in datasets.items() if isinstance(dataset, Folder)}
+    digests = {name: dataset.digest() for name, dataset in datasets.items() if isinstance(dataset, STORED)}
     if resume and not path.is_file():
         raise ConfigError(f"{folder}: no run to resume, {RECIPE_FILE} is missing", file=path)
-    newest = CheckpointFolder(folder, recipe.checkpoints.keep).newest()
+    checkpoints = CheckpointFolder(folder, recipe.checkpoints.keep)
+    if not resume:
+        checkpoints.remove_start()
+    newest = checkpoints.newest()
     if resume and newest is not None:
         _check_unchanged(path, settings, digests)
         return
@@ -58,7 +61,7 @@ def _check_free(folder: Path, newest: Path | None, datasets: Mapping[str, Datase
     with foreign(ConfigError, f"{str(folder)[:200]!r}: not a valid name for a folder", file=folder):
         resolved = folder.resolve()
     for name, dataset in datasets.items():
-        if isinstance(dataset, Folder) and resolved.is_relative_to(dataset.path.resolve()):
+        if isinstance(dataset, STORED) and resolved.is_relative_to(dataset.path.resolve()):
             raise ConfigError(
                 f"{folder}: is inside {dataset.path}, the folder of data set {name!r}; choose a folder outside of it",
                 file=folder,

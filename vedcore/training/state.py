@@ -5,6 +5,7 @@ The field names here are the names in the file.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,15 +31,23 @@ class Position:
     """Where a run stands.
 
     step: completed steps. stage, stage_step, stage_seconds: the current stage, and the steps and seconds completed in it.
-    best_step, best_cer: the evaluation with the lowest error rate, the latest of equal ones. skipped: samples left out.
+    best_step, best_cer, best_loss: the evaluation with the lowest error rate; of equal rates the one with the lowest
+    validation loss, and of equal losses the latest. best_loss is None if there was no label to compute a loss from.
+    lowest_cer, lowest_loss, misses: the same values over the scheduled evaluations, and how many of these in a row were not
+    lower. An evaluation because the time is over does not count, as an uninterrupted run would not have it.
+    skipped: samples left out.
     """
 
     step: int = field.integer(0, at_least=0)
     stage: int = field.integer(0, at_least=0)
     stage_step: int = field.integer(0, at_least=0)
     stage_seconds: float = field.number(0.0, at_least=0)
-    best_step: int | None = field.integer(None)
+    best_step: int | None = field.integer(None, at_least=0)
     best_cer: float | None = field.number(None, at_least=0)
+    best_loss: float | None = field.number(None, at_least=0)
+    lowest_cer: float | None = field.number(None, at_least=0)
+    lowest_loss: float | None = field.number(None, at_least=0)
+    misses: int = field.integer(0, at_least=0)
     skipped: int = field.integer(0, at_least=0)
 
     def next_step(self) -> None:
@@ -55,15 +64,32 @@ class Position:
         """The completed share of ``stage``, the current one: 0 at its start, 1 or more at its end."""
         return self.stage_seconds / (60 * stage.minutes) if stage.minutes else self.stage_step / (stage.steps or 1)
 
-    def record_score(self, cer: float) -> bool:
-        """Record this step as the best one if no earlier error rate is lower; returns whether it became the best one.
+    def record_score(self, cer: float, loss: float | None) -> bool:
+        """Record this step as the best one if no earlier evaluation is better; returns whether it became the best one.
 
         A resumed run can start at the step of its last evaluation; that score is not recorded twice.
         """
-        if self.best_step == self.step or (self.best_cer is not None and cer > self.best_cer):
+        if self.best_step == self.step or (
+            self.best_cer is not None and _rank(cer, loss) > _rank(self.best_cer, self.best_loss)
+        ):
             return False
-        self.best_step, self.best_cer = self.step, cer
+        self.best_step, self.best_cer, self.best_loss = self.step, cer, loss
         return True
+
+    def record_scheduled(self, cer: float, loss: float | None) -> None:
+        """Count this scheduled evaluation as a miss, unless it is better than all scheduled ones before."""
+        if self.lowest_cer is None or _rank(cer, loss) < _rank(self.lowest_cer, self.lowest_loss):
+            self.lowest_cer, self.lowest_loss, self.misses = cer, loss, 0
+        else:
+            self.misses += 1
+
+    def is_out_of_patience(self, patience: int | None) -> bool:
+        """Whether ``patience`` scheduled evaluations in a row were misses."""
+        return patience is not None and self.misses >= patience
+
+
+def _rank(cer: float, loss: float | None) -> tuple[float, float]:
+    return cer, math.inf if loss is None else loss
 
 
 @strict

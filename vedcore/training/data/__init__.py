@@ -4,9 +4,10 @@ A data set is anything with ``len(data)`` and ``data[index] -> Sample``. ``data[
 and may run in a worker process (a map-style data set of torch).
 """
 
+from vedcore.training.data.archive import Archive
 from vedcore.training.data.folder import Folder
 from vedcore.training.data.problem import Fault, Problem
 from vedcore.training.data.sample import Dataset, Sample
 from vedcore.training.data.validated import ValidatedDataset
 
-__all__ = ["Dataset", "Fault", "Folder", "Problem", "Sample", "ValidatedDataset"]
+__all__ = ["Archive", "Dataset", "Fault", "Folder", "Problem", "Sample", "ValidatedDataset"]

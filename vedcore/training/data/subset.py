@@ -1,4 +1,4 @@
-"""Parts of a data set."""
+"""Parts of a data set, and two data sets as one."""
 
 from __future__ import annotations
 
@@ -21,6 +21,20 @@ class Subset:
 
     def __getitem__(self, index: int) -> Sample:
         return self.data[self.indices[index]]
+
+
+class Joined:
+    """The samples of ``first``, then those of ``second``."""
+
+    def __init__(self, first: Dataset, second: Dataset) -> None:
+        self.first, self.second = first, second
+
+    def __len__(self) -> int:
+        return len(self.first) + len(self.second)
+
+    def __getitem__(self, index: int) -> Sample:
+        length = len(self.first)
+        return self.first[index] if index < length else self.second[index - length]
 
 
 class UsableSubset:

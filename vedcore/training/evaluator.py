@@ -1,0 +1,102 @@
+"""An evaluation during a run: what the reader reads of the held-out lines, and the loss on their labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from vedcore.model.loss import count_labels
+from vedcore.reader import Reader
+from vedcore.training.data.batches import ExampleDataset, Minibatch, collate
+from vedcore.training.data.label_encoder import LabelEncoder
+from vedcore.training.data.sample import Dataset
+from vedcore.training.evaluation import Score, evaluate
+from vedcore.training.objective import Objective
+from vedcore.training.recipe import Recipe
+from vedcore.vision import Augmentation
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluation found.
+
+    score: of the held-out lines. validation_loss: the mean loss of the decoder per label of these lines, as the log has it for
+    training lines, but without augmentation and dropout; None if no label can be encoded.
+    kept: the score of the held-out kept lines, None if the run keeps none.
+    """
+
+    score: Score
+    validation_loss: float | None
+    kept: Score | None
+
+    def fields(self) -> dict[str, Any]:
+        """The fields of a record of the log."""
+        score = self.score
+        return {
+            "cer": score.cer,
+            "wer": score.wer,
+            "exact": score.exact,
+            "lines": score.lines,
+            "calibration_error": score.calibration_error,
+            "lines_per_second": score.lines_per_second,
+            **({} if self.validation_loss is None else {"validation_loss": self.validation_loss}),
+            **({} if self.kept is None else {"kept_cer": self.kept.cer}),
+        }
+
+
+class Evaluator:
+    """Evaluates ``objective`` and its ``reader`` on the lines ``held_out``, and on ``kept`` if there are any."""
+
+    def __init__(
+        self, recipe: Recipe, reader: Reader, objective: Objective, held_out: Dataset, kept: Dataset | None
+    ) -> None:
+        self.settings, self.reader, self.objective = recipe.evaluation, reader, objective
+        self.held_out, self.kept = held_out, kept
+
+    def evaluate(self) -> Evaluation:
+        """Read the lines and compute the loss, without dropout and without augmentation."""
+        self.objective.eval()
+        try:
+            kept = None if self.kept is None else self._score(self.kept)
+            return Evaluation(self._score(self.held_out), self._loss(), kept)
+        finally:
+            self.objective.train()
+
+    def _score(self, data: Dataset) -> Score:
+        settings = self.settings
+        return evaluate(
+            self.reader,
+            data,
+            beams=settings.beams,
+            batch_size=settings.batch_size,
+            cut=False,  # training does not cut lines either
+            worst=settings.worst,
+        )
+
+    @torch.no_grad()
+    def _loss(self) -> float | None:
+        device = next(self.objective.parameters()).device
+        loss, labels = 0.0, 0
+        for batch in self._batches():
+            loss += float(self.objective(batch.pixels.to(device), batch.labels.to(device))[0])
+            labels += int(count_labels(batch.labels))
+        return loss / labels if labels and math.isfinite(loss) else None
+
+    def _batches(self) -> Iterator[Minibatch]:
+        """The held-out lines whose labels can be encoded, as batches."""
+        examples = ExampleDataset(
+            self.held_out,
+            self.reader.processor.image_processor,
+            LabelEncoder.for_reader(self.reader),
+            Augmentation(),
+            (0,),
+        )
+        size, length = self.settings.batch_size, len(self.held_out)
+        for start in range(0, length, size):
+            batch = collate([examples[index, index] for index in range(start, min(start + size, length))])
+            if len(batch.pixels):
+                yield batch
