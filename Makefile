@@ -6,7 +6,7 @@ PIP = .venv/bin/python -m pip --disable-pip-version-check -q
 PLUGINS = $(sort $(wildcard plugins/*))
 EDITABLE = -e .[pdf,train] $(addprefix -e ,$(PLUGINS))
 SOURCES = vedcore $(wildcard plugins/*/vedcore_plugin_*)
-TOOLS = pytest pytest-cov pytest-xdist hypothesis transformers ruff mypy build hatchling
+TOOLS = pytest pytest-cov pytest-xdist hypothesis tensorboard transformers ruff mypy build hatchling
 
 .PHONY: demo test check lint types format bench bench-full bench-pages lines wheels clean
 

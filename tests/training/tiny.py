@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -131,6 +132,17 @@ def write_folder(folder: Path, form: str = "jsonl", texts: tuple[str, ...] = TEX
         for name, text in zip(names, texts, strict=True):
             (folder / name).with_suffix(".txt").write_text(text + "\n")
     return folder
+
+
+def write_archive(path: Path, texts: tuple[str, ...] = TEXTS) -> Path:
+    """Write the lines as a zip file of images with labels."""
+    rows = [json.dumps({"file": f"{index}.png", "text": text}) for index, text in enumerate(texts)]
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("labels.jsonl", "\n".join(rows) + "\n")
+        for index, text in enumerate(texts):
+            with archive.open(f"{index}.png", "w") as image:
+                draw(text).save(image, "PNG")
+    return path
 
 
 def write_recipe(path: Path, plan: Recipe) -> Path:

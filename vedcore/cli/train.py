@@ -66,7 +66,7 @@ def train(
             "--patience",
             min=0,
             help="Stop after this number of evaluations in a row without fewer errors; 0: never. "
-            "[default: 8 without a recipe]",
+            "[default: 6 without a recipe]",
         ),
     ] = None,
     keep: Annotated[

@@ -12,8 +12,8 @@ from vedcore.training.recipe import KeepSettings, Recipe, Stage
 from vedcore.vision import Augmentation
 
 FINE_TUNING: dict[str, Any] = {
-    "stages": [{"steps": 2000, "lr": 3e-4, "warmup": 50}],
-    "evaluation": {"patience": 8},
+    "stages": [{"steps": 1000, "lr": 3e-4, "warmup": 50}],
+    "evaluation": {"patience": 6},
 }
 """What a run without a recipe does, besides the defaults of a recipe. ``docs/training.md`` has the measurements."""
 
