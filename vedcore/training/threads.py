@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from vedcore.speed.threads import measured_threads
 from vedcore.storage.files import read_json
 from vedcore.training.recipe import Recipe
 
@@ -17,8 +18,8 @@ from vedcore.training.recipe import Recipe
 def choose_threads(recipe: Recipe, started: Path | None) -> int:
     """The number of threads for a run.
 
-    It is the recipe's number. Without one, a resumed run takes the number in ``started``, its recipe.json; a new run takes
-    OMP_NUM_THREADS from the environment, or else what torch uses on this machine. Warns if a resumed run gets another number.
+    It is the recipe's number. Without one, a resumed run takes the number in ``started``, its recipe.json, and a new run takes
+    OMP_NUM_THREADS from the environment, or else measures. Warns if a resumed run gets another number.
     """
     stored = None if started is None else stored_threads(started)
     if recipe.threads is not None:
@@ -32,7 +33,7 @@ def choose_threads(recipe: Recipe, started: Path | None) -> int:
     if stored is not None:
         return stored
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else torch.get_num_threads()
+    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else measured_threads()
 
 
 @contextmanager
