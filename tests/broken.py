@@ -79,9 +79,10 @@ class ToyConfig(Config):
 def toy_blocks(config):
     return Blocks(
         PreNormBlock(
+            nn.LayerNorm(config.hidden_size, eps=config.eps),
             SelfAttention(config.hidden_size, config.heads, bias=config.bias),
+            nn.LayerNorm(config.hidden_size, eps=config.eps),
             MLP(config.hidden_size, 2 * config.hidden_size, config.act),
-            norm_eps=config.eps,
         )
         for _ in range(config.layers)
     )
@@ -160,7 +161,8 @@ class ToyDecoder(DecoderPart[ToyConfig]):
     def make_cross(self):
         width, heads, eps = self.config.hidden_size, self.config.heads, self.config.eps
         layers = nn.ModuleList(
-            PreNormCrossAttention(CrossAttention(width, heads), norm_eps=eps) for _ in range(self.config.layers)
+            PreNormCrossAttention(nn.LayerNorm(width, eps=eps), CrossAttention(width, heads))
+            for _ in range(self.config.layers)
         )
         initialize(layers, 0.5)
         return layers

@@ -33,8 +33,10 @@ class LinearAdapter:
         if own is not None:
             return own
         seam = sizes.seam
-        kind = PreNormCrossAttention if seam.norm == "pre" else PostNormCrossAttention
-        return kind(_attention(sizes), norm_eps=seam.norm_eps, dropout=seam.hidden_dropout)
+        norm, attention = nn.LayerNorm(sizes.hidden_size, eps=seam.norm_eps), _attention(sizes)
+        if seam.norm == "pre":
+            return PreNormCrossAttention(norm, attention, dropout=seam.hidden_dropout)
+        return PostNormCrossAttention(attention, norm, dropout=seam.hidden_dropout)
 
 
 class GatedAdapter(LinearAdapter):

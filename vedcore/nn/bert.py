@@ -64,7 +64,7 @@ def bert_block(config: BertFields) -> PostNormBlock:
         config.hidden_size, config.num_attention_heads, attention_dropout=config.attention_probs_dropout_prob
     )
     mlp = MLP(config.hidden_size, config.intermediate_size, config.hidden_act)
-    return PostNormBlock(attention, mlp, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)
+    return PostNormBlock(attention, bert_norm(config), mlp, bert_norm(config), dropout=config.hidden_dropout_prob)
 
 
 def bert_cross_attention(config: BertFields) -> PostNormCrossAttention:
@@ -72,7 +72,12 @@ def bert_cross_attention(config: BertFields) -> PostNormCrossAttention:
     attention = CrossAttention(
         config.hidden_size, config.num_attention_heads, attention_dropout=config.attention_probs_dropout_prob
     )
-    return PostNormCrossAttention(attention, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)
+    return PostNormCrossAttention(attention, bert_norm(config), dropout=config.hidden_dropout_prob)
+
+
+def bert_norm(config: BertFields) -> nn.LayerNorm:
+    """One of the norms of a block."""
+    return nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
 
 def bert_cross(config: BertFields) -> nn.ModuleList:

@@ -17,40 +17,65 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vedcore.contract.types import Step
-from vedcore.nn.attention import CrossAttention, SelfAttention
+from vedcore.nn.attention import CrossAttention
 from vedcore.nn.dropout import drop
 
 
 class PreNormBlock(nn.Module):
-    """x + f(norm(x)), for attention and MLP: ViT, DeiT, GPT-2, MBart."""
+    """x + f(norm(x)), for attention and MLP: ViT, DeiT, BEiT, GPT-2, MBart."""
 
-    def __init__(self, attention: SelfAttention, mlp: nn.Module, *, norm_eps: float, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        attention_norm: nn.Module,
+        attention: nn.Module,
+        mlp_norm: nn.Module,
+        mlp: nn.Module,
+        *,
+        dropout: float = 0.0,
+        after_attention: nn.Module | None = None,
+        after_mlp: nn.Module | None = None,
+    ) -> None:
+        """attention: called with x, the number of the layer and the step, like ``SelfAttention``.
+
+        after_attention, after_mlp: applied to f(norm(x)) before it is added to x: ``LayerScale``, ``DropPath``, a norm.
+        """
         super().__init__()
-        hidden_size = attention.out.out_features
-        self.attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.attention_norm = attention_norm
         self.attention = attention
-        self.mlp_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.after_attention = after_attention
+        self.mlp_norm = mlp_norm
         self.mlp = mlp
+        self.after_mlp = after_mlp
         self.dropout = dropout
 
     def forward(self, x: Tensor, layer: int, step: Step, cross: CrossAttentionLayer | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D)."""
-        x = x + drop(self.attention(self.attention_norm(x), layer, step), self.dropout, self.training)
+        change = drop(self.attention(self.attention_norm(x), layer, step), self.dropout, self.training)
+        x = x + (change if self.after_attention is None else self.after_attention(change))
         if cross is not None:
             x = cross(x, layer, step)
-        return x + drop(self.mlp(self.mlp_norm(x)), self.dropout, self.training)
+        change = drop(self.mlp(self.mlp_norm(x)), self.dropout, self.training)
+        return x + (change if self.after_mlp is None else self.after_mlp(change))
 
 
 class PostNormBlock(nn.Module):
     """norm(x + f(x)), for attention and MLP: BERT, RoBERTa, DistilBERT, BART, TrOCR."""
 
-    def __init__(self, attention: SelfAttention, mlp: nn.Module, *, norm_eps: float, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        attention: nn.Module,
+        attention_norm: nn.Module,
+        mlp: nn.Module,
+        mlp_norm: nn.Module,
+        *,
+        dropout: float = 0.0,
+    ) -> None:
+        """attention: called with x, the number of the layer and the step, like ``SelfAttention``."""
         super().__init__()
-        hidden_size = attention.out.out_features
         self.attention = attention
-        self.attention_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.attention_norm = attention_norm
         self.mlp = mlp
-        self.mlp_norm = nn.LayerNorm(hidden_size, eps=norm_eps)
+        self.mlp_norm = mlp_norm
         self.dropout = dropout
 
     def forward(self, x: Tensor, layer: int, step: Step, cross: CrossAttentionLayer | None = None) -> Tensor:
@@ -64,9 +89,9 @@ class PostNormBlock(nn.Module):
 class PreNormCrossAttention(nn.Module):
     """Cross-attention in a decoder with the norm first: x + attention(norm(x))."""
 
-    def __init__(self, attention: CrossAttention, *, norm_eps: float, dropout: float = 0.0) -> None:
+    def __init__(self, norm: nn.Module, attention: CrossAttention, *, dropout: float = 0.0) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(attention.out.out_features, eps=norm_eps)
+        self.norm = norm
         self.attention = attention
         self.dropout = dropout
 
@@ -82,10 +107,10 @@ class PreNormCrossAttention(nn.Module):
 class PostNormCrossAttention(nn.Module):
     """Cross-attention in a decoder with the norm last: norm(x + attention(x))."""
 
-    def __init__(self, attention: CrossAttention, *, norm_eps: float, dropout: float = 0.0) -> None:
+    def __init__(self, attention: CrossAttention, norm: nn.Module, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.attention = attention
-        self.norm = nn.LayerNorm(attention.out.out_features, eps=norm_eps)
+        self.norm = norm
         self.dropout = dropout
 
     def remember(self, states: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from vedcore.config import Config, Size, field, settings
 from vedcore.nn.attention import SelfAttention
 from vedcore.nn.blocks import PreNormBlock
@@ -39,7 +41,8 @@ def vit_block(config: ViTFields) -> PreNormBlock:
         attention_dropout=config.attention_probs_dropout_prob,
     )
     mlp = MLP(config.hidden_size, config.intermediate_size, config.hidden_act)
-    return PreNormBlock(attention, mlp, norm_eps=config.layer_norm_eps, dropout=config.hidden_dropout_prob)
+    attention_norm, mlp_norm = (nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps) for _ in range(2))
+    return PreNormBlock(attention_norm, attention, mlp_norm, mlp, dropout=config.hidden_dropout_prob)
 
 
 def vit_pooler(config: ViTFields) -> ClassPooler:

@@ -59,8 +59,6 @@ class BartDecoder(DecoderPart[DecoderConfig]):
     """What BART and MBart share: all but the place of the norms. A subclass names its config class and its blocks."""
 
     keymap: ClassVar = KEYMAP
-    block: ClassVar[type[PostNormBlock | PreNormBlock]]
-    cross_attention: ClassVar[type[PostNormCrossAttention | PreNormCrossAttention]]
     norm_place: ClassVar[Literal["pre", "post"]]
 
     def __init__(self, config: DecoderConfig) -> None:
@@ -84,12 +82,9 @@ class BartDecoder(DecoderPart[DecoderConfig]):
             config.vocab_size, width, scale=config.embedding_scale, pad=config.pad_token_id
         )
         self.positions = OffsetPositions(config.max_position_embeddings, width)
-        self.embedding_norm = nn.LayerNorm(width, eps=NORM_EPS)
+        self.embedding_norm = norm(config)
         self.dropout = nn.Dropout(config.dropout)
-        self.blocks = Blocks(
-            self.block(self_attention(config), mlp(config), norm_eps=NORM_EPS, dropout=config.dropout)
-            for _ in range(layers)
-        )
+        self.blocks = Blocks(self.block(config) for _ in range(layers))
         self.cross = self.make_cross()
         self.norm = self.final_norm(config)
         self.lm_head = Linear(width, config.vocab_size, bias=False)
@@ -97,6 +92,14 @@ class BartDecoder(DecoderPart[DecoderConfig]):
         if config.tie_word_embeddings:
             self.lm_head.weight = self.token_embedding.weight
         drop_layers(self.blocks, config.decoder_layerdrop)
+
+    def block(self, config: DecoderConfig) -> nn.Module:
+        """One block."""
+        raise NotImplementedError
+
+    def cross_layer(self, config: DecoderConfig) -> nn.Module:
+        """The cross-attention of one block."""
+        raise NotImplementedError
 
     def final_norm(self, config: DecoderConfig) -> nn.Module:
         """The norm after the blocks."""
@@ -111,10 +114,7 @@ class BartDecoder(DecoderPart[DecoderConfig]):
     def make_cross(self) -> nn.ModuleList:
         """New cross-attention layers."""
         config = self.config
-        layers = nn.ModuleList(
-            self.cross_attention(cross_attention(config), norm_eps=NORM_EPS, dropout=config.dropout)
-            for _ in range(config.decoder_layers)
-        )
+        layers = nn.ModuleList(self.cross_layer(config) for _ in range(config.decoder_layers))
         initialize(layers, config.init_std)
         return layers
 
@@ -123,9 +123,15 @@ class BartForCausalLM(BartDecoder):
     """A BART decoder."""
 
     config_class: ClassVar = BartConfig
-    block = PostNormBlock
-    cross_attention = PostNormCrossAttention
     norm_place = "post"
+
+    def block(self, config: DecoderConfig) -> nn.Module:
+        """One block, norms last."""
+        return PostNormBlock(self_attention(config), norm(config), mlp(config), norm(config), dropout=config.dropout)
+
+    def cross_layer(self, config: DecoderConfig) -> nn.Module:
+        """The cross-attention of one block, norm last."""
+        return PostNormCrossAttention(cross_attention(config), norm(config), dropout=config.dropout)
 
     def final_norm(self, config: DecoderConfig) -> nn.Module:
         """Nothing: each block ends with a norm."""
@@ -136,13 +142,24 @@ class MBartForCausalLM(BartDecoder):
     """An MBart decoder, as in Donut and Nougat."""
 
     config_class: ClassVar = MBartConfig
-    block = PreNormBlock
-    cross_attention = PreNormCrossAttention
     norm_place = "pre"
+
+    def block(self, config: DecoderConfig) -> nn.Module:
+        """One block, norms first."""
+        return PreNormBlock(norm(config), self_attention(config), norm(config), mlp(config), dropout=config.dropout)
+
+    def cross_layer(self, config: DecoderConfig) -> nn.Module:
+        """The cross-attention of one block, norm first."""
+        return PreNormCrossAttention(norm(config), cross_attention(config), dropout=config.dropout)
 
     def final_norm(self, config: DecoderConfig) -> nn.Module:
         """The norm that blocks with the norm first need after the last of them."""
-        return nn.LayerNorm(config.d_model, eps=NORM_EPS)
+        return norm(config)
+
+
+def norm(config: DecoderConfig) -> nn.LayerNorm:
+    """One of the norms."""
+    return nn.LayerNorm(config.d_model, eps=NORM_EPS)
 
 
 def self_attention(config: DecoderConfig) -> SelfAttention:

@@ -122,7 +122,9 @@ def cross(model):
     """Layers that look at an image, as an adapter puts them in."""
     sizes, seam = model.sizes, model.sizes.seam
     layers = nn.ModuleList(
-        PostNormCrossAttention(CrossAttention(sizes.hidden_size, seam.num_heads), norm_eps=seam.norm_eps)
+        PostNormCrossAttention(
+            CrossAttention(sizes.hidden_size, seam.num_heads), nn.LayerNorm(sizes.hidden_size, eps=seam.norm_eps)
+        )
         for _ in sizes.layers
     ).eval()
     perturb(layers, 1)

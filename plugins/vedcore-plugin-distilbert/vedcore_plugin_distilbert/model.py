@@ -109,7 +109,8 @@ def block(config: DistilBertConfig) -> PostNormBlock:
     """One block of the decoder. Dropout follows the MLP, but not the attention."""
     attention = SelfAttention(config.dim, config.n_heads, attention_dropout=config.attention_dropout)
     mlp = MLP(config.dim, config.hidden_dim, config.activation, dropout=config.dropout)
-    return PostNormBlock(attention, mlp, norm_eps=NORM_EPS)
+    attention_norm, mlp_norm = (nn.LayerNorm(config.dim, eps=NORM_EPS) for _ in range(2))
+    return PostNormBlock(attention, attention_norm, mlp, mlp_norm)
 
 
 def sinusoids(count: int, width: int) -> Tensor:

@@ -94,7 +94,7 @@ class GPT2LMHeadModel(DecoderPart[GPT2Config]):
         self.dropout = nn.Dropout(config.embd_pdrop)
         self.blocks = Blocks(block(config, i) for i in range(config.n_layer))
         self.cross = self.make_cross() if config.add_cross_attention else None
-        self.norm = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.norm = norm(config)
         self.lm_head = Linear(config.n_embd, config.vocab_size, bias=False)
         initialize(self, config.initializer_range)
         scale_residuals(self, config)
@@ -133,7 +133,7 @@ def block(config: GPT2Config, layer: int) -> PreNormBlock:
         attention_dropout=config.attn_pdrop,
     )
     mlp = MLP(config.n_embd, config.mlp_width, config.activation_function)
-    return PreNormBlock(attention, mlp, norm_eps=config.layer_norm_epsilon, dropout=config.resid_pdrop)
+    return PreNormBlock(norm(config), attention, norm(config), mlp, dropout=config.resid_pdrop)
 
 
 def cross_attention(config: GPT2Config, layer: int) -> PreNormCrossAttention:
@@ -144,4 +144,9 @@ def cross_attention(config: GPT2Config, layer: int) -> PreNormCrossAttention:
         scale=config.attention_scale(layer),
         attention_dropout=config.attn_pdrop,
     )
-    return PreNormCrossAttention(attention, norm_eps=config.layer_norm_epsilon, dropout=config.resid_pdrop)
+    return PreNormCrossAttention(norm(config), attention, dropout=config.resid_pdrop)
+
+
+def norm(config: GPT2Config) -> nn.LayerNorm:
+    """A norm: there are two in a block, one in a cross-attention, and one after the blocks."""
+    return nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)

@@ -115,7 +115,7 @@ def block(config: TrOCRConfig) -> PostNormBlock:
         config.activation_function,
         inner_dropout=config.activation_dropout,
     )
-    return PostNormBlock(attention, mlp, norm_eps=NORM_EPS, dropout=config.dropout)
+    return PostNormBlock(attention, norm(config), mlp, norm(config), dropout=config.dropout)
 
 
 def cross_attention(config: TrOCRConfig) -> PostNormCrossAttention:
@@ -126,4 +126,9 @@ def cross_attention(config: TrOCRConfig) -> PostNormCrossAttention:
         memory_size=config.memory_size,
         attention_dropout=config.attention_dropout,
     )
-    return PostNormCrossAttention(attention, norm_eps=NORM_EPS, dropout=config.dropout)
+    return PostNormCrossAttention(attention, norm(config), dropout=config.dropout)
+
+
+def norm(config: TrOCRConfig) -> nn.LayerNorm:
+    """One of the norms of a block."""
+    return nn.LayerNorm(config.d_model, eps=NORM_EPS)
