@@ -1,10 +1,14 @@
 """KeyMap: names on disk and names here, both ways, as data."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import nn
 
-from vedcore import KeyMap, Rule
+from vedcore import CheckpointError, ConfigError, KeyMap, Part, Rule
+from vedcore.config import Config, model_config
 from vedcore.part import without_storage
 from vedcore.storage.keymap import Place
 from vedcore_plugin_gpt2 import GPT2Config, GPT2LMHeadModel
@@ -135,3 +139,55 @@ def test_every_alias_leads_to_a_name_that_some_tensor_has(name):
     for _, canonical in part.keymap.aliases:
         prefix = canonical.replace("{i}", "11")
         assert any(key == prefix or key.startswith(prefix + ".") for key in written), canonical
+
+
+@model_config("table")
+class TableConfig(Config):
+    """Nothing."""
+
+
+class Table(Part[TableConfig]):
+    """A part with a table of positions and the kernel of a convolution, both of another shape on disk."""
+
+    config_class = TableConfig
+    keymap = KeyMap(
+        rules=(
+            Rule("position_embedding.weight", "positions", reshaped="1 n d -> n d"),
+            Rule("patches", "kernel", reshaped="d c h w -> d (c h w)"),
+        )
+    )
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.positions = nn.Parameter(torch.randn(1, 5, 4))
+        self.kernel = nn.Conv2d(3, 4, (2, 6))
+
+
+def test_a_reshaped_tensor_has_the_shape_of_the_rule_on_disk_and_comes_back_equal(tmp_path):
+    part = Table(TableConfig())
+    part.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    assert {name: tuple(tensor.shape) for name, tensor in stored.items()} == {
+        "position_embedding.weight": (5, 4),
+        "patches.weight": (4, 36),
+        "patches.bias": (4,),
+    }
+    assert torch.equal(stored["patches.weight"].view(4, 3, 2, 6), part.kernel.weight)
+    loaded = Table.from_pretrained(tmp_path)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(part.parameters(), loaded.parameters(), strict=True))
+
+
+def test_a_reshaped_tensor_of_another_size_is_reported_with_the_shape_on_disk(tmp_path):
+    part = Table(TableConfig())
+    part.save_pretrained(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    save_file({**stored, "patches.weight": torch.zeros(4, 35)}, tmp_path / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"patches.weight: \(4, 35\), want \(4, 36\)"):
+        Table.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("reshaped", ["n d -> d n", "n d -> n", "n d", "n d -> n e"])
+def test_a_rule_that_changes_the_order_of_the_axes_is_refused(reshaped):
+    with pytest.raises(ConfigError, match="in the same order on both sides") as raised:
+        Rule("table", "table", reshaped=reshaped)
+    assert raised.value.found == reshaped

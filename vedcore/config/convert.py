@@ -83,6 +83,7 @@ converter.register_structure_hook_func(lambda kind: kind in (tuple[int, ...], He
 converter.register_structure_hook_func(
     lambda kind: kind == dict[str, Any], _of_form(Mapping, "a table", lambda value, _: dict(value))
 )
+converter.register_structure_hook(dict[str, Any] | None, _unchecked)
 
 
 def from_dict(cls: type[C], data: Mapping[str, Any], where: str = "config") -> C:

@@ -118,6 +118,35 @@ def integers(default: tuple[int, ...] | None, *, at_least: int = 1, at_most: int
     return _field(default, check, f"a list of ints {_bounds(at_least, at_most)}", converter=as_tuple)
 
 
+def mapping(default: dict[str, Any] | None, *, check: Callable[[dict[str, Any]], Any] = dict) -> Any:
+    """A field for an object of JSON, a dict with strings as keys.
+
+    check: called with each new value; it raises ConfigError for one that is wrong.
+    """
+
+    def validate(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        is_dict(instance, attribute, value)
+        if isinstance(value, dict):
+            try:
+                check(value)
+            except ConfigError as error:
+                path = attribute.name if error.field is None else f"{attribute.name}.{error.field}"
+                raise ConfigError(
+                    f"{type(instance).__name__}.{attribute.name}: {error}",
+                    field=path,
+                    expected=error.expected,
+                    found=error.found,
+                ) from error
+
+    def accepts(value: Any) -> bool:
+        return (value is None and default is None) or (
+            isinstance(value, dict) and all(type(key) is str for key in value)
+        )
+
+    is_dict = _checked(accepts, "a dict with strings as keys")
+    return attrs.field(factory=lambda: None if default is None else dict(default), validator=validate)
+
+
 def size(default: Size) -> Any:
     """A field for a size in pixels: an int for both sides or (height, width), each at least 1."""
 

@@ -7,11 +7,13 @@ size, H heads, d head width.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from typing import Any, Protocol, Self
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
 
 Trace = Callable[[str, int, Tensor], None]
 """Called as ``trace(kind, layer, tensor)`` with the intermediate values of a pass.
@@ -221,6 +223,7 @@ class Step:
     memory: what cross-attention attends to; None: cross-attention is skipped.
     cache: where self-attention keeps keys and values; None: nothing is kept, the keys are those of the new tokens.
     trace: called with hidden states and attention probabilities, or None.
+    shared: the values of ``once``. ``dataclasses.replace`` hands the same dict to a copy.
     """
 
     slots: Tensor | None = None
@@ -231,6 +234,16 @@ class Step:
     memory: Memory | None = None
     cache: Cache | None = None
     trace: Trace | None = None
+    shared: dict[str, Any] = field(default_factory=dict)
+
+    def once(self, name: str, compute: Callable[[], T]) -> T:
+        """``compute()``, which is called once in this step: what all layers of a backbone read, such as rotary angles.
+
+        name: of the value among those of the backbone. It must not depend on the layer.
+        """
+        if name not in self.shared:
+            self.shared[name] = compute()
+        return self.shared[name]  # type: ignore[no-any-return]
 
 
 def causal_mask(slots: Tensor, extent: int, keys: Tensor | None = None) -> Tensor | None:

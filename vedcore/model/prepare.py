@@ -89,6 +89,9 @@ def _leaf(form: Any) -> Callable[..., Any] | None:
     if forward is nn.LayerNorm.forward:
         shape, weight, bias, eps = form.normalized_shape, form.weight, form.bias, form.eps
         return lambda x: torch.layer_norm(x, shape, weight, bias, eps)
+    if forward is nn.RMSNorm.forward:
+        size, scale, epsilon = form.normalized_shape, form.weight, form.eps
+        return lambda x: torch.rms_norm(x, size, scale, epsilon)
     if forward is nn.Embedding.forward and form.max_norm is None:
         table = form.weight
         return lambda ids: torch.embedding(table, ids)

@@ -5,6 +5,8 @@ Each has at least two users and no flag that selects an architecture. Code that 
 
 from typing import TYPE_CHECKING, Any
 
+from torch.nn import RMSNorm
+
 from vedcore._moved import moved_name
 from vedcore.nn.attention import CrossAttention, SelfAttention, split_heads
 from vedcore.nn.bert import (
@@ -35,9 +37,11 @@ from vedcore.nn.key_tables import (
     bert_embeddings,
 )
 from vedcore.nn.linear import Linear
-from vedcore.nn.mlp import ACTIVATIONS, MLP, activation
-from vedcore.nn.patches import PatchEmbeddings, Patches, patch_grid, patch_mask
+from vedcore.nn.mlp import ACTIVATIONS, MLP, GatedMLP, activation
+from vedcore.nn.patches import PatchEmbeddings, Patches, RegisterTokens, patch_grid, patch_mask
 from vedcore.nn.positions import OffsetPositions, positions_from_ids, resize_positions
+from vedcore.nn.rotary import Rotary, RotaryFields, RotarySettings
+from vedcore.nn.scaling import LayerScale
 from vedcore.nn.vit import ViTFields, vit_block, vit_pooler
 from vedcore.speed.attention import attend, attention_probabilities
 
@@ -54,7 +58,9 @@ __all__ = [
     "ClassPooler",
     "CrossAttention",
     "DropPath",
+    "GatedMLP",
     "LayerDrop",
+    "LayerScale",
     "Linear",
     "OffsetPositions",
     "PatchEmbeddings",
@@ -63,6 +69,11 @@ __all__ = [
     "PostNormCrossAttention",
     "PreNormBlock",
     "PreNormCrossAttention",
+    "RMSNorm",
+    "RegisterTokens",
+    "Rotary",
+    "RotaryFields",
+    "RotarySettings",
     "ScaledEmbedding",
     "SelfAttention",
     "TextEmbeddings",

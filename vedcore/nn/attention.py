@@ -17,6 +17,9 @@ from vedcore.nn.linear import Linear, is_plain
 from vedcore.speed.attention import attend, attention_probabilities, concatenated
 from vedcore.speed.products import linear
 
+Rotation = Callable[[Tensor, Tensor, Step], tuple[Tensor, Tensor]]
+"""Queries (R, H, T, d) and keys (R, key_value_heads, T, d) of a step -> the same, rotated by their positions."""
+
 
 class SelfAttention(nn.Module):
     """Self-attention. The step has the mask and the cache: a decoder is causal and cached, an encoder has neither."""
@@ -29,31 +32,51 @@ class SelfAttention(nn.Module):
         hidden_size: int,
         num_heads: int,
         *,
+        key_value_heads: int | None = None,
+        head_width: int | None = None,
         bias: bool = True,
         key_bias: bool | None = None,
+        out_bias: bool = True,
         scale: float | None = None,
         attention_dropout: float = 0.0,
+        rotary: Rotation | None = None,
     ) -> None:
-        """bias: whether query, key and value have one. key_bias: the same for the key, if it differs.
+        """key_value_heads: each is shared by as many consecutive query heads; by default there are ``num_heads``.
 
-        scale: the factor of the scores, 1/sqrt(d) if None. Raises ConfigError unless ``num_heads`` divides ``hidden_size``.
+        head_width: d, hidden_size / num_heads if None. bias: whether query, key and value have one. key_bias: the same for the
+        key, if it differs. out_bias: whether the output layer has one. scale: the factor of the scores, 1/sqrt(d) if None.
+        rotary: rotates queries and keys by their positions, like ``Rotary``; all layers of a model can share one.
+
+        Raises ConfigError unless ``num_heads`` divides ``hidden_size``, and ``key_value_heads`` divides ``num_heads``.
         """
         super().__init__()
-        width = head_width(hidden_size, num_heads)  # first, because it checks the number of heads
+        width = head_width or even_head_width(hidden_size, num_heads)
+        groups = num_heads if key_value_heads is None else key_value_heads
+        if num_heads % groups:
+            raise ConfigError(
+                f"the number of query heads ({num_heads}) must be a multiple of that of key and value heads ({groups})",
+                field="num_key_value_heads",
+                expected=f"a divisor of {num_heads}",
+                found=groups,
+            )
         self.num_heads = self.unpruned_heads = num_heads
+        self.key_value_heads = groups
         self.heads = tuple(range(num_heads))
         self.scale = width**-0.5 if scale is None else scale
         self.attention_dropout = attention_dropout
-        self.query = Linear(hidden_size, hidden_size, bias=bias)
-        self.key = Linear(hidden_size, hidden_size, bias=bias if key_bias is None else key_bias)
-        self.value = Linear(hidden_size, hidden_size, bias=bias)
-        self.out = Linear(hidden_size, hidden_size)
+        self.query = Linear(hidden_size, num_heads * width, bias=bias)
+        self.key = Linear(hidden_size, groups * width, bias=bias if key_bias is None else key_bias)
+        self.value = Linear(hidden_size, groups * width, bias=bias)
+        self.out = Linear(num_heads * width, hidden_size, bias=out_bias)
+        self.rotary = rotary
 
     def forward(self, x: Tensor, layer: int, step: Step, bias: Tensor | None = None) -> Tensor:
         """(R, T, D) -> (R, T, D); ``bias`` (R or 1, H, T, L) is added to the scores."""
         query, keys, values = self._project(x)
         if bias is not None and self.num_heads < self.unpruned_heads:
             bias = bias[:, self.heads]
+        if self.rotary is not None:
+            query, keys = self.rotary(query, keys, step)
         if step.cache is not None:
             keys, values = step.cache.write(layer, keys, values, step)
         if step.trace is not None:
@@ -64,21 +87,23 @@ class SelfAttention(nn.Module):
         return self.out(merge_heads(x))  # type: ignore[no-any-return]
 
     def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(R, T, D) -> query, keys and values, (R, H, T, d) each."""
-        heads = self.num_heads
+        """(R, T, D) -> query (R, H, T, d), keys and values (R, key_value_heads, T, d)."""
+        heads, groups = self.num_heads, self.key_value_heads
         if self.qkv is not None:
             qkv = self.qkv(x)
         elif torch.is_grad_enabled() and (weight_and_bias := self.concatenated_qkv()) is not None:
             qkv = linear(x, *weight_and_bias)
         else:
-            return split_heads(self.query(x), heads), split_heads(self.key(x), heads), split_heads(self.value(x), heads)
-        rows, tokens, _ = x.shape
-        if tokens == 1:
-            return qkv.view(rows, 3, heads, 1, -1).unbind(1)  # type: ignore[return-value]
-        return qkv.view(rows, tokens, 3, heads, -1).permute(2, 0, 3, 1, 4).unbind()  # type: ignore[return-value]
+            return (
+                split_heads(self.query(x), heads),
+                split_heads(self.key(x), groups),
+                split_heads(self.value(x), groups),
+            )
+        query, keys, values = torch.split(split_heads(qkv, heads + 2 * groups), [heads, groups, groups], dim=1)
+        return query, keys, values
 
     def concatenated_qkv(self) -> tuple[Tensor, Tensor | None] | None:
-        """(3 D, D) weight and (3 D,) bias of query, key and value together.
+        """(O, D) weight and (O,) bias of query, key and value together.
 
         None if one product is not faster than three, or if one of the layers is not a plain linear layer.
         """
@@ -107,7 +132,7 @@ class CrossAttention(nn.Module):
         """
         super().__init__()
         memory_size = hidden_size if memory_size is None else memory_size
-        width = head_width(hidden_size, num_heads)  # first, because it checks the number of heads
+        width = even_head_width(hidden_size, num_heads)  # first, because it checks the number of heads
         self.num_heads = self.unpruned_heads = num_heads
         self.heads = tuple(range(num_heads))
         self.scale = width**-0.5 if scale is None else scale
@@ -148,7 +173,7 @@ class CrossAttention(nn.Module):
         return self.out(x if x.shape[0] == rows else x.view(rows, tokens, -1))  # type: ignore[no-any-return]
 
 
-def head_width(hidden_size: int, num_heads: int) -> int:
+def even_head_width(hidden_size: int, num_heads: int) -> int:
     """d, the width of one head. Raises ConfigError unless ``num_heads`` divides ``hidden_size``."""
     if hidden_size % num_heads:
         raise ConfigError(

@@ -18,7 +18,7 @@ def initialize(module: nn.Module, std: float) -> None:
             continue  # it is loaded from a checkpoint, and drawing without storage takes long
         if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding):
             nn.init.normal_(part.weight, std=std)
-        elif isinstance(part, nn.LayerNorm) and part.elementwise_affine:
+        elif isinstance(part, nn.LayerNorm | nn.RMSNorm) and part.elementwise_affine:
             nn.init.ones_(part.weight)
         if isinstance(part, nn.Linear | nn.Conv2d | nn.LayerNorm) and part.bias is not None:
             nn.init.zeros_(part.bias)

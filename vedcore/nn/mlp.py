@@ -72,3 +72,19 @@ class MLP(nn.Module):
         """(R, T, D) -> (R, T, D)."""
         x = drop(self.act(self.up(x)), self.inner_dropout, self.training)
         return drop(self.down(x), self.dropout, self.training)
+
+
+class GatedMLP(nn.Module):
+    """down(act(gate(x)) up(x)): the MLP of Llama, and of DINOv2's largest model (Shazeer, arXiv:2002.05202)."""
+
+    def __init__(self, hidden_size: int, intermediate_size: int, act: str, *, bias: bool = False) -> None:
+        """act: a name in ``ACTIVATIONS``. bias: whether the layers have one. Raises ConfigError for an unknown activation."""
+        super().__init__()
+        self.gate = Linear(hidden_size, intermediate_size, bias=bias)
+        self.up = Linear(hidden_size, intermediate_size, bias=bias)
+        self.act = activation(act)
+        self.down = Linear(intermediate_size, hidden_size, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(R, T, D) -> (R, T, D)."""
+        return self.down(self.act(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]

@@ -118,6 +118,21 @@ class PatchEmbeddings(nn.Module):
         return self.dropout(x + positions), grid
 
 
+class RegisterTokens(nn.Module):
+    """Learned tokens without a position, after the leading ones (Darcet et al., arXiv:2309.16588): DINOv2."""
+
+    def __init__(self, count: int, hidden_size: int, *, after: int = 1) -> None:
+        """after: the number of tokens before them."""
+        super().__init__()
+        self.after = after
+        self.tokens = nn.Parameter(torch.zeros(1, count, hidden_size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, S, D) -> (B, S + count, D)."""
+        tokens = self.tokens.expand(len(x), -1, -1)
+        return torch.cat([x[:, : self.after], tokens, x[:, self.after :]], dim=1)
+
+
 def patch_grid(image_size: tuple[int, int], patch_size: tuple[int, int]) -> tuple[int, int]:
     """(h, w): the numbers of whole patches in an image. Sizes are (height, width) in pixels.
 

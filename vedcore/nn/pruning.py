@@ -68,6 +68,13 @@ def _heads_to_remove(part: nn.Module, heads: Heads, cross: Heads) -> list[tuple[
     ):
         layers = _layers(part, kind)
         for layer, numbers in by_layer.items():
+            if not layers:
+                raise ConfigError(
+                    f"{type(part).__name__} has no {name} from vedcore.nn, whose heads vedcore can prune",
+                    field=field,
+                    expected=f"a {kind.__name__} in each block",
+                    found=0,
+                )
             if not 0 <= layer < len(layers):
                 raise ConfigError(
                     f"{type(part).__name__} has {len(layers)} layers of {name}, none with the number {layer}",
@@ -76,6 +83,14 @@ def _heads_to_remove(part: nn.Module, heads: Heads, cross: Heads) -> list[tuple[
                     found=layer,
                 )
             unpruned = layers[layer].unpruned_heads
+            if getattr(layers[layer], "key_value_heads", unpruned) < layers[layer].num_heads:
+                raise ConfigError(
+                    f"{type(part).__name__} shares key and value heads between query heads ({layers[layer].num_heads} query "
+                    f"heads, {layers[layer].key_value_heads} key and value heads), so its heads cannot be pruned",
+                    field=field,
+                    expected="as many key and value heads as query heads",
+                    found=layers[layer].key_value_heads,
+                )
             if not set(numbers) <= set(range(unpruned)) or not _remaining(layers[layer], numbers):
                 raise ConfigError(
                     f"heads {', '.join(map(str, sorted(numbers)))} of layer {layer} cannot be pruned: the heads are 0 to "
@@ -109,6 +124,8 @@ def _remove(attention: Attention, heads: Collection[int]) -> None:
     attention.out.in_features = len(rows)
     attention.out.weight = _selected(attention.out.weight, rows, dim=1)
     attention.num_heads, attention.heads = len(remaining), remaining
+    if isinstance(attention, SelfAttention):
+        attention.key_value_heads = len(remaining)
 
 
 def _selected(parameter: Tensor, indices: Tensor, *, dim: int) -> nn.Parameter:

@@ -1,6 +1,6 @@
 """Attention, softmax(q k^T scale + bias) v: the implementations, and the rule that selects one.
 
-Shapes: R rows, H heads, T queries, L keys, d head width.
+Shapes: R rows, H query heads, K key and value heads (H or a divisor of it), T queries, L keys, d head width.
 """
 
 from __future__ import annotations
@@ -25,11 +25,14 @@ def attend(
     scale: float,
     dropout: float = 0.0,
 ) -> Tensor:
-    """(R, H, T, d) queries, (R, H, L, d) keys and values -> (R, H, T, d): softmax(q k^T scale + bias) v.
+    """(R, H, T, d) queries, (R, K, L, d) keys and values -> (R, H, T, d): softmax(q k^T scale + bias) v.
 
-    mask: bool, broadcast to (R, H, T, L), True where a query may attend to a key. bias: added to the scores, same shape.
+    mask: (R or 1, 1, T or 1, L) bool, True where a query may attend to a key. bias: (R or 1, H, T, L), added to the scores.
     scale: the factor of q k^T. dropout: the rate of dropout on the probabilities.
     """
+    if query.shape[1] != keys.shape[1]:
+        folded, mask, bias = _folded(query, keys.shape[1], mask, bias)
+        return attend(folded, keys, values, mask=mask, bias=bias, scale=scale, dropout=dropout).reshape(query.shape)
     if dropout or trains_faster_unfused(query, keys):
         probabilities = attention_probabilities(query, keys, mask=mask, bias=bias, scale=scale)
         return F.dropout(probabilities, dropout) @ values if dropout else probabilities @ values
@@ -41,16 +44,35 @@ def attend(
 def attention_probabilities(
     query: Tensor, keys: Tensor, *, mask: Tensor | None = None, bias: Tensor | None = None, scale: float
 ) -> Tensor:
-    """(R, H, T, d) queries, (R, H, L, d) keys -> (R, H, T, L): softmax(q k^T scale + bias), the weights of the values.
+    """(R, H, T, d) queries, (R, K, L, d) keys -> (R, H, T, L): softmax(q k^T scale + bias), the weights of the values.
 
     mask, bias, scale: as in ``attend``. The softmax is computed in float32 or a more precise type.
     """
+    if query.shape[1] != keys.shape[1]:
+        folded, mask, bias = _folded(query, keys.shape[1], mask, bias)
+        probabilities = attention_probabilities(folded, keys, mask=mask, bias=bias, scale=scale)
+        return probabilities.reshape(*query.shape[:3], -1)
     scores = (query * scale) @ keys.transpose(-1, -2)
     if bias is not None:
         scores = scores + bias
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     return scores.softmax(dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
+
+
+def _folded(
+    query: Tensor, groups: int, mask: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Queries (R, K, H / K * T, d), and mask and bias that fit them: query heads that share keys become queries of one head.
+
+    Keys and values are not repeated, as the rows of an image share its keys in cross-attention.
+    """
+    shared, tokens = query.shape[1] // groups, query.shape[2]
+    if mask is not None and mask.shape[2] > 1:
+        mask = mask[:, :, None].expand(-1, -1, shared, -1, -1).flatten(2, 3)
+    if bias is not None:
+        bias = torch.unflatten(bias, 1, (groups, shared)).flatten(2, 3)
+    return query.reshape(query.shape[0], groups, shared * tokens, -1), mask, bias
 
 
 def trains_faster_unfused(query: Tensor, keys: Tensor) -> bool:

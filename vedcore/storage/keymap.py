@@ -6,13 +6,17 @@ comes after it (``.weight``, ``.bias``). In a prefix ``{i}`` stands for a number
     Rule("encoder.layer.{i}.attention.attention.query", "blocks.{i}.attention.query")     a rename
     Rule("h.{i}.mlp.c_fc", "blocks.{i}.mlp.up", transposed=True)                           [in, out] on disk
     Rule("h.{i}.attn.c_attn", "blocks.{i}.attention.query", "...key", "...value", ...)     several of ours in one of theirs
+    Rule("position_embedding", "positions", reshaped="1 n d -> n d")                       another shape on disk
 """
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from functools import cached_property
+
+from vedcore.errors import ConfigError
 
 
 class Rule:
@@ -20,12 +24,26 @@ class Rule:
 
     Several names in ``ours`` mean that their tensors are concatenated along the outputs on disk.
     transposed: matrices are [in, out] on disk and [out, in] in the module, as for GPT-2's Conv1D.
+    reshaped: our axes and theirs, with the same values in the same order: ``"d c h w -> d (c h w)"`` for the kernel of a
+    convolution that is a matrix on disk. It applies to tensors with as many axes as ours.
+
+    Raises ConfigError if ``reshaped`` changes the order of the axes, or comes with several names in ``ours``.
     """
 
-    __slots__ = ("ours", "theirs", "transposed")
+    __slots__ = ("ours", "reshaped", "theirs", "transposed")
 
-    def __init__(self, theirs: str, *ours: str, transposed: bool = False) -> None:
-        self.theirs, self.ours, self.transposed = theirs, ours, transposed
+    def __init__(self, theirs: str, *ours: str, transposed: bool = False, reshaped: str | None = None) -> None:
+        self.theirs, self.ours, self.transposed, self.reshaped = theirs, ours, transposed, reshaped
+        if reshaped is not None:
+            here, _, there = (re.sub(r"[()]|\b1\b", " ", side).split() for side in reshaped.partition("->"))
+            if here != there or len(ours) > 1:
+                expected = "one name, and axes like 'd c h w -> d (c h w)', in the same order on both sides"
+                raise ConfigError(
+                    f"Rule({theirs!r}): reshaped needs {expected}; got {reshaped!r} for {len(ours)} names",
+                    field="reshaped",
+                    expected=expected,
+                    found=reshaped,
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +54,18 @@ class Place:
     index: int = 0
     count: int = 1
     transposed: bool = False
+    reshaped: str | None = None
+
+    def shape_on_disk(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape on disk of one of our tensors of this ``shape``, before it stands beside others or is transposed."""
+        if self.reshaped is None:
+            return shape
+        ours, _, theirs = self.reshaped.partition("->")
+        if len(ours.split()) != len(shape):
+            return shape
+        sizes = dict(zip(ours.split(), shape, strict=True))
+        axes = re.findall(r"\(([^)]*)\)|(\S+)", theirs)
+        return tuple(math.prod(sizes.get(axis, 1) for axis in (group or single).split()) for group, single in axes)
 
 
 @dataclass(frozen=True)
@@ -76,7 +106,7 @@ class KeyMap:
         for pattern, rule, index in self._outward:
             found = _substitute(pattern, rule.theirs, name)
             if found is not None:
-                return Place(found, index, len(rule.ours), rule.transposed)
+                return Place(found, index, len(rule.ours), rule.transposed, rule.reshaped)
         return Place(name)
 
     @cached_property

@@ -93,6 +93,8 @@ def _read(matches: Sequence[Match], dtype: torch.dtype | None, report: LoadRepor
         if place.count > 1:
             tensor = tensor.tensor_split(place.count, dim=outputs_axis(place, tensor))[place.index]
         tensor = tensor.t() if place.transposed and tensor.dim() == 2 else tensor
+        if place.reshaped is not None and tensor.numel() == expected.numel():  # others are reported
+            tensor = tensor.reshape(expected.shape)
         if dtype is not None and tensor.is_floating_point():
             what = f"{stored.file}: {stored.name} is {tensor.dtype}, not made {dtype}"
             with foreign(CheckpointError, what, file=stored.file, tensor=stored.name):

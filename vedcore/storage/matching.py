@@ -99,7 +99,7 @@ class _ShapesOnDisk:
 
     def add(self, place: Place, slot: Slot) -> None:
         _, shapes = self._pieces.setdefault(place.name, (place, {}))
-        shapes[place.index] = tuple(slot.tensor.shape)
+        shapes[place.index] = place.shape_on_disk(tuple(slot.tensor.shape))
 
     def wholes(self) -> list[tuple[str, Shape, str]]:
         """For each name the whole shape, and a problem if the model does not have all pieces."""

@@ -27,6 +27,7 @@ def tensors_to_write(sections: Sequence[Section]) -> dict[str, Tensor]:
         for slot in section.slots():
             place = slot.places[0]
             tensor = slot.tensor.detach()
+            tensor = tensor.reshape(place.shape_on_disk(tuple(tensor.shape)))
             axes[place.name] = outputs_axis(place, tensor)
             pieces.setdefault(place.name, {})[place.index] = (
                 tensor.t() if place.transposed and tensor.dim() == 2 else tensor

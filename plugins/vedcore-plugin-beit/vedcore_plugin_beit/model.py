@@ -20,6 +20,7 @@ from vedcore.nn import (
     VIT_BLOCKS,
     Blocks,
     DropPath,
+    LayerScale,
     Patches,
     SelfAttention,
     drop,
@@ -207,18 +208,6 @@ class Block(nn.Module):
         seen = drop(self.attention(self.attention_norm(x), layer, step, bias), self.dropout, self.training)
         x = x + self.drop_path(self.attention_scale(seen))
         return x + self.drop_path(self.mlp_scale(self.mlp(self.mlp_norm(x))))  # type: ignore[no-any-return]
-
-
-class LayerScale(nn.Module):
-    """A learned factor for each channel (Touvron et al., arXiv:2103.17239)."""
-
-    def __init__(self, width: int, start: float) -> None:
-        super().__init__()
-        self.factor = nn.Parameter(torch.full((width,), start))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, S, D) -> (B, S, D)."""
-        return x * self.factor
 
 
 class MeanPooler(nn.Module):
