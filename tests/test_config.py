@@ -546,3 +546,24 @@ def test_what_follows_from_the_fields_of_gpt2():
     assert GPT2Config(n_inner=5).mlp_width == 5
     assert config.attention_scale(1) == 0.25
     assert GPT2Config(scale_attn_weights=False).attention_scale(3) == 1.0
+
+
+@model_config("inner", inside={"outer": "vision_config"})
+class InnerConfig(Config):
+    """A config that files of a larger model contain."""
+
+    width: int = field.integer(3)
+
+
+def test_a_nested_config_is_read_from_the_file_of_the_larger_model():
+    assert InnerConfig.from_dict({"model_type": "outer", "width": 9, "vision_config": {"width": 5}}).width == 5
+    assert InnerConfig.from_dict({"model_type": "inner", "width": 9, "vision_config": {"width": 5}}).width == 9
+    assert InnerConfig.from_dict({"model_type": "outer", "vision_config": {}}).to_dict()["model_type"] == "inner"
+
+
+def test_the_file_of_a_larger_model_without_the_nested_config_is_an_error_that_names_the_key():
+    with pytest.raises(ConfigError, match="f.json: the file of a 'outer' model needs vision_config") as raised:
+        InnerConfig.from_dict({"model_type": "outer", "width": 9}, "f.json")
+    assert raised.value.field == "vision_config"
+    with pytest.raises(ConfigError, match="model_type is 'other'"):
+        InnerConfig.from_dict({"model_type": "other", "vision_config": {}})

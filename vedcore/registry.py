@@ -123,7 +123,7 @@ class Registry:
         self._refuse_clash(entry)
         records = self._load(plugin)
         for record in records:
-            if isinstance(record, cls) and record.name == name and kind_of(record) == kind:
+            if isinstance(record, cls) and entry in entry_names(record) and kind_of(record) == kind:
                 return record
         raise self._not_found(name, cls, kind, f": {plugin} supplies {_described(records)}")
 
@@ -142,7 +142,7 @@ class Registry:
         if plugin.module not in self._records:
             self._records[plugin.module] = _load(plugin)
         records = self._records[plugin.module]
-        names = list(dict.fromkeys(entry_name(record) for record in records))
+        names = list(dict.fromkeys(name for record in records for name in entry_names(record)))
         if plugin.name not in names:
             raise PluginError(
                 f"{plugin} is broken: its entry point is named {plugin.name!r}, but it supplies {_described(records)}; an "
@@ -160,7 +160,7 @@ class Registry:
                 record.name
                 for listing in self.listings()
                 for record in listing.records
-                if entry_name(record) == listing.plugin.name and kind_of(record) == kind
+                if listing.plugin.name in entry_names(record) and kind_of(record) == kind
             }
         )
         message = f"no {kind} named {name!r}{reason}; installed {kind}s: {', '.join(installed) or 'none'}"
@@ -238,6 +238,11 @@ def kind_of(record: Record) -> str:
 def entry_name(record: Record) -> str:
     """The name that the entry point of a record has: "vit", "segmenter.pages"."""
     return _SEGMENTER + record.name if isinstance(record, Segmenter) else record.name
+
+
+def entry_names(record: Record) -> tuple[str, ...]:
+    """The names of all entry points of a record: a backbone also has those of the models whose files contain its config."""
+    return (entry_name(record), *(getattr(record.config, "inside", ()) if isinstance(record, Backbone) else ()))
 
 
 def describe(record: Record) -> str:

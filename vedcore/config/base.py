@@ -12,6 +12,7 @@ import attrs
 
 from vedcore.config.convert import from_dict, to_dict
 from vedcore.config.field import Heads, head_lists, is_mapping
+from vedcore.errors import ConfigError
 
 C = TypeVar("C")
 
@@ -22,6 +23,8 @@ class Config:
     __slots__ = ()
 
     model_type: ClassVar[str]
+    inside: ClassVar[Mapping[str, str]] = {}
+    """The files of larger models that contain this config: the key that holds it, by the model type of the file."""
     extra: dict[str, Any]
     """Fields of a published file that the class does not know. They are kept and written back."""
     pruned_heads: Heads
@@ -37,10 +40,24 @@ class Config:
     def from_dict(cls, data: Mapping[str, Any], where: str = "config") -> Self:
         """The config with the fields in ``data``. Fields that the class does not know are kept in ``extra``.
 
+        In the file of a larger model (see ``inside``) the fields are those of the nested config.
         where: what ``data`` is, a file or an argument; errors start with it.
         Raises ConfigError, which lists each wrong field with the expected and the found value.
         """
-        return from_dict(cls, data, where)
+        key = cls.inside.get(data.get("model_type", "")) if isinstance(data, Mapping) else None
+        if key is None:
+            return from_dict(cls, data, where)
+        nested = data.get(key)
+        if not isinstance(nested, Mapping):
+            raise ConfigError(
+                f"{where}: the file of a {data['model_type']!r} model needs {key}, the fields of its {cls.model_type!r}; got "
+                f"{nested!r}",
+                file=where,
+                field=key,
+                expected="a table of fields",
+                found=nested,
+            )
+        return from_dict(cls, nested, where)
 
     def replace(self, **fields: Any) -> Self:
         """A copy with these fields set. Raises ConfigError for a wrong value and TypeError for an unknown field."""
@@ -62,14 +79,16 @@ class Config:
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(attrs.field,))
-def model_config(model_type: str) -> Callable[[type[C]], type[C]]:
+def model_config(model_type: str, *, inside: Mapping[str, str] | None = None) -> Callable[[type[C]], type[C]]:
     """Turn a class of annotated fields into the config of the architecture ``model_type``.
 
-    The class also gets the fields of ``vedcore.nn.pruning``.
+    inside: the larger models whose config.json contains this config, and under which key: ``{"siglip": "vision_config"}``.
+    Their model types need entry points, too. The class also gets the fields of ``vedcore.nn.pruning``.
     """
 
     def decorate(cls: type[C]) -> type[C]:
         cls.model_type = model_type  # type: ignore[attr-defined]
+        cls.inside = dict(inside or {})  # type: ignore[attr-defined]
         _add_field(cls, "pruned_heads", Heads, head_lists())
         _add_field(cls, "pruned_cross_heads", Heads, head_lists())
         return settings(cls)
