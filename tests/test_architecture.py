@@ -15,8 +15,8 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     ("_moved", "errors"),
     ("contract", "storage"),
-    ("config",),
-    ("vision", "text", "generation", "speed", "registry"),
+    ("config", "registry"),
+    ("vision", "text", "generation", "speed"),
     ("nn", "documents"),
     ("part",),
     ("model",),

@@ -562,7 +562,7 @@ def test_a_nested_config_is_read_from_the_file_of_the_larger_model():
 
 
 def test_the_file_of_a_larger_model_without_the_nested_config_is_an_error_that_names_the_key():
-    with pytest.raises(ConfigError, match="f.json: the file of a 'outer' model needs vision_config") as raised:
+    with pytest.raises(ConfigError, match=r"f\.json: the file of a 'outer' model needs vision_config") as raised:
         InnerConfig.from_dict({"model_type": "outer", "width": 9}, "f.json")
     assert raised.value.field == "vision_config"
     with pytest.raises(ConfigError, match="model_type is 'other'"):

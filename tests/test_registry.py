@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from vedcore import ImageProcessor
 from vedcore import registry as module
 from vedcore.contract.hookspecs import Adapter, Backbone, Checkpoint, hookimpl, vedcore_plugin
-from vedcore.errors import PluginError, PluginNotFound
+from vedcore.errors import ConfigError, PluginError, PluginNotFound
 from vedcore.model.adapters import LinearAdapter
 from vedcore.registry import Plugin, Registry, describe, installed, registry
 from vedcore_plugin_vit import ViTConfig, ViTModel
@@ -343,3 +344,64 @@ def test_the_command_lists_real_metadata_with_its_reason(tmp_path):
     assert "encoder vit" in rows
     assert rows.count("first-dist 1.1 and second-dist 2.2") == 2
     assert "absent_module" in rows
+
+
+NESTED = """
+from vedcore import Backbone, hookimpl
+IMPORTED.append(__name__)
+class Config: inside = {"outer": "vision_config"}
+class Model: config_class = Config
+@hookimpl
+def vedcore_plugin():
+    return [Backbone(name="inner", role="encoder", model=Model, protocol=2)]
+"""
+
+
+def test_a_backbone_is_found_by_the_model_type_of_a_file_that_contains_its_config(modules):
+    write, _ = modules
+    write("plugin_nested", NESTED)
+    found = Registry([Plugin(name, "plugin_nested", "one", "1.0") for name in ("inner", "outer")])
+    assert found.backbone("outer", "encoder") is found.backbone("inner", "encoder")
+    assert [listing.reason for listing in found.listings()] == [None, None]
+    with pytest.raises(PluginNotFound, match="installed encoders: inner"):
+        found.backbone("middle", "encoder")
+
+
+TYPES = """
+from vedcore import ImageProcessorType, hookimpl
+IMPORTED.append(__name__)
+@hookimpl
+def vedcore_plugin():
+    return [
+        ImageProcessorType(name="OtherImageProcessor", defaults={"resample": 3}, protocol=2),
+        ImageProcessorType(name="BrokenImageProcessor", defaults={"sharpen": True}, protocol=2),
+    ]
+"""
+
+
+def test_a_plugin_supplies_the_defaults_of_a_type_of_image_processor(modules, monkeypatch):
+    write, imported = modules
+    write("plugin_types", TYPES)
+    names = ("OtherImageProcessor", "BrokenImageProcessor")
+    plugins = [Plugin(f"image-processor.{name}", "plugin_types", "one", "1.0") for name in names]
+    monkeypatch.setattr(module, "_default", [Registry(plugins)])
+    assert registry().image_processor_names() == sorted(names)
+    assert imported == []
+    processor = ImageProcessor.from_dict({"image_processor_type": "OtherImageProcessorFast"})
+    assert (processor.resample, processor.size, processor.image_processor_type) == (
+        3,
+        {"height": 224, "width": 224},
+        names[0],
+    )
+    with pytest.raises(PluginError, match="has defaults for sharpen, but an image processor has no such fields"):
+        ImageProcessor.from_dict({"image_processor_type": names[1]})
+    with pytest.raises(
+        ConfigError, match="'OtherProcessor' is not supported; supported: ViT.*OtherImageProcessor.*Did you mean"
+    ):
+        ImageProcessor.from_dict({"image_processor_type": "OtherProcessor"})
+
+
+def test_the_hint_for_a_type_of_image_processor_names_the_package(monkeypatch):
+    monkeypatch.setattr(module, "_default", [Registry([])])
+    with pytest.raises(ConfigError, match="pip install vedcore-plugin-siglip"):
+        ImageProcessor.from_dict({"image_processor_type": "SiglipImageProcessor"})

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vedcore.contract.hookspecs import Adapter as Adapter
     from vedcore.contract.hookspecs import Backbone as Backbone
     from vedcore.contract.hookspecs import Checkpoint as Checkpoint
+    from vedcore.contract.hookspecs import ImageProcessorType as ImageProcessorType
     from vedcore.contract.hookspecs import Segmenter as Segmenter
     from vedcore.contract.hookspecs import hookimpl as hookimpl
     from vedcore.contract.protocols import AttentionSizes as AttentionSizes
@@ -64,7 +65,7 @@ if _moved.finder not in sys.meta_path:  # last, so that a real file of that name
     sys.meta_path.append(_moved.finder)
 
 _HOMES = {
-    "contract.hookspecs": ("Adapter", "Backbone", "Checkpoint", "Segmenter", "hookimpl"),
+    "contract.hookspecs": ("Adapter", "Backbone", "Checkpoint", "ImageProcessorType", "Segmenter", "hookimpl"),
     "contract.protocols": (
         "AttentionSizes",
         "Cache",

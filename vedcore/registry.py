@@ -15,30 +15,57 @@ from typing import TypeVar
 import pluggy
 
 from vedcore.contract import hookspecs
-from vedcore.contract.hookspecs import CHANGES, GROUP, PROTOCOL, Adapter, Backbone, Checkpoint, Record, Segmenter
+from vedcore.contract.hookspecs import (
+    CHANGES,
+    GROUP,
+    PROTOCOL,
+    Adapter,
+    Backbone,
+    Checkpoint,
+    ImageProcessorType,
+    Record,
+    Segmenter,
+)
 from vedcore.errors import PluginError, PluginNotFound
 
-R = TypeVar("R", Backbone, Adapter, Checkpoint, Segmenter)
+R = TypeVar("R", Backbone, Adapter, Checkpoint, Segmenter, ImageProcessorType)
 
 FIRST_PARTY = {
-    "encoder": {"beit": "beit", "deit": "deit", "swin": "swin", "donut-swin": "swin", "vit": "vit"},
+    "encoder": {
+        "beit": "beit",
+        "deit": "deit",
+        "dinov2": "dinov2",
+        "dinov2_with_registers": "dinov2",
+        "donut-swin": "swin",
+        "siglip": "siglip",
+        "siglip_vision_model": "siglip",
+        "swin": "swin",
+        "vit": "vit",
+    },
     "decoder": {
         "bart": "bart",
         "mbart": "bart",
         "bert": "bert",
         "distilbert": "distilbert",
         "gpt2": "gpt2",
+        "llama": "llama",
+        "qwen2": "llama",
         "roberta": "roberta",
         "xlm-roberta": "roberta",
         "trocr": "trocr",
     },
+    "adapter": {"resampler": "resampler"},
     "checkpoint": {"line-reader": "linereader"},
     "segmenter": {"pages": "pages"},
+    "image processor": {"SiglipImageProcessor": "siglip", "BitImageProcessor": "dinov2"},
 }
 """Packages of this project by the kind and name of what they supply. Only the hint in an error reads it."""
 
-_SEGMENTER = "segmenter."
-"""What the entry point of a segmenter begins with, so that the kind is known without an import."""
+_PREFIXES: dict[type[Record], str] = {Segmenter: "segmenter.", ImageProcessorType: "image-processor."}
+"""What the entry points of these records begin with, so that the kind is known without an import."""
+
+_KINDS: dict[type[Record], str] = {ImageProcessorType: "image processor"}
+"""The kinds of records, if they are not the lower-case names of the classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +117,10 @@ class Registry:
         """The segmenter ``name``. Raises as ``backbone`` does."""
         return self._find(name, Segmenter, "segmenter")
 
+    def image_processor(self, name: str) -> ImageProcessorType:
+        """The type of image processor ``name``. Raises as ``backbone`` does."""
+        return self._find(name, ImageProcessorType, "image processor")
+
     def checkpoint_names(self) -> list[str]:
         """The names of the shipped checkpoints whose plugins can be used, sorted."""
         found = {r.name for listing in self.listings() for r in listing.records if isinstance(r, Checkpoint)}
@@ -97,8 +128,16 @@ class Registry:
 
     def segmenter_names(self) -> list[str]:
         """The names of the installed segmenters, sorted. No plugin is imported."""
-        names = {plugin.name for plugin in self._plugins if plugin.name.startswith(_SEGMENTER)}
-        return sorted(name.removeprefix(_SEGMENTER) for name in names)
+        return self._names(Segmenter)
+
+    def image_processor_names(self) -> list[str]:
+        """The types of image processors that plugins supply, sorted. No plugin is imported."""
+        return self._names(ImageProcessorType)
+
+    def _names(self, kind: type[Record]) -> list[str]:
+        prefix = _PREFIXES[kind]
+        names = {plugin.name for plugin in self._plugins if plugin.name.startswith(prefix)}
+        return sorted(name.removeprefix(prefix) for name in names)
 
     def offers(self, name: str) -> bool:
         """Whether an installed plugin is named ``name``. No plugin is imported."""
@@ -116,7 +155,7 @@ class Registry:
             return Listing(plugin, (), str(error))
 
     def _find(self, name: str, cls: type[R], kind: str) -> R:
-        entry = _SEGMENTER + name if cls is Segmenter else name
+        entry = _PREFIXES.get(cls, "") + name
         plugin = next((plugin for plugin in self._plugins if plugin.name == entry), None)
         if plugin is None:
             raise self._not_found(name, cls, kind, "")
@@ -146,7 +185,8 @@ class Registry:
         if plugin.name not in names:
             raise PluginError(
                 f"{plugin} is broken: its entry point is named {plugin.name!r}, but it supplies {_described(records)}; an "
-                "entry point must be named after what it supplies (a segmenter: segmenter.NAME)",
+                "entry point must be named after what it supplies (a segmenter: segmenter.NAME; a type of image processor: "
+                "image-processor.NAME)",
                 field=GROUP,
                 expected=names,
                 found=plugin.name,
@@ -231,13 +271,13 @@ def _load(plugin: Plugin) -> tuple[Record, ...]:
 
 
 def kind_of(record: Record) -> str:
-    """The kind of a record: "encoder", "decoder", "adapter", "checkpoint" or "segmenter"."""
-    return record.role if isinstance(record, Backbone) else type(record).__name__.lower()
+    """The kind of a record: "encoder", "decoder", "adapter", "checkpoint", "segmenter" or "image processor"."""
+    return record.role if isinstance(record, Backbone) else _KINDS.get(type(record), type(record).__name__.lower())
 
 
 def entry_name(record: Record) -> str:
     """The name that the entry point of a record has: "vit", "segmenter.pages"."""
-    return _SEGMENTER + record.name if isinstance(record, Segmenter) else record.name
+    return _PREFIXES.get(type(record), "") + record.name
 
 
 def entry_names(record: Record) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ A plugin is a module that an entry point of the group ``vedcore.plugins`` refers
 
     [project.entry-points."vedcore.plugins"]
     vit = "vedcore_plugin_vit"                   # the name of a model type, an adapter or a checkpoint
-    "segmenter.pages" = "vedcore_plugin_pages"   # the kind and the name of a segmenter
+    "segmenter.pages" = "vedcore_plugin_pages"   # the kind and the name of a segmenter or a type of image processor
 
 The module defines ``@hookimpl def vedcore_plugin()``, which returns a list of records. There is one entry point for each
 record.
@@ -12,7 +12,7 @@ record.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -99,7 +99,21 @@ class Segmenter:
     protocol: int
 
 
-Record = Backbone | Adapter | Checkpoint | Segmenter
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageProcessorType:
+    """A type of image processor: the defaults of ``vedcore.ImageProcessor`` for files that name it.
+
+    name: the ``image_processor_type`` in preprocessor_config.json, without "Fast"; the name of its entry point begins with
+    ``image-processor.``. defaults: the values of fields that a file leaves out, where they differ from a ViT's.
+    protocol: the version of the contract that the package was written for, as a literal.
+    """
+
+    name: str
+    defaults: Mapping[str, Any]
+    protocol: int
+
+
+Record = Backbone | Adapter | Checkpoint | Segmenter | ImageProcessorType
 
 
 @hookspec

@@ -35,7 +35,9 @@ def part_config(value: Any, role: str, plugins: Registry, where: str | None = No
                 field="model_type",
             )
         model_type = model_type.removeprefix(f"{OWN_MODEL_TYPE}:")
-        kind = plugins.backbone(model_type, role).config  # the model type may be that of a larger model: see Config.inside
+        kind = plugins.backbone(
+            model_type, role
+        ).config  # the model type may be that of a larger model: see Config.inside
         value = kind.from_dict({**value, "model_type": model_type}, where or role)
     if not isinstance(getattr(value, "model_type", None), str):
         found = type(value).__name__

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vedcore.errors import ConfigError
+from vedcore.errors import ConfigError, PluginError, PluginNotFound
+from vedcore.registry import registry
 
 
 def square(side: int) -> dict[str, int]:
@@ -50,15 +51,36 @@ FIELD_NAMES = tuple(_VIT)
 
 def defaults(processor_type: Any) -> dict[str, Any]:
     """The value of each field that a file of this type leaves out. Raises ConfigError for an unsupported type."""
-    if not isinstance(processor_type, str) or processor_type not in _DEFAULTS:
-        supported = ", ".join(_DEFAULTS)
-        raise ConfigError(
-            f"image_processor_type {processor_type!r} is not supported; supported: {supported}",
-            field="image_processor_type",
-            expected=supported,
-            found=processor_type,
+    if isinstance(processor_type, str):
+        if processor_type in _DEFAULTS:
+            return _DEFAULTS[processor_type]
+        try:
+            return _defaults_of_plugin(processor_type)
+        except PluginNotFound as error:
+            _, _, advice = str(error).partition(". ")
+    else:
+        advice = ""
+    supported = ", ".join([*_DEFAULTS, *registry().image_processor_names()])
+    raise ConfigError(
+        f"image_processor_type {processor_type!r} is not supported; supported: {supported}{advice and f'. {advice}'}",
+        field="image_processor_type",
+        expected=supported,
+        found=processor_type,
+    )
+
+
+def _defaults_of_plugin(processor_type: str) -> dict[str, Any]:
+    """The defaults of a type that a plugin supplies. Raises PluginNotFound or PluginError."""
+    given = dict(registry().image_processor(processor_type).defaults)
+    if unknown := sorted(set(given) - set(_VIT)):
+        raise PluginError(
+            f"the plugin of image processor {processor_type!r} has defaults for {', '.join(unknown)}, but an image processor "
+            f"has no such fields; they are {', '.join(_VIT)}",
+            field=unknown[0],
+            expected=FIELD_NAMES,
+            found=unknown,
         )
-    return _DEFAULTS[processor_type]
+    return _VIT | given
 
 
 def current_name(value: Any) -> Any:
