@@ -9,9 +9,13 @@ import signal
 import pytest
 from typer.testing import CliRunner
 
-from tests.training.tiny import recipe, write_folder, write_recipe
+from tests.training.tiny import TEXTS, recipe, write_archive, write_folder, write_recipe
 from vedcore.cli import app
 from vedcore.reader import Reader
+from vedcore.training import Recipe, Score, evaluator
+from vedcore.training.options import FINE_TUNING, TrainingOptions
+from vedcore.training.recipe import KeepSettings, Stage
+from vedcore.vision import Augmentation
 
 
 @pytest.fixture
@@ -74,7 +78,53 @@ def test_train_stops_after_max_minutes_and_resumes(folders):
     assert "stopped after step" in stopped.stderr
     assert "--resume" in stopped.stderr
     done = vedcore("train", lines, "--recipe", write(30), "--out", out, "--resume")
-    assert (done.exit_code, "30 steps" in done.stdout) == (0, True), done.output
+    assert (done.exit_code, "ended after 30 steps: all steps are done" in done.stdout) == (0, True), done.output
+
+
+def test_the_end_of_a_run_says_why_it_ended_and_what_it_brought(folders, monkeypatch):
+    lines, write, out = folders
+    vedcore("train", lines, "--recipe", write(), "--out", out)
+    write_archive(out / "lines.zip", TEXTS * 2)
+    plan = Recipe.from_dict({**recipe().to_dict(), "model": {"checkpoint": str(out)}})
+    tuning = write_recipe(out.parent / "tuning.toml", plan)
+    rates = [0.3, 0.5, 0.4, 0.25, 0.4, 0.5, 0.4, 0.5]  # kept lines first, then the held-out lines
+    monkeypatch.setattr(evaluator, "evaluate", lambda *a, **k: Score(8, 0, rates.pop(0), 1.0, 0.1, 9.0))
+    arguments = ("--recipe", tuning, "--out", out.parent / "tuned", "--steps", 30, "--patience", 2, "--keep")
+    done = vedcore("train", lines, *arguments)
+    assert done.exit_code == 0, done.output
+    assert re.search(
+        r"step 4  CER 25\.00%.*validation loss \d\.\d+  kept lines: CER 40\.00%.*the best so far", done.stderr
+    )
+    assert done.stdout == (
+        f"{out.parent}/tuned: ended after 12 steps: 2 evaluations in a row had no fewer errors (--patience)\n"
+        "  CER 50.00% before training, 25.00% after it (step 4, the best)\n"
+        "  CER 30.00% before training, 40.00% after it on kept lines\n"
+        f"  read with: vedcore read --model {out.parent}/tuned IMAGES\n"
+    )
+    rates[:] = [0.1, 0.2, 0.3]
+    worse = vedcore("train", lines, "--recipe", tuning, "--out", out.parent / "worse", "--epochs", 2.5)
+    assert "all steps are done\n  CER 10.00% before training, 10.00% after it (step 0, the best)\n" in worse.stdout
+    assert "training did not improve the reader" in worse.stdout
+
+
+def test_an_option_overrides_the_value_of_the_recipe_and_without_one_that_of_fine_tuning():
+    given = recipe(stages=[{"steps": 9, "lr": 1e-3}, {"minutes": 3, "lr": 1e-4}], threads=1)
+    plan = TrainingOptions(
+        lr=2e-3, epochs=4, batch_size=16, augment=True, patience=5, keep_share=0.5, threads=2, tensorboard=True
+    ).applied_to(Recipe.from_dict({**given.to_dict(), "keep": {"data": "print", "lines": 7}}))
+    assert plan.stages == (given.stages[0], Stage(lr=2e-3, epochs=4))
+    assert (plan.batch.size, plan.augmentation, plan.evaluation.patience) == (16, Augmentation.usual(), 5)
+    assert (plan.keep, plan.threads, plan.tensorboard) == (KeepSettings(share=0.5, data="print", lines=7), 2, True)
+    assert TrainingOptions().applied_to(given) == given
+    assert TrainingOptions(augment=False).applied_to(plan).augmentation == Augmentation()
+    tuning = TrainingOptions(model="mine", steps=20, patience=0, keep=True).recipe()
+    assert (tuning.model.checkpoint, tuning.stages[0].steps, tuning.stages[0].warmup) == ("mine", 20, 10)
+    assert (tuning.evaluation.patience, tuning.keep, tuning.augmentation) == (
+        None,
+        KeepSettings(),
+        Augmentation.usual(),
+    )
+    assert TrainingOptions().recipe().evaluation.patience == FINE_TUNING["evaluation"]["patience"]
 
 
 def test_an_interrupted_train_exits_with_130(folders, monkeypatch):

@@ -30,7 +30,7 @@ def test_evaluations_can_be_regular(step, every):
 
 def test_epochs_become_the_steps_in_which_each_sample_is_used_as_often():
     assert with_steps(Stage(epochs=3, warmup=5), 100, 32) == Stage(steps=10, warmup=5)
-    assert with_steps(Stage(epochs=0.5, warmup=500), 100, 10) == Stage(steps=5, warmup=5)
+    assert with_steps(Stage(epochs=0.5, warmup=500), 100, 10) == Stage(steps=5, warmup=2)
     assert with_steps(Stage(steps=7), 100, 10) == Stage(steps=7)
     with pytest.raises(ConfigError, match="set steps instead"):
         with_steps(Stage(epochs=10), 2**40, 1)

@@ -38,7 +38,7 @@ def train(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="The checkpoint to continue from. [default: line-reader, without a recipe]"),
+        typer.Option("--model", "-m", help="The checkpoint to continue from; without a recipe line-reader by default."),
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="List the problems of the data and exit.")] = False,
     skip_bad: Annotated[
@@ -57,7 +57,7 @@ def train(
     augment: Annotated[
         bool | None,
         typer.Option(
-            "--augment/--no-augment", help="Vary the images at random. [default: on, if the recipe does not say]"
+            "--augment/--no-augment", help="Vary the images at random; by default on, unless the recipe says otherwise."
         ),
     ] = None,
     patience: Annotated[
@@ -65,8 +65,7 @@ def train(
         typer.Option(
             "--patience",
             min=0,
-            help="Stop after this number of evaluations in a row without fewer errors; 0: never. "
-            "[default: 6 without a recipe]",
+            help="Stop after this number of evaluations in a row without fewer errors, 0: never; 6 without a recipe.",
         ),
     ] = None,
     keep: Annotated[
@@ -77,7 +76,7 @@ def train(
     ] = False,
     keep_share: Annotated[
         float | None,
-        typer.Option("--keep-share", help="The same, with this share of the lines of a step. [default: 0.25]"),
+        typer.Option("--keep-share", help="Keep lines, with this share of those of a step; 0.25 by default."),
     ] = None,
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", help="Save and stop after this many minutes.")
@@ -85,7 +84,7 @@ def train(
     threads: Annotated[
         int | None,
         typer.Option(
-            "--threads", min=1, help="The number of threads. [default: chosen at the start, and kept by --resume]"
+            "--threads", min=1, help="The number of threads; by default the fastest at the start. --resume keeps it."
         ),
     ] = None,
     tensorboard: Annotated[
@@ -138,10 +137,11 @@ def train(
             raise typer.Exit(130) from error
         if result.skipped and is_first:
             say(f"{counted(result.skipped, 'sample')} left out; {out / 'report.html'} lists them", err=True)
-        if result.ended in ("done", "patience") and is_first:
-            say(summary(result, plan.evaluation.patience))
-        elif is_first:
-            say(f"{out}: stopped after step {result.step}; {continue_with}", err=True)
+        if is_first:
+            for line in summary(result, plan):
+                say(line)
+            if result.ended in ("time", "interrupted"):
+                say(f"{out}: stopped after step {result.step}; {continue_with}", err=True)
         if result.ended == "interrupted":
             raise typer.Exit(130)
 

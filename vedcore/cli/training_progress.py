@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vedcore.cli.app import say, writable
 
 if TYPE_CHECKING:
-    from vedcore.training import Result
+    from vedcore.training import Recipe, Result
 
 EventCallback = Callable[[str, Mapping[str, Any]], None]
 
@@ -73,20 +73,24 @@ def _span(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}"
 
 
-def summary(result: Result, patience: int | None) -> str:
-    """Why a run ended, what it brought, and how to use it."""
-    ended = f"the last {patience} evaluations were not better (--patience)"
-    reason = {"done": "all steps are done", "patience": ended}.get(result.ended, result.ended)
-    lines = [f"{result.folder}: {result.step} steps; {reason}"]
+def summary(result: Result, recipe: Recipe) -> list[str]:
+    """Lines that say why a run ended, what it brought, and how to use it."""
+    reason = {
+        "done": "all steps are done",
+        "patience": f"{recipe.evaluation.patience} evaluations in a row had no fewer errors (--patience)",
+        "time": f"{recipe.max_minutes:g} minutes are over (--max-minutes)" if recipe.max_minutes else "",
+        "interrupted": "interrupted",
+    }[result.ended]
+    lines = [f"{result.folder}: ended after {result.step} steps: {reason}"]
     if result.best_cer is not None:
-        lines.append(
-            f"  CER {_change(result.start_cer, result.best_cer)}, the best evaluation, of step {result.best_step}"
-        )
-        if result.best_step == 0:
-            lines.append("  training did not improve the reader; the folder holds it as it was before")
+        lines.append(f"  CER {_change(result.start_cer, result.best_cer)} (step {result.best_step}, the best)")
     if result.best_kept_cer is not None:
         lines.append(f"  CER {_change(result.start_kept_cer, result.best_kept_cer)} on kept lines")
-    return "\n".join([*lines, f"  read with: vedcore read --model {shlex.quote(str(result.folder))} IMAGES"])
+    if result.best_step == 0:
+        lines.append("  training did not improve the reader, so the folder has it as it was before")
+    if result.step:
+        lines.append(f"  read with: vedcore read --model {shlex.quote(str(result.folder))} IMAGES")
+    return lines
 
 
 def _change(before: float | None, after: float) -> str:

@@ -22,7 +22,7 @@ FINE_TUNING: dict[str, Any] = {
 class TrainingOptions:
     """The options of the command; None leaves the value of the recipe.
 
-    model: the checkpoint to continue from. lr, steps, epochs: of the last stage. augment: ``Augmentation.usual()`` or none.
+    model: the checkpoint to continue from. lr, steps, epochs: of the last stage, whose warm-up takes at most half of it. augment: ``Augmentation.usual()`` or none.
     patience: of the evaluation, 0 for no early end. keep: keep lines of ordinary print. keep_share: the same with this share.
     """
 
@@ -67,7 +67,12 @@ class TrainingOptions:
     def _stage(self, stage: Stage) -> Stage:
         changes: dict[str, Any] = {} if self.lr is None else {"lr": self.lr}
         if self.steps is not None:
-            changes |= {"steps": self.steps, "epochs": None, "minutes": None, "warmup": min(stage.warmup, self.steps)}
+            changes |= {
+                "steps": self.steps,
+                "epochs": None,
+                "minutes": None,
+                "warmup": min(stage.warmup, self.steps // 2),
+            }
         if self.epochs is not None:
             changes |= {"steps": None, "epochs": self.epochs, "minutes": None}
         changed: Stage = _evolved(stage, **changes)

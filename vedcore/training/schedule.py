@@ -35,7 +35,7 @@ def is_evaluated(step: int, every: int | None) -> bool:
 
 
 def with_steps(stage: Stage, samples: int, batch_size: float) -> Stage:
-    """``stage`` with its epochs as steps; a longer warm-up becomes that short. samples: of its data. batch_size: the mean
+    """``stage`` with its epochs as steps, of which the warm-up takes at most half. samples: of its data. batch_size: the mean
     number of these in a batch.
 
     Raises ConfigError for more steps than a run can have.
@@ -50,4 +50,4 @@ def with_steps(stage: Stage, samples: int, batch_size: float) -> Stage:
             expected=f"at most {MAX_STEPS} steps",
             found=stage.epochs,
         )
-    return attrs.evolve(stage, steps=steps, epochs=None, warmup=min(stage.warmup, steps))  # type: ignore[misc]
+    return attrs.evolve(stage, steps=steps, epochs=None, warmup=min(stage.warmup, steps // 2))  # type: ignore[misc]
