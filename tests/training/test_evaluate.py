@@ -6,11 +6,10 @@ import jiwer
 import pytest
 
 from tests.training.tiny import TEXTS, Lines, draw, recipe, write_folder
-from vedcore.errors import ConfigError, ImageError, SaveError, TrainingError
+from vedcore.errors import ConfigError, ImageError, TrainingError
 from vedcore.reader import Reading
 from vedcore.training import Fault, Folder, Sample, evaluate
-from vedcore.training.evaluation import ReadLine, Score
-from vedcore.training.report import render, write_report
+from vedcore.training.evaluation import differences
 
 READ = ("one", "twO", "there", "four", "", "six six", "seven", "eigh")
 CONFIDENCES = (1.0, 0.85, 0.31, 0.95, 0.05, 0.35, 0.9, 0.89)
@@ -74,41 +73,12 @@ def test_a_score_is_json():
     assert data["worst"][0]["text"] == "six"
 
 
-def test_a_report_shows_curves_and_worst_lines_and_escapes_text():
-    nasty = '<script>alert("&")</script>'
-    line = ReadLine(nasty, nasty, "<b>", 0.5, "eos", 20)
-    score = Score(1, 0, 0.5, 1.0, 0.1, 9.0, worst=(line,))
-    log = [{"event": "step", "step": n, "loss": 5.0 / n, "lr": 1e-3} for n in range(1, 1001)]
-    log += [{"event": "evaluation", "step": n, "cer": 0.5, "wer": 1.0} for n in (500, 1000)]
-    log += [{"event": "skipped", "step": 3, "counts": {"two labels": 2}, "problems": [nasty]}]
-    page = render(log, recipe(seed=77), (500, 0.25), score, {nasty: draw("x")})
-    assert nasty not in page
-    assert page.count("<svg") == 4
-    assert page.count("data:image/png;base64,") == 1
-    assert "left out: two labels" in page
-    assert "&quot;seed&quot;: 77" in page
-    assert "the model of step 500, character error rate 25.00%" in page
-    assert "step 1000, all figures below" in page
-    assert len(page) < 40_000
-    assert all(mark not in page for mark in ("http:", "https:", "nan", 'src="/'))
-
-
-def test_a_report_without_a_score_refers_to_no_figures():
-    log = [{"event": "evaluation", "step": 500, "cer": 0.5, "wer": 1.0}]
-    page = render(log, recipe(), (500, 0.5), None, {})
-    assert "step 500, character error rate 50.00%" in page
-    assert "below" not in page
-
-
-def test_a_report_of_an_empty_log_is_a_page():
-    page = render([], recipe(), None, None, {})
-    assert "<svg" not in page
-    assert page.endswith("</html>\n")
-
-
-def test_a_report_that_cannot_be_written_is_an_error(tmp_path):
-    with pytest.raises(SaveError, match=r"report\.html: not written"):
-        write_report(tmp_path / "absent", recipe(), None, None, {})
+def test_differences_have_as_many_letters_as_errors_are_counted():
+    for line in evaluate(Scripted(), Lines()).worst:
+        parts = differences(line.text, line.read)
+        assert ("".join(text for text, _ in parts), "".join(read for _, read in parts)) == (line.text, line.read)
+        assert sum(max(map(len, part)) for part in parts if part[0] != part[1]) == line.errors
+    assert differences(" ab", "ac ") == [("a", "a"), ("b", "c")]
 
 
 def test_an_empty_text_is_not_compared():

@@ -172,6 +172,14 @@ class Reader:
         while jobs:
             yield jobs.popleft().result()
 
+    def rows(self, image: Any, *, layout: LayoutName | None = None, cut: bool = True) -> list[Any]:
+        """The pictures that the model reads for an image, RGB: the whole image, its lines, or the pieces of long lines.
+
+        The arguments and the errors are those of ``read``.
+        """
+        found = self._finder(layout, cut)(load_image(image))
+        return [load_image(row) for row in found.images]
+
     def stream(self, images: Any, **options: Any) -> Iterator[Fragment]:
         """The texts that ``read`` returns, in fragments, while the model generates them.
 

@@ -105,6 +105,19 @@ def evaluate(
     return _score(texts, readings, seconds, problems, worst)
 
 
+def differences(text: str, read: str) -> list[tuple[str, str]]:
+    """The parts of a label and of its reading, side by side: equal ones, and pairs of which one may be empty.
+
+    Their lengths add up to the number of errors as ``ReadLine.errors`` counts them, without the spaces at both ends.
+    """
+    text, read = text.strip(), read.strip()
+    (chunks,) = jiwer.process_characters(text, read).alignments
+    return [
+        (text[chunk.ref_start_idx : chunk.ref_end_idx], read[chunk.hyp_start_idx : chunk.hyp_end_idx])
+        for chunk in chunks
+    ]
+
+
 def _score(
     texts: Sequence[tuple[str, str]], readings: Sequence[Reading], seconds: float, problems: list[Problem], worst: int
 ) -> Score:

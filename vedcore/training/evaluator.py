@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 
 from vedcore.model.loss import count_labels
 from vedcore.reader import Reader
+from vedcore.training.attention import SeenRow, look
 from vedcore.training.data.batches import ExampleDataset, Minibatch, collate
 from vedcore.training.data.label_encoder import LabelEncoder
 from vedcore.training.data.sample import Dataset
@@ -18,6 +19,8 @@ from vedcore.training.evaluation import Score, evaluate
 from vedcore.training.objective import Objective
 from vedcore.training.recipe import Recipe
 from vedcore.vision import Augmentation
+
+_CUT = False  # training does not cut lines either
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,12 @@ class Evaluator:
         finally:
             self.objective.train()
 
+    def look_at(self, sources: Collection[str]) -> dict[str, tuple[SeenRow, ...]]:
+        """What the model sees of the held-out lines of ``sources``, and where it looks."""
+        samples = (self.held_out[index] for index in range(len(self.held_out) if sources else 0))
+        beams = self.settings.beams
+        return {s.source: look(self.reader, s.image, beams=beams, cut=_CUT) for s in samples if s.source in sources}
+
     def _score(self, data: Dataset) -> Score:
         settings = self.settings
         return evaluate(
@@ -73,7 +82,7 @@ class Evaluator:
             data,
             beams=settings.beams,
             batch_size=settings.batch_size,
-            cut=False,  # training does not cut lines either
+            cut=_CUT,
             worst=settings.worst,
         )
 

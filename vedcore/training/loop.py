@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 import torch
@@ -162,7 +162,7 @@ class TrainingRun:
                 if ended != "interrupted":
                     self._evaluate()
                 self._save()
-                self._publish()
+                self._publish(ended)
         return self._result(ended)
 
     def _start_log(self) -> None:
@@ -331,7 +331,7 @@ class TrainingRun:
             self.saved_step = self.position.step
             self.watch("checkpoint", {"step": self.position.step, "path": str(path)})
 
-    def _publish(self) -> None:
+    def _publish(self, ended: Ending) -> None:
         """Copy the model of the best evaluation, or else the last one, into the folder of the run."""
         source = self.checkpoints.model_folder(self.position.best_step)
         if self.tensorboard is not None:
@@ -345,7 +345,7 @@ class TrainingRun:
             # A resumed run that stops before its first evaluation would replace a report that shows more.
             has_report = self.log.evaluated_step is not None and (self.folder / REPORT_FILE).is_file()
             if self.score is not None or not has_report:
-                self._report()
+                self._report(ended)
         self.accelerator.wait_for_everyone()
 
     def _result(self, ended: Ending) -> Result:
@@ -366,17 +366,12 @@ class TrainingRun:
             best.get("kept_cer"),
         )
 
-    def _report(self) -> None:
+    def _report(self, ended: Ending | None = None) -> None:
         at = self.position
         best = None if at.best_step is None or at.best_cer is None else (at.best_step, at.best_cer)
-        worst = set() if self.score is None else {line.source for line in self.score.worst}
-        images = {} if self.held_out is None else _images_of(self.held_out, worst)
-        write_report(self.folder, self.recipe, best, self.score, images)
-
-
-def _images_of(data: Dataset, sources: set[str]) -> dict[str, Any]:
-    samples = (data[index] for index in range(len(data)))
-    return {sample.source: sample.image for sample in samples if sample.source in sources}
+        worst = () if self.score is None else self.score.worst
+        seen = {} if self.evaluator is None else self.evaluator.look_at([line.source for line in worst])
+        write_report(self.folder, self.recipe, best, self.score, seen, ended)
 
 
 def _with_steps(recipe: Recipe, data: Mapping[str, Dataset]) -> Recipe:

@@ -7,6 +7,7 @@ from vedcore.vision.augmentation import Augmentation
 from vedcore.vision.content import Content, content_of
 from vedcore.vision.cut_rule import CutRule
 from vedcore.vision.cutting import CutPiece, cut_line
+from vedcore.vision.encoding import as_jpeg
 from vedcore.vision.files import open_file, origin_of, read_file
 from vedcore.vision.formats import format_of
 from vedcore.vision.frames import TiffFrames
@@ -15,7 +16,6 @@ from vedcore.vision.limits import MAX_BYTES, MAX_PIXELS
 from vedcore.vision.loading import ImageSource, load_image
 from vedcore.vision.origin import Origin
 from vedcore.vision.pixels import from_pixels
-from vedcore.vision.png import as_png
 from vedcore.vision.resolution import image_dpi
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "ImageSource",
     "Origin",
     "TiffFrames",
-    "as_png",
+    "as_jpeg",
     "content_of",
     "cut_line",
     "format_of",
