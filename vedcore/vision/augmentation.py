@@ -48,16 +48,14 @@ class Augmentation:
         """Moderate changes of all kinds, for a checkpoint that learns from lines of few hands or typefaces."""
         return cls(
             share=0.5,
-            slant=12.0,
-            stretch=0.2,
-            baseline=0.05,
-            stroke=0.012,
-            margin=0.2,
-            rotation=1.0,
-            blur=0.7,
-            noise=0.04,
+            slant=18.0,
+            stretch=0.35,
+            baseline=0.08,
+            stroke=0.018,
+            margin=0.3,
+            blur=0.5,
+            noise=0.02,
             brightness=0.2,
-            jpeg=50.0,
         )
 
     def __call__(self, image: Image.Image, random: np.random.Generator) -> Image.Image:
@@ -70,7 +68,7 @@ class Augmentation:
             image = image.filter(ImageFilter.GaussianBlur(strength))
         if strength := self._strength(self.brightness, random):
             factor = 1 + strength * random.choice((-1, 1))
-            image = image.point([min(255, round(value * factor)) for value in range(256)] * 3)
+            image = image.point(np.minimum(255, np.round(np.arange(256) * factor)).astype(int).tolist() * 3)
         if strength := self._strength(self.noise, random):
             pixels = np.asarray(image) + random.normal(0, 255 * strength, (image.height, image.width, 1))
             image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
