@@ -51,7 +51,7 @@ def test_a_report_shows_curves_and_worst_lines_and_escapes_text():
         "&quot;seed&quot;: 77",
         "the model of step 500, character error rate 25.00%",
         "step 1000, all figures below",
-        "its time was over",
+        "its time was over (max_minutes)",
         "best: 50%",
     ):
         assert text in page
