@@ -53,7 +53,7 @@ def measured_threads(seconds: Callable[[int, float], float] | None = None) -> in
     seconds: measures the mean time of a product, from a number of threads and the seconds to spend; by default that of
     two products with 16 rows and weights of 256 x 1024.
 
-    On a busy machine each product waits for the thread that the scheduler serves last. The products of a text that is generated
+    On a busy machine each product waits for the thread that the scheduler serves last. The products of a text generated
     token by token are small and wait most: two threads can take a hundred times as long as one.
     """
     seconds = _seconds if seconds is None else seconds
