@@ -27,6 +27,15 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the whole traceback o
 AllowPickle = Annotated[
     bool, typer.Option("--allow-pickle", help="Also read weights from *.bin files. Use it only for files you trust.")
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        help="The number of threads. By default OMP_NUM_THREADS, or else what a measurement of some milliseconds finds best.",
+    ),
+]
 
 
 def writable(text: str, encoding: str | None = "utf-8") -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from vedcore.cli.app import Debug, app, reported_errors, say
+from vedcore.cli.app import Debug, Threads, app, reported_errors, say
 from vedcore.cli.inputs import Input, find_inputs
 from vedcore.cli.outputs import Format, choose_target
 from vedcore.cli.reading_progress import ReadingProgress, reading_progress
@@ -72,6 +72,7 @@ def read(
         bool, typer.Option("--strict", help="Exit with 1 if there is a warning, or if a file in a folder is skipped.")
     ] = False,
     no_cut: Annotated[bool, typer.Option("--no-cut", help="The same as --layout whole.")] = False,
+    threads: Threads = None,
     debug: Debug = False,
 ) -> None:
     """Read the text in images and documents."""
@@ -80,8 +81,10 @@ def read(
         for line in (*inputs.skipped, *(f"{folder}: no images in this folder" for folder in inputs.empty)):
             say(f"vedcore: {line}", err=True)
         from vedcore.reader import Reader, check_segmenter, locate
+        from vedcore.speed.threads import choose_threads
 
         target = choose_target(output, form, inputs, locate(model))
+        choose_threads(threads)
         reader = Reader.load(model)
         if segmenter is not None:
             reader.segmenter = check_segmenter(segmenter)

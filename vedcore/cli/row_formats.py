@@ -49,9 +49,21 @@ def table_or_text(pages: Pages, terminal: bool) -> Iterator[str]:
 def as_table(pages: Pages, terminal: bool) -> Iterator[str]:
     """A table with one row for each image, styled if it is for a ``terminal``."""
     readings = [(page.label, page.reading) for page in pages]
-    rows = [(name, reading.text, f"{reading.confidence:.3f}", reading.stop_reason) for name, reading in readings]
+    # Without a calibration no reading has a probability, and the column would be empty.
+    known = any(reading.probability is not None for _, reading in readings)
+    rows = [
+        (
+            name,
+            reading.text,
+            f"{reading.confidence:.3f}",
+            *([_number(reading.probability, 3)] if known else []),
+            reading.stop_reason,
+        )
+        for name, reading in readings
+    ]
     if rows:
-        yield table(("image", "text", "confidence", "stop"), rows, terminal=terminal)
+        titles = ("image", "text", "confidence", *(["probability"] if known else []), "stop")
+        yield table(titles, rows, terminal=terminal)
 
 
 def text(pages: Pages, terminal: bool) -> Iterator[str]:
@@ -76,10 +88,11 @@ def as_csv(pages: Pages, terminal: bool) -> Iterator[str]:
         csv.writer(stream, lineterminator="\n").writerow(cells)
         return stream.getvalue()
 
-    yield row("file", "text", "confidence", "stop_reason", "page", "layout", "warnings")
+    yield row("file", "text", "confidence", "probability", "stop_reason", "page", "layout", "warnings")
     for page in pages:
         reading = page.reading
-        start = (page.document.name, reading.text, f"{reading.confidence:.6f}", reading.stop_reason)
+        numbers = (_number(reading.confidence, 6), _number(reading.probability, 6))
+        start = (page.document.name, reading.text, *numbers, reading.stop_reason)
         yield row(*start, reading.page, reading.layout, "; ".join(reading.warnings))
 
 
@@ -93,6 +106,7 @@ def _json_row(page: ReadPage) -> dict[str, Any]:
         "file": page.document.name,
         "text": reading.text,
         "confidence": round(reading.confidence, 6),
+        "probability": _rounded(reading.probability),
         "stop_reason": reading.stop_reason,
         "token_ids": reading.token_ids,
         "token_logprobs": [round(value, 6) for value in reading.token_logprobs],
@@ -116,9 +130,18 @@ def _json_line(line: Line) -> dict[str, Any]:
         "polygon": _points(line.polygon),
         "text": line.text,
         "confidence": round(line.confidence, 6),
+        "probability": _rounded(line.probability),
         "stop_reason": line.stop_reason,
         "words": [{"polygon": _points(word.polygon), "text": word.text} for word in line.words],
     }
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
 
 
 def _points(polygon: Polygon) -> list[tuple[float, float]]:

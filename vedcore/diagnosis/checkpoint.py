@@ -17,7 +17,7 @@ from vedcore.generation.config import FILE as GENERATION_FILE
 from vedcore.model import VisionEncoderDecoderConfig, VisionEncoderDecoderModel
 from vedcore.model.part_config import MODEL_TYPE, OWN_MODEL_TYPE, build
 from vedcore.part import without_storage
-from vedcore.reader import LayoutName, locate, read_cut_rule, read_layout
+from vedcore.reader import Calibration, LayoutName, locate, read_calibration, read_cut_rule, read_layout
 from vedcore.registry import registry
 from vedcore.storage.files import read_json
 from vedcore.storage.loading import read_parameters
@@ -73,6 +73,7 @@ class OpenedCheckpoint:
     tokenizer: Tokenizer | None
     cut_rule: CutRule | None
     layout: LayoutName | None
+    calibration: Calibration | None
     checksums: Mapping[str, dict[str, int]]
     failures: tuple[ReadFailure, ...]
 
@@ -153,6 +154,7 @@ def open_checkpoint(name: str | os.PathLike[str], *, allow_pickle: bool = False)
         tokenizer=tokenizer,
         cut_rule=attempt(OWN_FILE, lambda: read_cut_rule(folder)),
         layout=attempt(OWN_FILE, lambda: read_layout(folder)),
+        calibration=attempt(OWN_FILE, lambda: read_calibration(folder)),
         checksums=attempt(OWN_FILE, lambda: stored_checksums(folder)) or {},
         failures=tuple(attempt.failures),
     )

@@ -20,7 +20,7 @@ from vedcore.part import without_storage
 from vedcore.storage.files import staged, write_json
 from vedcore.storage.keymap import KeyMap, Rule
 from vedcore.storage.loading import load_sections
-from vedcore.storage.own import OWN_FILE, own_settings
+from vedcore.storage.own import OWN_FILE, settings_to_keep
 from vedcore.storage.saving import check_loadable, tensors_to_write
 from vedcore.storage.sections import Section
 from vedcore.storage.tensors import WEIGHT_FILES, write_tensors
@@ -77,7 +77,7 @@ def save(model: Any, folder: str | os.PathLike[str], untrained: Mapping[str, Any
     generation = model.generation_config
     ids = {name: getattr(model.config, name) for name in ID_NAMES if getattr(generation, name) is None}
     with staged(folder, replaces=(*WEIGHT_FILES, OWN_FILE)) as stage:
-        own = {name: value for name, value in own_settings(Path(folder)).items() if name != "untrained"}
+        own = settings_to_keep(Path(folder), model.parameters())
         own |= {"untrained": dict(untrained)} if untrained else {}
         if own:
             write_json(stage / OWN_FILE, own)

@@ -5,9 +5,11 @@ for reading in reader.read(["a.png", "b.png"]):
     print(reading.text, reading.confidence)
 
 The path of an image: ``finding`` finds its rows (the images that the model reads), ``batches`` collects the rows of several
-images, the model generates the tokens of each row, and ``layout`` puts the texts of the rows together.
+images, the model generates the tokens of each row, ``layout`` puts the texts of the rows together, and ``calibration`` says
+how likely they are right.
 """
 
+from vedcore.reader.calibration import Calibration, CalibrationWarning, read_calibration
 from vedcore.reader.checkpoint_folder import locate
 from vedcore.reader.layout_choice import LayoutName, check_layout, check_segmenter, read_cut_rule, read_layout
 from vedcore.reader.processor import Processor
@@ -16,6 +18,8 @@ from vedcore.reader.reading import Block, Fragment, Line, Piece, Reading, Word
 
 __all__ = [
     "Block",
+    "Calibration",
+    "CalibrationWarning",
     "Fragment",
     "LayoutName",
     "Line",
@@ -27,6 +31,7 @@ __all__ = [
     "check_layout",
     "check_segmenter",
     "locate",
+    "read_calibration",
     "read_cut_rule",
     "read_layout",
 ]

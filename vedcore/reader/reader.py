@@ -20,6 +20,7 @@ from vedcore.generation import StopRule
 from vedcore.model import VisionEncoderDecoderModel
 from vedcore.model.checks import listed_functions
 from vedcore.reader.batches import RowQueue, WaitingRow, stack_pixels
+from vedcore.reader.calibration import Calibration, calibration_for, with_probability
 from vedcore.reader.checkpoint_folder import locate
 from vedcore.reader.finding import FoundRows, RowFinder
 from vedcore.reader.jobs import FailedJob, ReadJob, StreamState
@@ -37,6 +38,8 @@ from vedcore.reader.processor import Processor
 from vedcore.reader.prompts import Prompt, PromptEncoder, PromptIds, prompt_arguments, with_prompts
 from vedcore.reader.reading import Fragment, Reading
 from vedcore.reader.size_check import check_image_size
+from vedcore.speed.threads import set_threads
+from vedcore.storage.own import has_weights
 from vedcore.vision import CutRule, image_dpi, load_image
 
 
@@ -50,9 +53,11 @@ class Reader:
         cut_rule: CutRule | None = None,
         layout: LayoutName | None = None,
         segmenter: PageSegmenter | str | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         """layout: how images are read by default; None: "line" with a cut rule, "whole" without. segmenter: as in ``load``.
 
+        calibration: gives readings a probability.
         Raises TokenizerError if the tokenizer has tokens outside the model's vocabulary.
         """
         largest, size = max(processor.tokenizer.get_vocab().values()), model.decoder.sizes.vocab_size
@@ -63,7 +68,7 @@ class Reader:
                 expected=f"below {size}",
                 found=largest,
             )
-        self.model, self.processor, self.cut_rule = model, processor, cut_rule
+        self.model, self.processor, self.cut_rule, self.calibration = model, processor, cut_rule, calibration
         self.segmenter = check_segmenter(segmenter)
         self.layout = None if layout is None else check_layout(layout)
 
@@ -79,6 +84,7 @@ class Reader:
         prepare: bool = True,
         layout: LayoutName | None = None,
         segmenter: PageSegmenter | str | None = None,
+        threads: int | None = None,
     ) -> Self:
         """The reader of a folder, of a checkpoint that a plugin ships, or of a hub id ("owner/name").
 
@@ -86,13 +92,18 @@ class Reader:
         layout: how images are read unless ``read`` gets another; None: as the checkpoint's vedcore.json says.
         segmenter: finds the lines of a page: a function, a ``Segmenter``, the name of an installed one, or None for the one
         that the checkpoint prefers, or the only one.
-        Raises CheckpointNotFound, or another VedcoreError that names the file at fault.
+        threads: how many threads torch computes with, from now on and in the whole process, because torch has one number for
+        all; None: that number is not changed. One is fastest for a small model on a busy machine.
+        Raises CheckpointNotFound, or another VedcoreError that names the file or the argument at fault.
         """
+        if threads is not None:
+            set_threads(threads)
         folder = locate(name, revision=revision, allow_pickle=allow_pickle)
         model = VisionEncoderDecoderModel.from_pretrained(folder, allow_pickle=allow_pickle, dtype=dtype, device=device)
         layout = read_layout(folder) if layout is None else layout
         segmenter = preferred_segmenter(folder) if segmenter is None else segmenter
-        reader = cls(model, Processor.from_pretrained(folder), read_cut_rule(folder), layout, segmenter)
+        calibration = calibration_for(model.parameters(), folder)
+        reader = cls(model, Processor.from_pretrained(folder), read_cut_rule(folder), layout, segmenter, calibration)
         if prepare:
             model.prepare()
         return reader
@@ -166,11 +177,11 @@ class Reader:
             for batch in queue.complete():
                 self._read(batch, request.arguments)
             while jobs and jobs[0].finished:
-                yield jobs.popleft().result()
+                yield self._result(jobs.popleft())
         for batch in queue.rest():
             self._read(batch, request.arguments)
         while jobs:
-            yield jobs.popleft().result()
+            yield self._result(jobs.popleft())
 
     def rows(self, image: Any, *, layout: LayoutName | None = None, cut: bool = True) -> list[Any]:
         """The pictures that the model reads for an image, RGB: the whole image, its lines, or the pieces of long lines.
@@ -198,6 +209,11 @@ class Reader:
                 yield from self._stream(batch, request.arguments)
         for batch in queue.rest():
             yield from self._stream(batch, request.arguments)
+
+    def drop_stale_calibration(self) -> None:
+        """Forget the calibration if the weights are no longer those that it was fitted with, as after training."""
+        if self.calibration is not None and not has_weights(self.model.parameters(), self.calibration.weights):
+            self.calibration = None
 
     def _request(
         self,
@@ -281,6 +297,10 @@ class Reader:
             text = self.processor.tokenizer.decode(token_ids, skip_special_tokens=True)
             token_logprobs = tuple(logprobs[: len(token_ids)])
             row.job.set_text(row.position, RowText(text, confidence, token_ids, token_logprobs, stop_reason))
+
+    def _result(self, job: ReadJob | FailedJob) -> Reading | ImageError:
+        result = job.result()
+        return with_probability(result, self.calibration) if isinstance(result, Reading) else result
 
     def _stream(self, batch: list[WaitingRow[StreamState]], arguments: dict[str, Any]) -> Iterator[Fragment]:
         prompts = prompt_arguments([row.job.prompt for row in batch], self.model.device)

@@ -45,6 +45,7 @@ class Line:
     stop_reason: str
     words: tuple[Word, ...] = ()
     pieces: tuple[Piece, ...] = ()
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,8 @@ class Reading:
     warnings: reasons to doubt that the image has the text, each a short sentence.
     size: (width, height) of the image in pixels, upright.
     dpi: its horizontal resolution in dots per inch, if the file says so. page: its number in a document, from 1.
+    probability: the probability that the text is exactly right, a cautious estimate; on a page the mean over its lines, which
+    is the share of them that are expected to be right. None if the checkpoint has no calibration, and on a page without text.
     """
 
     text: str
@@ -91,6 +94,7 @@ class Reading:
     size: tuple[int, int] | None = None
     dpi: float | None = None
     page: int | None = None
+    probability: float | None = None
 
     @property
     def lines(self) -> tuple[Line, ...]:

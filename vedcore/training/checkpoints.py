@@ -96,9 +96,10 @@ class CheckpointFolder:
 
 
 def write_reader(reader: Reader, folder: Path) -> None:
-    """Write everything that reading needs to the new ``folder``."""
+    """Write everything that reading needs to the new ``folder``. A calibration is dropped if training changed the weights."""
     reader.model.save_pretrained(folder)
     reader.processor.save_pretrained(folder)
+    reader.drop_stale_calibration()
     own: dict[str, Any] = {}
     if reader.cut_rule is not None:
         own["cut"] = attrs.asdict(reader.cut_rule)
@@ -106,6 +107,8 @@ def write_reader(reader: Reader, folder: Path) -> None:
         own["layout"] = reader.layout
     if isinstance(reader.segmenter, str):
         own["segmenter"] = reader.segmenter
+    if reader.calibration is not None:
+        own["calibration"] = reader.calibration.to_dict()
     if own:
         write_json(folder / OWN_FILE, {**own_settings(folder), **own})
 

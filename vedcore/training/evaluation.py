@@ -1,21 +1,26 @@
-"""How well a reader reads: character and word error rates, exact lines, and the calibration of its confidence."""
+"""How well a reader reads: character and word error rates, exact lines, and how far its confidence can be relied on."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import jiwer
 import numpy as np
+from numpy.typing import NDArray
 
 from vedcore.errors import ImageError, TrainingError
-from vedcore.reader import Reader, Reading
+from vedcore.reader import Calibration, Reader, Reading
+from vedcore.reader.calibration import with_probability
 from vedcore.training.data.problem import Fault, Problem
 from vedcore.training.data.sample import Dataset
 
 BINS = 10
+
+SURE = 0.9
+"""A line with a probability above it is one that the reader is sure of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class ReadLine:
     confidence: float
     stop_reason: str
     errors: int
+    probability: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,8 @@ class Score:
     lines, exact: the number of lines, and of lines without an error.
     cer, wer: edits per character and per word, over all lines together.
     calibration_error: the mean distance between confidence and share of exact lines in a bin, weighted by its lines.
+    probability_error: the same distance for the probability; None without a calibration, as the next two.
+    sure, sure_wrong: the number of lines with a probability above 0.9, and of those among them that are wrong.
     lines_per_second: the speed of reading, including opening the images.
     bins: the lines by confidence.
     worst: the lines with the most errors per character, the worst first.
@@ -66,10 +74,76 @@ class Score:
     bins: tuple[ConfidenceBin, ...] = ()
     worst: tuple[ReadLine, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
+    probability_error: float | None = None
+    sure: int | None = None
+    sure_wrong: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The score as nested dicts and lists, as JSON holds it."""
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The readings of a data set beside their labels.
+
+    sources, labels, readings: one for each line that can be compared, at least one. seconds: the time of reading.
+    problems: samples that could not be read or have no label.
+    """
+
+    sources: tuple[str, ...]
+    labels: tuple[str, ...]
+    readings: tuple[Reading, ...]
+    seconds: float
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def exact(self) -> NDArray[np.bool_]:
+        """For each line whether its reading is its label."""
+        pairs = zip(self.readings, self.labels, strict=True)
+        return np.array([reading.text == label for reading, label in pairs])
+
+    def calibrated(self, calibration: Calibration) -> Comparison:
+        """The same readings, with the probabilities that ``calibration`` gives them."""
+        return replace(self, readings=tuple(with_probability(reading, calibration) for reading in self.readings))
+
+    def score(self, worst: int = 20) -> Score:
+        """The numbers. worst: how many of the worst lines the score keeps."""
+        found = [reading.text for reading in self.readings]
+        characters = jiwer.process_characters(list(self.labels), found)
+        lines = [
+            ReadLine(source, label, read.text, read.confidence, read.stop_reason, _edits(chunks), read.probability)
+            for source, label, read, chunks in zip(
+                self.sources, self.labels, self.readings, characters.alignments, strict=True
+            )
+        ]
+        confidences = np.array([line.confidence for line in lines])
+        bad = sorted((line for line in lines if line.errors), key=lambda line: -line.errors / len(line.text))
+        return Score(
+            lines=len(lines),
+            exact=int(self.exact.sum()),
+            cer=float(characters.cer),
+            wer=float(jiwer.wer(list(self.labels), found)),
+            calibration_error=calibration_error(confidences, self.exact),
+            lines_per_second=len(lines) / self.seconds,
+            bins=_bins(confidences, self.exact),
+            worst=tuple(bad[:worst]),
+            problems=self.problems,
+            **self._of_probabilities(),
+        )
+
+    def _of_probabilities(self) -> dict[str, Any]:
+        """The fields of a score about the probabilities; none if a reading has no probability."""
+        probabilities = [reading.probability for reading in self.readings]
+        known = np.array([probability for probability in probabilities if probability is not None])
+        if len(known) < len(probabilities):
+            return {}
+        sure = known > SURE
+        return {
+            "probability_error": calibration_error(known, self.exact),
+            "sure": int(sure.sum()),
+            "sure_wrong": int((sure & ~self.exact).sum()),
+        }
 
 
 def evaluate(
@@ -80,6 +154,11 @@ def evaluate(
     beams: 1 is greedy decoding. cut: cut long lines into pieces, as ``reader.read`` does. worst: how many of the worst lines
     the score keeps. Raises TrainingError if no sample can be compared.
     """
+    return compare(reader, data, beams=beams, batch_size=batch_size, cut=cut).score(worst)
+
+
+def compare(reader: Reader, data: Dataset, *, beams: int = 1, batch_size: int = 16, cut: bool = True) -> Comparison:
+    """The readings of all samples. The arguments and the errors are those of ``evaluate``."""
     problems: list[Problem] = list(getattr(data, "problems", ()))
     samples = [data[index] for index in range(len(data))]
     fields: dict[str, Any] = {"num_beams": beams} if beams > 1 else {}
@@ -87,22 +166,21 @@ def evaluate(
     layout = "line" if cut else "whole"  # never a page, whatever the default of the reader is
     results = list(reader.each((s.image for s in samples), batch_size=batch_size, layout=layout, **fields))
     seconds = time.perf_counter() - started
-    texts: list[tuple[str, str]] = []
-    readings: list[Reading] = []
+    read: list[tuple[str, str, Reading]] = []
     for sample, result in zip(samples, results, strict=True):
         if isinstance(result, ImageError):
             problems.append(Problem(Fault.unreadable_image, sample.source, str(result)))
         elif not sample.text.strip():
             problems.append(Problem(Fault.empty_label, sample.source, "no text to compare with"))
         else:
-            texts.append((sample.source, sample.text))
-            readings.append(result)
-    if not readings:
+            read.append((sample.source, sample.text, result))
+    if not read:
         raise TrainingError(
             f"no line of {len(samples)} can be compared: {'; '.join(map(str, problems[:3])) or 'the data set is empty'}",
             found=problems,
         )
-    return _score(texts, readings, seconds, problems, worst)
+    sources, labels, readings = zip(*read, strict=True)
+    return Comparison(sources, labels, readings, seconds, tuple(problems))
 
 
 def differences(text: str, read: str) -> list[tuple[str, str]]:
@@ -118,28 +196,9 @@ def differences(text: str, read: str) -> list[tuple[str, str]]:
     ]
 
 
-def _score(
-    texts: Sequence[tuple[str, str]], readings: Sequence[Reading], seconds: float, problems: list[Problem], worst: int
-) -> Score:
-    expected, found = [text for _, text in texts], [reading.text for reading in readings]
-    characters = jiwer.process_characters(expected, found)
-    lines = [
-        ReadLine(source, text, reading.text, reading.confidence, reading.stop_reason, _edits(chunks))
-        for (source, text), reading, chunks in zip(texts, readings, characters.alignments, strict=True)
-    ]
-    bins = _bins(lines)
-    bad = sorted((line for line in lines if line.errors), key=lambda line: -line.errors / len(line.text))
-    return Score(
-        lines=len(lines),
-        exact=sum(_is_exact(line) for line in lines),
-        cer=float(characters.cer),
-        wer=float(jiwer.wer(expected, found)),
-        calibration_error=sum(abs(b.exact - b.lines * b.confidence) for b in bins) / len(lines),
-        lines_per_second=len(lines) / seconds,
-        bins=bins,
-        worst=tuple(bad[:worst]),
-        problems=tuple(problems),
-    )
+def calibration_error(values: NDArray[np.float64], exact: NDArray[np.bool_]) -> float:
+    """The mean distance between the mean of the values (N,) from 0 to 1 and the share of exact lines in each tenth."""
+    return sum(abs(b.exact - b.lines * b.confidence) for b in _bins(values, exact)) / len(values)
 
 
 def _edits(chunks: Sequence[Any]) -> int:
@@ -150,18 +209,20 @@ def _edits(chunks: Sequence[Any]) -> int:
     )
 
 
-def _is_exact(line: ReadLine) -> bool:
-    return line.read == line.text
-
-
-def _bins(lines: Sequence[ReadLine]) -> tuple[ConfidenceBin, ...]:
-    """The bins that are not empty, the lowest confidence first."""
-    indices = np.minimum((np.array([line.confidence for line in lines]) * BINS).astype(int), BINS - 1)
+def _bins(values: NDArray[np.float64], exact: NDArray[np.bool_]) -> tuple[ConfidenceBin, ...]:
+    """The bins that are not empty, the lowest values first."""
+    indices = np.minimum((values * BINS).astype(int), BINS - 1)
     bins = []
     for index in range(BINS):
-        members = [line for line, at in zip(lines, indices, strict=True) if at == index]
-        if members:
-            mean = sum(line.confidence for line in members) / len(members)
-            exact = sum(map(_is_exact, members))
-            bins.append(ConfidenceBin(index / BINS, (index + 1) / BINS, len(members), exact, mean))
+        members = indices == index
+        if members.any():
+            bins.append(
+                ConfidenceBin(
+                    low=index / BINS,
+                    high=(index + 1) / BINS,
+                    lines=int(members.sum()),
+                    exact=int(exact[members].sum()),
+                    confidence=float(values[members].mean()),
+                )
+            )
     return tuple(bins)

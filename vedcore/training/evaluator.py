@@ -63,6 +63,7 @@ class Evaluator:
     def evaluate(self) -> Evaluation:
         """Read the lines and compute the loss, without dropout and without augmentation."""
         self.objective.eval()
+        self.reader.drop_stale_calibration()
         try:
             kept = None if self.kept is None else self._score(self.kept)
             return Evaluation(self._score(self.held_out), self._loss(), kept)

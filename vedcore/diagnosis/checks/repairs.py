@@ -17,7 +17,7 @@ REPLACEMENTS = {
     "image processor": "copy preprocessor_config.json from the checkpoint of the encoder",
     "tokenizer": "copy tokenizer.json and tokenizer_config.json from the checkpoint of the decoder, or save the tokenizer "
     "there with save_pretrained",
-    OWN_FILE: f"remove {OWN_FILE}; this loses its rule for long lines and its list of untrained weights",
+    OWN_FILE: f"remove {OWN_FILE}; this loses its rule for long lines, its calibration and its list of untrained weights",
 }
 """Where to get another file, for each kind of ``ReadFailure``."""
 
