@@ -172,6 +172,7 @@ def test_jsonl_parses_back_to_the_readings():
             "file",
             "text",
             "confidence",
+            "probability",
             "stop_reason",
             *tokens,
             "page",
@@ -187,6 +188,7 @@ def test_jsonl_parses_back_to_the_readings():
         assert row["token_ids"] == line["greedy"][1:]
         assert len(row["token_logprobs"]) == len(row["token_ids"])
         assert 0.5 < row["confidence"] <= 1
+        assert row["probability"] is None
 
 
 AWKWARD = ["[bold]red[/bold]", 'a "quoted", text', "two\nlines", "naïve 日本語", "[/]", "", "=1+1", ":smile:"]

@@ -25,6 +25,7 @@ WRONG_COUNTS = 2.0
 """The weight of a wrong line. A wrong text that passes for right costs more than a right one that is checked again, and lines
 that are read later may be harder than those of the fit. So the probability is cautious: it halves the odds."""
 
+_LEAST_EFFECT = 0.1  # on the logarithm of the odds, of the spread of the doubts; less is chance
 _FOLDS = 5
 _RIDGE = 1.0  # keeps the coefficient finite where the doubt separates right and wrong lines
 _STEPS = 50
@@ -48,7 +49,7 @@ def fit_calibration(compared: Comparison, weights: Mapping[str, int]) -> Calibra
         )
     doubts = np.array([log_doubt(reading.token_logprobs) for reading in compared.readings])
     constant, slope = _fit(doubts[ended], exact[ended])
-    if slope >= 0:
+    if slope * doubts[ended].std() > -_LEAST_EFFECT:
         raise TrainingError(
             f"the model is not less sure of the {wrong} lines that it reads wrong than of the {right} others, so a "
             "calibration would say nothing. Check the labels, or train the model first",
@@ -73,7 +74,7 @@ def fit_calibration(compared: Comparison, weights: Mapping[str, int]) -> Calibra
 
 def _fit(values: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
     """The constant and the slope of the logistic regression of ``right`` (N,) on ``values`` (N,), by Newton's method."""
-    middle, spread = values.mean(), values.std() or 1.0
+    middle, spread = values.mean(), max(values.std(), 1e-6)
     inputs = np.stack([np.ones(len(values)), (values - middle) / spread], axis=1)
     weights = np.where(right, 1.0, WRONG_COUNTS)
     ridge = np.diag([1e-6, _RIDGE])
