@@ -1,6 +1,7 @@
 """The report of a run."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,6 +102,14 @@ def test_without_a_grid_the_report_says_that_the_places_are_unknown():
     assert "Where the decoder looked is not known" in page
     assert "linear-gradient" not in page
     assert "data:image/jpeg" in page
+
+
+def test_a_report_counts_the_lines_that_the_reader_is_sure_of():
+    found = replace(score(replace(line("ab", "ac"), probability=0.25)), sure=7, sure_wrong=2)
+    page = render([], recipe(), None, found, {})
+    assert "<td>lines above probability 0.9</td><td>7, of which 2 are wrong</td>" in page
+    assert "probability 0.250" in page
+    assert "probability" not in render([], recipe(), None, score(line("ab", "ac")), {})
 
 
 def test_a_report_without_a_score_refers_to_no_figures():

@@ -13,7 +13,7 @@ from vedcore.errors import SaveError
 from vedcore.training import chart, worst_lines
 from vedcore.training.attention import SeenRow
 from vedcore.training.chart import Curve, Mark, Point
-from vedcore.training.evaluation import Score
+from vedcore.training.evaluation import SURE, Score
 from vedcore.training.log import read_log
 from vedcore.training.recipe import Recipe
 
@@ -169,6 +169,7 @@ def _summary(
             ("word error rate", f"{score.wer:.2%}"),
             ("exact lines", f"{score.exact} of {score.lines}"),
             ("calibration error", f"{score.calibration_error:.3f}"),
+            *_sure(score),
             ("lines per second", f"{score.lines_per_second:.1f}"),
         ]
     counts: dict[str, int] = {}
@@ -181,6 +182,13 @@ def _summary(
     return _table((), rows) + (
         f"<details><summary>What was left out</summary><ul>{listed}</ul></details>" if listed else ""
     )
+
+
+def _sure(score: Score) -> list[tuple[str, str]]:
+    """The lines that the reader is sure of; nothing without probabilities."""
+    if score.sure is None:
+        return []
+    return [(f"lines above probability {SURE}", f"{score.sure}, of which {score.sure_wrong} are wrong")]
 
 
 def _bins(score: Score) -> str:

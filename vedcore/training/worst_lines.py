@@ -70,7 +70,8 @@ def _line(line: ReadLine, rows: Sequence[SeenRow]) -> str:
     pictures = "".join(_row(row, wrong) for row, wrong in zip(rows, _wrong_letters(rows, parts), strict=True))
     errors = "1 error" if line.errors == 1 else f"{line.errors} errors"
     ended = "" if line.stop_reason == "eos" else f" · stopped: {escape(line.stop_reason)}"
-    notes = f"<small>{errors} · confidence {line.confidence:.3f}{ended} · {escape(line.source)}</small>"
+    probability = "" if line.probability is None else f" · probability {line.probability:.3f}"
+    notes = f"<small>{errors} · confidence {line.confidence:.3f}{probability}{ended} · {escape(line.source)}</small>"
     return f'<div class="line"><div class="pieces">{pictures}</div><div class="texts">{texts}</div>{notes}</div>\n'
 
 
