@@ -75,13 +75,15 @@ def _span(seconds: float) -> str:
 
 def summary(result: Result, recipe: Recipe) -> list[str]:
     """Lines that say why a run ended, what it brought, and how to use it."""
+    from vedcore.training.data.problem import counted
+
     reason = {
         "done": "all steps are done",
         "patience": f"{recipe.evaluation.patience} evaluations in a row had no fewer errors (--patience)",
         "time": f"{recipe.max_minutes:g} minutes are over (--max-minutes)" if recipe.max_minutes else "",
         "interrupted": "interrupted",
     }[result.ended]
-    lines = [f"{result.folder}: ended after {result.step} steps: {reason}"]
+    lines = [f"{result.folder}: ended after {counted(result.step, 'step')}: {reason}"]
     if result.best_cer is not None:
         lines.append(f"  CER {_change(result.start_cer, result.best_cer)} (step {result.best_step}, the best)")
     if result.best_kept_cer is not None:
