@@ -37,7 +37,7 @@ def test_an_index_without_a_sample_is_a_problem_that_names_data_set_and_index():
         Sample(draw("x"), "x", 7),
         SystemExit(0),
     )
-    problems = check_data(RECIPE, open_data(RECIPE, bad, Path()))["train"]
+    problems = check_data(RECIPE, open_data(RECIPE, bad, Path()))["train"].problems
     assert {problem.fault for problem in problems} == {Fault.bad_sample}
     assert [problem.source for problem in problems] == [f"data set 'train', index {index}" for index in range(1, 8)]
     for problem, message in zip(
@@ -99,5 +99,5 @@ def test_only_the_first_samples_of_generated_data_are_checked():
         def __getitem__(self, index):
             return Sample(draw("x"), "", f"line {index}") if index == 199 else super().__getitem__(index % 8)
 
-    (problem,) = check_data(RECIPE, {"train": Endless()})["train"]
+    (problem,) = check_data(RECIPE, {"train": Endless()})["train"].problems
     assert problem == Problem(Fault.empty_label, "line 199", "no text to learn")

@@ -185,12 +185,18 @@ def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
 
     datasets = open_data(recipe, data, beside)
     found = check_data(recipe, datasets)
-    for name, problems in found.items():
-        for problem in problems:
+    for name, check in found.items():
+        for problem in [*check.problems, *check.not_aligned]:
             say(str(problem))
-        # Problems of the data set itself have no index: a label without an image, for example.
-        unlisted = len(getattr(datasets[name], "problems", ()))
-        good = len(datasets[name]) - (len(problems) - unlisted)
-        say(f"{name}: {counted(good, 'sample')} to learn from, {counted(len(problems), 'problem')}", err=True)
-    if any(found.values()):
+        say(
+            f"{name}: {counted(check.lines, 'sample')} to learn from, {counted(len(check.problems), 'problem')}",
+            err=True,
+        )
+        if check.cut or check.not_aligned:
+            say(
+                f"{name}: {counted(check.cut, 'long line')} cut into {counted(check.pieces, 'piece')}; "
+                f"{counted(len(check.not_aligned), 'line')} left out, because their labels cannot be split",
+                err=True,
+            )
+    if any(check.problems for check in found.values()):
         raise typer.Exit(1)

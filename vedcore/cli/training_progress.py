@@ -64,6 +64,8 @@ def _line(event: str, fields: Mapping[str, Any]) -> str:
     if event == "skipped":
         counts = ", ".join(f"{count} {fault}" for fault, count in fields["counts"].items())
         return f"step {fields['step']}  left out: {counts}"
+    if event == "cut":
+        return f"{fields['lines']} long lines cut into {fields['pieces']} pieces"
     return f"step {fields['step']}  saved {fields['path']}"
 
 

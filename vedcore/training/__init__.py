@@ -3,8 +3,9 @@
 train(Recipe.from_toml("recipe.toml"), "out", "folder-of-lines")
 
 ``loop`` is the algorithm and the place to start reading. It uses ``recipe`` (the settings), ``datasets`` and ``data`` (samples
-and batches), ``build`` (the model), ``learner`` (one step), ``objective`` (the losses), ``optimizer``, ``schedule``,
-``evaluation``, ``checkpoints`` with ``state`` and ``optimizer_state`` (saving and resuming), ``log`` and ``report``.
+and batches), ``long_lines`` and ``cutting`` (their pieces), ``build`` (the model), ``learner`` (one step), ``objective`` (the
+losses), ``optimizer``, ``schedule``, ``evaluation``, ``checkpoints`` with ``state`` and ``optimizer_state`` (saving and
+resuming), ``log`` and ``report``.
 ``calibrating`` fits the probabilities of a trained reader.
 """
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from vedcore.errors import ConfigError, TrainingError
 from vedcore.reader import Reader
 from vedcore.training.build import build_reader
+from vedcore.training.cutting import LineCutter, cut_rule_of
 from vedcore.training.data.check import check_samples
 from vedcore.training.data.label_encoder import LabelEncoder
 from vedcore.training.data.problem import Problem, counted
@@ -22,6 +24,9 @@ from vedcore.training.recipe import TRAIN, Recipe
 
 CHECKED_SAMPLES = 200
 """The number of samples that are checked before a run if the data set is not a folder: it may be generated, and endless."""
+
+MOST_CUT = 10_000
+"""The number of samples of a data set up to which its long lines are cut if it is not a folder; a folder is always cut."""
 
 _HELD_OUT_SEED = 2**32 - 1
 
@@ -55,16 +60,57 @@ def open_data(recipe: Recipe, data: Dataset | str | os.PathLike[str] | None, bes
     return {name: opened[name] for name in sorted(used)}
 
 
-def check_data(recipe: Recipe, datasets: Mapping[str, Dataset]) -> dict[str, list[Problem]]:
-    """The problems of each data set with the recipe's model: of all samples of a folder, of the first 200 of any other."""
+@dataclass(frozen=True, slots=True)
+class DataCheck:
+    """What is known about a data set before a run.
+
+    problems: why samples cannot be used. lines: the number of those that can. cut, pieces: how many of these are cut, and into
+    how many pieces. not_aligned: the lines that a run leaves out, because their labels cannot be split.
+    """
+
+    problems: list[Problem]
+    lines: int
+    cut: int = 0
+    pieces: int = 0
+    not_aligned: tuple[Problem, ...] = ()
+
+
+def check_data(recipe: Recipe, datasets: Mapping[str, Dataset]) -> dict[str, DataCheck]:
+    """Check each data set with the recipe's model: all samples of a folder, the first 200 of any other, and all long lines."""
     reader = build_reader(recipe.model, recipe.seed)
-    return {name: problems for name, (problems, _) in _checked(datasets, reader).items()}
+    rule, are_cut = cut_rule_of(reader), cut_data(datasets, reader)
+    checks = {}
+    for name, (problems, good) in _checked(datasets, reader).items():
+        dataset = datasets[name]
+        usable = Subset(dataset, good) if isinstance(dataset, STORED) else dataset
+        unlisted = len(getattr(dataset, "problems", ()))  # those without an index, such as a label without an image
+        count = len(dataset) - (len(problems) - unlisted)
+        if rule is None or name not in are_cut:
+            checks[name] = DataCheck(problems, count)
+            continue
+        found = LineCutter(reader, rule).cut(usable)
+        left_out = tuple(found.problems)
+        checks[name] = DataCheck(problems, count - len(left_out), found.lines, found.pieces, left_out)
+    return checks
+
+
+def cut_data(datasets: Mapping[str, Dataset], reader: Reader) -> set[str]:
+    """The names of the data sets whose long lines are cut. None are if the reader has no rule for it."""
+    if cut_rule_of(reader) is None:
+        return set()
+    return {name for name, data in datasets.items() if isinstance(data, STORED) or len(data) <= MOST_CUT}
 
 
 def _checked(datasets: Mapping[str, Dataset], reader: Reader) -> dict[str, tuple[list[Problem], list[int]]]:
     encode_label = LabelEncoder.for_reader(reader)
+    encode_long_label = LabelEncoder(encode_label.tokenizer, encode_label.end, max_length=None)
+    are_cut = cut_data(datasets, reader)
     return {
-        name: check_samples(dataset, encode_label, limit=None if isinstance(dataset, STORED) else CHECKED_SAMPLES)
+        name: check_samples(
+            dataset,
+            encode_long_label if name in are_cut else encode_label,
+            limit=None if isinstance(dataset, STORED) else CHECKED_SAMPLES,
+        )
         for name, dataset in datasets.items()
     }
 

@@ -12,6 +12,7 @@ import torch
 from vedcore.model.loss import count_labels
 from vedcore.reader import Reader
 from vedcore.training.attention import SeenRow, look
+from vedcore.training.cutting import cut_rule_of
 from vedcore.training.data.batches import ExampleDataset, Minibatch, collate
 from vedcore.training.data.label_encoder import LabelEncoder
 from vedcore.training.data.sample import Dataset
@@ -19,8 +20,6 @@ from vedcore.training.evaluation import Score, evaluate
 from vedcore.training.objective import Objective
 from vedcore.training.recipe import Recipe
 from vedcore.vision import Augmentation
-
-_CUT = False  # training does not cut lines either
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +51,24 @@ class Evaluation:
 
 
 class Evaluator:
-    """Evaluates ``objective`` and its ``reader`` on the lines ``held_out``, and on ``kept`` if there are any."""
+    """Evaluates ``objective`` and its ``reader`` on the lines ``held_out``, and on ``kept`` if there are any.
+
+    pieces: the samples of ``held_out`` as the objective takes them, for the loss: a long line is several. None: the same.
+    """
 
     def __init__(
-        self, recipe: Recipe, reader: Reader, objective: Objective, held_out: Dataset, kept: Dataset | None
+        self,
+        recipe: Recipe,
+        reader: Reader,
+        objective: Objective,
+        held_out: Dataset,
+        kept: Dataset | None,
+        pieces: Dataset | None = None,
     ) -> None:
         self.settings, self.reader, self.objective = recipe.evaluation, reader, objective
         self.held_out, self.kept = held_out, kept
+        self.pieces = held_out if pieces is None else pieces
+        self.cut = cut_rule_of(reader) is not None  # as users read
 
     def evaluate(self) -> Evaluation:
         """Read the lines and compute the loss, without dropout and without augmentation."""
@@ -74,7 +84,7 @@ class Evaluator:
         """What the model sees of the held-out lines of ``sources``, and where it looks."""
         samples = (self.held_out[index] for index in range(len(self.held_out) if sources else 0))
         beams = self.settings.beams
-        return {s.source: look(self.reader, s.image, beams=beams, cut=_CUT) for s in samples if s.source in sources}
+        return {s.source: look(self.reader, s.image, beams=beams, cut=self.cut) for s in samples if s.source in sources}
 
     def _score(self, data: Dataset) -> Score:
         settings = self.settings
@@ -83,7 +93,7 @@ class Evaluator:
             data,
             beams=settings.beams,
             batch_size=settings.batch_size,
-            cut=_CUT,
+            cut=self.cut,
             worst=settings.worst,
         )
 
@@ -97,15 +107,15 @@ class Evaluator:
         return loss / labels if labels and math.isfinite(loss) else None
 
     def _batches(self) -> Iterator[Minibatch]:
-        """The held-out lines whose labels can be encoded, as batches."""
+        """The pieces of held-out lines whose labels can be encoded, as batches."""
         examples = ExampleDataset(
-            self.held_out,
+            self.pieces,
             self.reader.processor.image_processor,
             LabelEncoder.for_reader(self.reader),
             Augmentation(),
             (0,),
         )
-        size, length = self.settings.batch_size, len(self.held_out)
+        size, length = self.settings.batch_size, len(self.pieces)
         for start in range(0, length, size):
             batch = collate([examples[index, index] for index in range(start, min(start + size, length))])
             if len(batch.pixels):

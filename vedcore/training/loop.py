@@ -30,15 +30,16 @@ from vedcore.training.checkpoints import CheckpointFolder, explain_damage, read_
 from vedcore.training.data.batches import Minibatch
 from vedcore.training.data.problem import Problem
 from vedcore.training.data.sample import Dataset
-from vedcore.training.datasets import open_data, split_data, usable_data
+from vedcore.training.datasets import open_data, usable_data
 from vedcore.training.devices import make_accelerator
 from vedcore.training.evaluation import Score
 from vedcore.training.evaluator import Evaluator
 from vedcore.training.finite import not_finite, require_finite_weights
-from vedcore.training.kept import copy_lines_file, split_kept
+from vedcore.training.kept import copy_lines_file
 from vedcore.training.learner import Learner
 from vedcore.training.loader import stage_loader
 from vedcore.training.log import Log, read_log
+from vedcore.training.long_lines import prepare_data
 from vedcore.training.metrics import ADVICE, StepMetrics
 from vedcore.training.progress import ProgressMeter
 from vedcore.training.recipe import Recipe, Stage
@@ -134,13 +135,19 @@ class TrainingRun:
             state, self.reader = read_checkpoint(newest)
             checkpoint, self.position = (newest, state), state.position
         usable, self.problems = usable_data(datasets, self.reader, skip_bad)
-        self.data, self.held_out = split_data(recipe, usable)
-        self.kept, held_out_kept = split_kept(recipe, usable)
+        data = prepare_data(
+            recipe, datasets, usable, self.reader, folder, accelerator, is_resumed=checkpoint is not None
+        )
+        self.data, self.kept, self.held_out = data.learn, data.kept, data.held_out
+        self.problems += data.problems
+        if data.cut_lines:
+            self.watch("cut", {"lines": data.cut_lines, "pieces": data.pieces})
         self.recipe = recipe = _with_steps(recipe, self.data)
         self.learner = Learner(recipe, self.reader.model, accelerator, checkpoint)
         self.evaluator: Evaluator | None = None
-        if self.held_out is not None and self.is_main:
-            self.evaluator = Evaluator(recipe, self.reader, self.learner.objective, self.held_out, held_out_kept)
+        if data.held_out is not None and self.is_main:
+            held_out = data.held_out, data.held_out_kept, data.held_out_pieces
+            self.evaluator = Evaluator(recipe, self.reader, self.learner.objective, *held_out)
         self.metrics = StepMetrics(recipe, accelerator, self.checkpoints)
         self.meter = ProgressMeter(recipe)
         self.is_resumed = checkpoint is not None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from vedcore.training.evaluation import Score
 
 EventCallback = Callable[[str, Mapping[str, Any]], None]
-"""Called with an event and its fields: "progress", "evaluation", "checkpoint", "skipped"."""
+"""Called with an event and its fields: "cut", "progress", "evaluation", "checkpoint", "skipped"."""
 
 Ending = Literal["done", "patience", "time", "interrupted"]
 """All stages are done, ``evaluation.patience`` evaluations in a row were not better, ``max_minutes`` have passed, or a signal

@@ -61,7 +61,10 @@ class LabelEncoder:
             )
             return Problem(Fault.special_token, source, detail)
         if self.max_length is not None and len(ids) + 1 > self.max_length:
-            detail = f"{len(ids)} tokens and the end token; the decoder has {self.max_length} positions: {text[:60]!r}"
+            detail = (
+                f"{len(ids)} tokens and the end token; the decoder has {self.max_length} positions: {text[:60]!r}; cut the "
+                "image and its text into shorter ones. A model with a rule in model.cut does it, in a folder"
+            )
             return Problem(Fault.too_long, source, detail)
         return [*ids, self.end]
 

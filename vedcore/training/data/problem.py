@@ -19,6 +19,7 @@ class Fault(StrEnum):
     unwritable = "unwritable character"
     special_token = "special token"
     too_long = "label too long"
+    not_aligned = "label not aligned"
 
 
 @dataclass(frozen=True, slots=True)
