@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -22,7 +23,7 @@ from vedcore.training.data.problem import Problem
 from vedcore.training.datasets import MOST_CUT
 from vedcore.training.log import read_log
 from vedcore.training.piece_file import PIECES_FILE, read_cuts, write_cuts
-from vedcore.vision import Augmentation
+from vedcore.vision import Augmentation, CutPiece
 
 TEXTS = (
     "the first of many letters",
@@ -304,3 +305,16 @@ def test_a_run_whose_lines_are_all_left_out_is_refused(tmp_path, monkeypatch):
     )
     with pytest.raises(TrainingError, match=message):
         train(cutting_recipe(3, evaluation={"lines": 0}), tmp_path / "out", data)
+
+
+def test_lines_that_are_not_cut_have_the_pixels_that_reading_takes(monkeypatch):
+    cropped = np.zeros((4, 5, 3), np.uint8)
+    monkeypatch.setattr("vedcore.training.data.pieces.cut_line", lambda pixels, rule: [CutPiece((1, 2, 6, 6), cropped)])
+
+    class Endless(Lines):
+        def __len__(self):
+            return 2**50
+
+    sample = Pieces(Endless(("short", draw("short"))), cutter().rule, {})[0]
+    assert sample.image is cropped
+    assert (sample.text, sample.source) == ("short", "line 0")

@@ -14,7 +14,7 @@ from accelerate import Accelerator
 from vedcore.errors import TrainingError
 from vedcore.reader import Reader
 from vedcore.training.cutting import LineCutter, cut_rule_of
-from vedcore.training.data.pieces import Pieces
+from vedcore.training.data.pieces import Cut, Pieces
 from vedcore.training.data.problem import Problem
 from vedcore.training.data.sample import Dataset
 from vedcore.training.datasets import cut_data, split_data
@@ -70,6 +70,7 @@ def prepare_data(
     chosen = {f"{use}: {name}": lines for (use, name), lines in samples.items() if name in are_cut}
     problems: list[Problem] = []
     lines, pieces = 0, 0
+    cuts: dict[str, dict[int, Cut]] = {}
     if rule is not None and chosen:
         if accelerator.is_main_process and not is_resumed:
             cutter = LineCutter(reader, rule, accelerator.device)
@@ -78,11 +79,12 @@ def prepare_data(
             write_cuts(run, {key: cut.cuts for key, cut in found.items()})
         accelerator.wait_for_everyone()
         cuts = read_cuts(run, {key: len(dataset) for key, dataset in chosen.items()})
-        for (use, name), dataset in samples.items():
-            if name in are_cut:
-                samples[use, name] = _usable(Pieces(dataset, rule, cuts[f"{use}: {name}"]), use, name, problems)
         counts = [len(cut.texts) for found_cuts in cuts.values() for cut in found_cuts.values() if cut.texts]
         lines, pieces = len(counts), sum(counts)
+    if rule is not None:
+        for (use, name), dataset in samples.items():
+            fitting = Pieces(dataset, rule, cuts.get(f"{use}: {name}", {}))
+            samples[use, name] = _usable(fitting, use, name, problems)
     return RunData(
         learn={name: dataset for (use, name), dataset in samples.items() if use == "learn"},
         kept=next((dataset for (use, _), dataset in samples.items() if use == "keep"), None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import attrs
 import numpy as np
@@ -48,24 +49,38 @@ def pieces_of(pixels: Pixels, rule: CutRule) -> list[CutPiece]:
 
 
 class Pieces:
-    """The lines of ``data`` as samples, where each line in ``cuts`` (by its index) is one sample per piece."""
+    """The lines of ``data`` as samples, with the pixels that a reader takes: each line in ``cuts`` (by its index) is one sample
+    per piece.
+    """
 
     def __init__(self, data: Dataset, rule: CutRule, cuts: Mapping[int, Cut]) -> None:
         self.data, self.rule, self.cuts = data, rule, cuts
-        counts = np.ones(len(data), dtype=np.int64)
-        for cut in cuts.values():
-            counts[cut.line] = len(cut.texts)
-        self._starts = np.concatenate([[0], np.cumsum(counts)])
+        self._starts: NDArray[np.int64] | None = None  # None: the data set may be endless, and none of its lines is cut
+        if cuts:
+            counts = np.ones(len(data), dtype=np.int64)
+            for cut in cuts.values():
+                counts[cut.line] = len(cut.texts)
+            self._starts = np.concatenate([[0], np.cumsum(counts)])
 
     def __len__(self) -> int:
-        return int(self._starts[-1])
+        return len(self.data) if self._starts is None else int(self._starts[-1])
 
     def __getitem__(self, index: int) -> Sample:
         if not 0 <= index < len(self):
             raise IndexError(index)
+        if self._starts is None:
+            return self._whole(self.data[index])
         line = int(np.searchsorted(self._starts, index, side="right")) - 1
         sample, cut = self.data[line], self.cuts.get(line)
-        return sample if cut is None else self._piece(sample, cut, index - int(self._starts[line]))
+        return self._whole(sample) if cut is None else self._piece(sample, cut, index - int(self._starts[line]))
+
+    def _whole(self, sample: Sample) -> Sample:
+        """A line that is one piece, or one that cannot be used or is not to be cut: that one stays as it is."""
+        try:
+            pieces = pieces_of(np.asarray(load_image(sample.image)), self.rule)
+        except ImageError:
+            return sample
+        return replace(sample, image=pieces[0].pixels) if len(pieces) == 1 else sample
 
     def _piece(self, sample: Sample, cut: Cut, number: int) -> Sample:
         try:
