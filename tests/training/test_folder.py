@@ -78,10 +78,10 @@ def test_each_fault_of_a_label_file_is_found_before_training(fault, tmp_path, en
     [
         (
             "labels.jsonl",
-            '{"file_name": "0.png", "text": "one"}\n{"file_name": "1.png", "text": "two"}\n',
-            "'file_name', 'text'",
+            '{"page": "0.png", "text": "one"}\n{"page": "1.png", "text": "two"}\n',
+            "'page', 'text'",
         ),
-        ("labels.csv", "file;text\n0.png;one\n1.png;two\n", "'file;text'"),
+        ("labels.csv", "file|text\n0.png|one\n1.png|two\n", "'file|text'"),
         ("labels.jsonl", "{}\n", "none"),
     ],
 )
@@ -101,7 +101,7 @@ ROWS = {
         "csv",
         "file,text\n0.png,Hello, world\n",
         2,
-        "3 fields where the first line has 2; .*double quotes",
+        "3 fields where the first line has 2: '0.png,Hello, world'; put a text with a comma in double quotes",
     ),
     "a missing field": ("csv", "file,text\n1.png,two\n\n0.png\n", 4, "1 field where the first line has 2"),
     "a quote without its end": ("csv", 'file,text\n1.png,two\n0.png,"one\n', 3, "unexpected end of data"),
@@ -191,7 +191,7 @@ def test_a_label_file_cannot_name_a_file_outside_of_its_folder(file, tmp_path):
     ("make", "message"),
     [
         (lambda path: None, "no such folder"),
-        (lambda path: path.mkdir(), "no labelled images; expected labels.jsonl or labels.csv"),
+        (lambda path: path.mkdir(), "no labelled images; expected labels.jsonl, labels.csv, labels.tsv"),
         (
             lambda path: (write_folder(path), (path / "labels.csv").write_text("file,text\n")),
             "has both labels.jsonl and labels.csv",

@@ -37,6 +37,10 @@ Threads = Annotated[
     ),
 ]
 
+LabelEncoding = Annotated[
+    str, typer.Option("--encoding", help="The encoding of the labels: utf-8, latin-1, or cp1252 (Latin-1 of Windows).")
+]
+
 
 def writable(text: str, encoding: str | None = "utf-8") -> str:
     r"""``text`` with an escape for every character that ``encoding`` cannot represent.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vedcore.cli.app import Debug, Threads, app, reported_errors, say, writable
+from vedcore.cli.app import Debug, LabelEncoding, Threads, app, reported_errors, say, writable
 from vedcore.errors import ConfigError, VedcoreError
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ class OutputFormat(StrEnum):
 def evaluate(
     checkpoint: Annotated[str, typer.Argument(help="A folder, a hub id, or a checkpoint that a plugin ships.")],
     data: Annotated[
-        str, typer.Argument(help="A folder of images with a labels.jsonl, a labels.csv, or one .txt file per image.")
+        str,
+        typer.Argument(
+            help="A folder of images with their labels: labels.csv or labels.jsonl, .gt.txt or .txt files, ALTO or PAGE."
+        ),
     ],
     beams: Annotated[int, typer.Option("--beams", min=1, help="The number of beams; 1 is greedy decoding.")] = 1,
     batch_size: Annotated[
@@ -42,6 +45,7 @@ def evaluate(
         OutputFormat, typer.Option("--format", "-f", help="The format of the output.")
     ] = OutputFormat.table,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file instead of stdout.")] = None,
+    encoding: LabelEncoding = "utf-8",
     no_cut: Annotated[bool, typer.Option("--no-cut", help="Read long lines whole instead of cutting them.")] = False,
     calibrate: Annotated[
         bool,
@@ -66,7 +70,7 @@ def evaluate(
             if calibrate:  # the calibration of other weights is replaced now
                 warnings.simplefilter("ignore", CalibrationWarning)
             reader = Reader.load(checkpoint)
-        compared = compare(reader, Folder(data), beams=beams, batch_size=batch_size, cut=not no_cut)
+        compared = compare(reader, Folder(data, encoding=encoding), beams=beams, batch_size=batch_size, cut=not no_cut)
         if to_calibrate is not None:
             compared = _calibrate(to_calibrate, reader, compared)
         score = compared.score(worst)

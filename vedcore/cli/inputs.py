@@ -11,7 +11,13 @@ from pathlib import Path
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pdf", ".png", ".tif", ".tiff", ".webp"}
 """What a file in a folder must end with to be read. A file that is named itself is always opened."""
 
-_LABELS = {"labels.csv", "labels.jsonl"}  # the texts of the images beside them, for training; never worth a message
+_LABELS = {
+    "labels.csv",
+    "labels.jsonl",
+    "labels.tsv",
+    "metadata.csv",
+    "metadata.jsonl",
+}  # the texts of the images beside them, for training; never worth a message
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vedcore.cli.app import Debug, app, reported_errors, say
+from vedcore.cli.app import Debug, LabelEncoding, app, reported_errors, say
 from vedcore.cli.training_progress import progress, summary
 from vedcore.errors import ConfigError
 
 if TYPE_CHECKING:
+    from vedcore.training.data.stored import Stored
     from vedcore.training.options import TrainingOptions
     from vedcore.training.recipe import Recipe
 
@@ -28,8 +29,8 @@ def train(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="A folder of images with a labels.jsonl, a labels.csv, or one .txt file per image; or a zip of images with "
-            "a labels.jsonl. Not needed if the recipe names its data.",
+            help="A folder of images with their labels (labels.csv or labels.jsonl, .gt.txt or .txt files, ALTO or PAGE), or "
+            "a zip of images with a labels.jsonl. Not needed if the recipe names its data.",
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The folder for the trained checkpoint.")] = None,
@@ -40,6 +41,11 @@ def train(
         str | None,
         typer.Option("--model", "-m", help="The checkpoint to continue from; without a recipe line-reader by default."),
     ] = None,
+    add_characters: Annotated[
+        str | None,
+        typer.Option("--add-characters", metavar="CHARACTERS", help='Teach the model to write these too: "äöüß".'),
+    ] = None,
+    encoding: LabelEncoding = "utf-8",
     check: Annotated[bool, typer.Option("--check", help="List the problems of the data and exit.")] = False,
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out samples that cannot be used, and count them.")
@@ -105,6 +111,7 @@ def train(
 
         options = TrainingOptions(
             model=model,
+            add_characters=add_characters,
             lr=lr,
             steps=steps,
             epochs=epochs,
@@ -118,8 +125,9 @@ def train(
             max_minutes=max_minutes,
         )
         plan, beside = _load_recipe(recipe, options)
+        labelled = _open_data(data, encoding)
         if check:
-            _check(plan, data, beside)
+            _check(plan, labelled, beside)
             return
         if out is None:
             raise ConfigError("train needs --out, the folder for the trained checkpoint (or --check)", field="--out")
@@ -130,7 +138,7 @@ def train(
         continue_with = f"continue with: vedcore {shlex.join([*sys.argv[1:], *([] if resume else ['--resume'])])}"
         try:
             with progress() as watch:
-                result = run(plan, out, data, beside=beside, resume=resume, skip_bad=skip_bad, watch=watch)
+                result = run(plan, out, labelled, beside=beside, resume=resume, skip_bad=skip_bad, watch=watch)
         except KeyboardInterrupt as error:
             if is_first:
                 say(f"{out}: interrupted; {_describe_saved(out, continue_with)}", err=True)
@@ -153,6 +161,18 @@ def _load_recipe(path: Path | None, options: TrainingOptions) -> tuple[Recipe, P
     if path is None:
         return options.recipe(), Path()
     return options.applied_to(Recipe.from_toml(path)), path.parent
+
+
+def _open_data(data: str | None, encoding: str) -> Stored | None:
+    from vedcore.training.data.stored import open_stored
+
+    if data is None and encoding != "utf-8":
+        raise ConfigError(
+            "--encoding is for DATA; for a data set of the recipe, set its encoding there",
+            field="--encoding",
+            found=encoding,
+        )
+    return None if data is None else open_stored(data, encoding)
 
 
 @contextmanager
@@ -179,9 +199,9 @@ def _describe_saved(out: Path, continue_with: str) -> str:
     return f"the last checkpoint is {newest}; {continue_with}"
 
 
-def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
+def _check(recipe: Recipe, data: Stored | None, beside: Path) -> None:
     from vedcore.training import check_data, open_data
-    from vedcore.training.data.problem import counted
+    from vedcore.training.data.problem import counted, unknown_characters
 
     datasets = open_data(recipe, data, beside)
     found = check_data(recipe, datasets)
@@ -198,5 +218,7 @@ def _check(recipe: Recipe, data: str | None, beside: Path) -> None:
                 f"{counted(len(check.not_aligned), 'line')} left out, because their labels cannot be split",
                 err=True,
             )
+        if unknown := unknown_characters(check.problems):
+            say(f"{name}: {unknown}", err=True)
     if any(check.problems for check in found.values()):
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from vedcore.generation import GenerationConfig
 from vedcore.model.core import EncoderDecoder
 from vedcore.model.files import sections_of
 from vedcore.model.groups import set_trainable
+from vedcore.model.new_characters import add_rows, similar_ids
 from vedcore.model.untrained import FirstValues
 from vedcore.model.vocabulary import NewVocabulary, Replacement, replace_tokenizer, resize
 from vedcore.nn import Blocks
@@ -105,6 +106,22 @@ class EditableModel(EncoderDecoder):
             setattr(self.config, name, value)
         self.generation_config = changed.generation_config
         return changed.replacement
+
+    def add_characters(
+        self, tokenizer: Tokenizer, characters: str, *, seed: int | torch.Generator | None = None
+    ) -> Tokenizer:
+        """Extend the vocabulary by those of ``characters`` that ``tokenizer`` cannot write; returns the extended tokenizer.
+
+        Texts without them keep their ids. The vectors of a new character, and its bias in the head, start near those of a
+        similar one (ä from a), or as the mean of all, with a little noise from ``seed``. Ties stay. The tensors are new:
+        create the optimiser afterwards. Raises ConfigError or TokenizerError, with the model as it was, if a character cannot
+        be added or ``tokenizer`` is not the decoder's.
+        """
+        extended = tokenizer.with_characters(characters)
+        if extended is not tokenizer:
+            untrained = self.untrained
+            self._take(add_rows(self.decoder, self.config, similar_ids(tokenizer, extended), seed), untrained)
+        return extended
 
     def _take(self, vocabulary: NewVocabulary, untrained: Sequence[str]) -> None:
         """Record a decoder's new vocabulary. untrained: the names that were in ``untrained`` before."""

@@ -20,6 +20,7 @@ from vedcore.contract.types import Batch
 from vedcore.errors import ConfigError, TokenizerError, foreign
 from vedcore.storage.files import parse_json
 from vedcore.storage.hub import resolve
+from vedcore.text.characters import check_characters
 from vedcore.text.files import (
     SETTINGS_FILE,
     TOKENIZER_FILE,
@@ -28,6 +29,7 @@ from vedcore.text.files import (
     write_tokenizer_files,
 )
 from vedcore.text.ids import LARGEST_ID, Ids, as_id_list
+from vedcore.text.new_pieces import add_pieces, pieces_of
 from vedcore.text.settings import check_settings
 from vedcore.text.special_tokens import NAMES, mark_special, special_entries, special_tokens_of_class, token_text
 
@@ -136,9 +138,45 @@ class Tokenizer:
 
     def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
         """Write tokenizer.json and tokenizer_config.json into ``folder``. Raises SaveError and leaves the folder as it was."""
+        write_tokenizer_files(folder, self._data(), self._fields, self._special)
+
+    def _data(self) -> dict[str, Any]:
+        """The content of a tokenizer.json."""
         with foreign(TokenizerError, self._where, file=self._where):
-            data = json.loads(self._core.to_str())
-        write_tokenizer_files(folder, {**data, **self._stored}, self._fields, self._special)
+            return {**json.loads(self._core.to_str()), **self._stored}
+
+    def with_characters(self, characters: str) -> Tokenizer:
+        """This tokenizer with tokens for those of ``characters`` that it cannot write; itself if it can write all of them.
+
+        The new ids follow all others, and texts without these characters keep their ids. Raises ConfigError for a character
+        that cannot have a token, and TokenizerError if the tokenizer removes or replaces a character before it looks for
+        its token, or only knows whole words.
+        """
+        new = [character for character in check_characters(characters) if not self._writes(character)]
+        if not new:
+            return self
+        data = self._data()
+        add_pieces(data, (p for c in new for p in pieces_of(data["model"], c) if p not in self._ids))
+        grown = Tokenizer(json.dumps(data).encode(), self._fields, where=self._where)
+        grown._special = dict(self._special)
+        for character in new:
+            if not grown._writes(character):
+                raise TokenizerError(
+                    f"{self._where}: the tokenizer cannot get the character {character!r}: it removes or replaces it, or it "
+                    "knows whole words only; use another tokenizer (tokenizer in a recipe)",
+                    file=self._where,
+                    field="add_characters",
+                    found=character,
+                )
+        return grown
+
+    def _writes(self, character: str) -> bool:
+        """Whether a character survives encoding and decoding, at the beginning of a word and inside."""
+        for text in (character, character * 2):
+            ids = self.encode(text, add_special_tokens=False)
+            if self.unk_token_id in ids or self.decode(ids).strip() != text:
+                return False
+        return True
 
     # Properties.
 

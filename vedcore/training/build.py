@@ -24,6 +24,10 @@ def build_reader(settings: ModelSettings, seed: int) -> Reader:
     """
     reader = _composed(settings, seed) if settings.checkpoint is None else _continued(settings, seed)
     model = reader.model
+    if settings.add_characters:
+        with _errors_in("model"):
+            tokenizer = model.add_characters(reader.processor.tokenizer, settings.add_characters, seed=seed)
+        reader.processor.tokenizer = tokenizer
     if settings.generation:
         with _errors_in("model.generation"):
             model.generation_config = model.generation_config.with_fields(**settings.generation)

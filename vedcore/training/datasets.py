@@ -13,7 +13,7 @@ from vedcore.training.build import build_reader
 from vedcore.training.cutting import LineCutter, cut_rule_of
 from vedcore.training.data.check import check_samples
 from vedcore.training.data.label_encoder import LabelEncoder
-from vedcore.training.data.problem import Problem, counted
+from vedcore.training.data.problem import Problem, counted, unknown_characters
 from vedcore.training.data.sample import Dataset
 from vedcore.training.data.sampler import LARGEST_SHUFFLE, sample_order
 from vedcore.training.data.stored import STORED, open_stored
@@ -127,8 +127,9 @@ def usable_data(
     if problems and not skip_bad:
         shown = "\n  ".join(map(str, problems[:10]))
         more = f"\n  and {len(problems) - 10} more" if len(problems) > 10 else ""
+        unknown = unknown_characters(problems)
         raise TrainingError(
-            f"{counted(len(problems), 'sample')} cannot be used:\n  {shown}{more}\n"
+            f"{counted(len(problems), 'sample')} cannot be used:\n  {shown}{more}\n{unknown}{unknown and chr(10)}"
             "correct them (vedcore train --check lists all), or leave them out with --skip-bad (skip_bad=True)",
             found=problems,
         )

@@ -22,11 +22,13 @@ FINE_TUNING: dict[str, Any] = {
 class TrainingOptions:
     """The options of the command; None leaves the value of the recipe.
 
-    model: the checkpoint to continue from. lr, steps, epochs: of the last stage, whose warm-up takes at most half of it. augment: ``Augmentation.usual()`` or none.
+    model: the checkpoint to continue from. add_characters: to its vocabulary. lr, steps, epochs: of the last stage, whose
+    warm-up takes at most half of it. augment: ``Augmentation.usual()`` or none.
     patience: of the evaluation, 0 for no early end. keep: keep lines of ordinary print. keep_share: the same with this share.
     """
 
     model: str | None = None
+    add_characters: str | None = None
     lr: float | None = None
     steps: int | None = None
     epochs: float | None = None
@@ -53,7 +55,7 @@ class TrainingOptions:
             "threads": self.threads,
             "tensorboard": self.tensorboard,
             "max_minutes": self.max_minutes,
-            "model": None if self.model is None else _evolved(recipe.model, checkpoint=self.model),
+            "model": _evolved(recipe.model, **self._model()),
             "batch": None if self.batch_size is None else _evolved(recipe.batch, size=self.batch_size),
             "augmentation": {None: None, True: Augmentation.usual(), False: Augmentation()}[self.augment],
             "keep": self._keep(recipe),
@@ -63,6 +65,10 @@ class TrainingOptions:
         changes["stages"] = (*recipe.stages[:-1], self._stage(recipe.stages[-1]))
         changed: Recipe = _evolved(recipe, **{name: value for name, value in changes.items() if value is not None})
         return changed
+
+    def _model(self) -> dict[str, Any]:
+        changes = {"checkpoint": self.model, "add_characters": self.add_characters}
+        return {name: value for name, value in changes.items() if value is not None}
 
     def _stage(self, stage: Stage) -> Stage:
         changes: dict[str, Any] = {} if self.lr is None else {"lr": self.lr}

@@ -19,6 +19,7 @@ import attrs
 from vedcore.config import field, from_dict, strict
 from vedcore.errors import ConfigError
 from vedcore.training import recipe_fields
+from vedcore.training.data.labels import ENCODINGS, UTF_8
 from vedcore.training.data.sample import Dataset
 from vedcore.training.data.stored import STORED, open_stored
 from vedcore.training.data.validated import ValidatedDataset, errors_named
@@ -45,6 +46,7 @@ class ModelSettings:
     encoder, decoder: the same, to take its weights, or a table with the fields of a config.json, for random weights.
     tokenizer: a checkpoint that has one. image_processor: the same, or a table with its fields.
     adapter: how encoder and decoder are joined. generation: fields of generation_config.json.
+    add_characters: characters that the tokenizer and the model get in addition, "äöüß" for example.
     cut: the rule that cuts long lines into pieces. layout: how images are read by default ("auto", "page", "line", "whole").
     """
 
@@ -55,6 +57,7 @@ class ModelSettings:
     image_processor: Any = recipe_fields.name_or_table("the fields of its config")
     adapter: str = field.text("linear")
     generation: dict[str, Any] = recipe_fields.table()
+    add_characters: str = field.text("")
     cut: dict[str, Any] = recipe_fields.table()
     layout: str | None = field.text(None)
 
@@ -81,12 +84,14 @@ class ModelSettings:
 class DataSource:
     """``[data.NAME]``: a folder or a zip of labelled images, or the data set that ``source = "module:callable"`` returns.
 
+    encoding: of the label files in the folder: "utf-8", "latin-1" or "cp1252".
     The callable receives ``options``. Its module is looked up next to the recipe first, then imported and run: trust a recipe
     only as much as a script.
     """
 
     folder: str | None = field.text(None)
     source: str | None = field.text(None)
+    encoding: str = field.text(UTF_8, one_of=ENCODINGS)
     options: dict[str, Any] = recipe_fields.table()
 
     def __attrs_post_init__(self) -> None:
@@ -106,7 +111,7 @@ class DataSource:
         Raises ConfigError if it cannot be read, and for everything that the source raises.
         """
         if self.folder is not None:
-            return open_stored(beside / self.folder)
+            return open_stored(beside / self.folder, self.encoding)
         module_name, _, name = str(self.source).partition(":")
         if str(beside) not in sys.path:  # it stays there, because worker processes import the module too
             sys.path.insert(0, str(beside))

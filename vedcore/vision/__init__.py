@@ -15,6 +15,7 @@ from vedcore.vision.image_processor import ImageProcessor
 from vedcore.vision.limits import MAX_BYTES, MAX_PIXELS
 from vedcore.vision.loading import ImageSource, load_image
 from vedcore.vision.origin import Origin
+from vedcore.vision.outline import cut_outline
 from vedcore.vision.pixels import from_pixels
 from vedcore.vision.resolution import image_dpi
 
@@ -32,6 +33,7 @@ __all__ = [
     "as_jpeg",
     "content_of",
     "cut_line",
+    "cut_outline",
     "format_of",
     "from_pixels",
     "image_dpi",

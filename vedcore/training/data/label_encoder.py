@@ -50,7 +50,8 @@ class LabelEncoder:
             return Problem(Fault.empty_label, source, "no text to learn")
         if lost := sorted({character for character in text if self._is_lost(character)}):
             listed = ", ".join(f"{character!r} (U+{ord(character):04X})" for character in lost[:8])
-            return Problem(Fault.unwritable, source, f"{listed} in {text[:60]!r}; the tokenizer has no token for it")
+            detail = f"{listed} in {text[:60]!r}; the tokenizer has no token for it"
+            return Problem(Fault.unwritable, source, detail, "".join(c for c in text if self._is_lost(c)))
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         if self.tokenizer.unk_token_id is not None and self.tokenizer.unk_token_id in ids:
             return Problem(Fault.unwritable, source, f"a word of {text[:60]!r} is unknown to the tokenizer")

@@ -1,0 +1,64 @@
+"""New characters in a decoder's vocabulary, with rows that start from those of similar characters.
+
+The tensors of the vocabulary are those whose shapes depend on its size: embedding, head, bias of the head.
+Shapes: V vocabulary size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vedcore.errors import ConfigError
+from vedcore.model.seeding import seeded
+from vedcore.model.vocabulary import NewVocabulary, resize
+
+if TYPE_CHECKING:
+    from vedcore.text import Tokenizer
+
+_NOISE = 0.1
+"""Of the deviation of the old rows: without it a new character and its model would get the same scores and gradients."""
+
+
+def similar_ids(old: Tokenizer, new: Tokenizer) -> dict[int, Sequence[int]]:
+    """The ids that only ``new`` has, each with the ids of ``old`` whose rows it starts from; none if nothing is similar."""
+    from vedcore.text import base_of  # not needed to load a model
+
+    vocabulary = old.get_vocab()
+    similar: dict[int, Sequence[int]] = {}
+    for piece, token in new.get_vocab().items():
+        if piece not in vocabulary:
+            bases = {piece.replace(c, base) for c in piece if (base := base_of(c)) is not None}
+            similar[token] = [vocabulary[base] for base in sorted(bases) if base in vocabulary]
+    return similar
+
+
+def add_rows(
+    decoder: Any, config: Any, similar: Mapping[int, Sequence[int]], seed: int | torch.Generator | None
+) -> NewVocabulary:
+    """Give the decoder rows for the new ids ``similar``: the mean of the rows of similar ids, or of all, plus noise.
+
+    config: the model's config, with its token ids. Raises ConfigError, before anything changes, if the vocabulary does not
+    fit the memory or its size cannot change.
+    """
+    old_size = decoder.sizes.vocab_size
+    if out_of_reach := [token for tokens in similar.values() for token in tokens if token >= old_size]:
+        raise ConfigError(
+            f"the tokenizer has the id {out_of_reach[0]}, but the decoder's vocabulary has {old_size} tokens: it is not the "
+            "decoder's tokenizer",
+            field="tokenizer",
+            expected=f"ids below {old_size}",
+            found=out_of_reach[0],
+        )
+    vocabulary = resize(decoder, config, max(old_size, *(token + 1 for token in similar)), seed)
+    known = [token for token in range(old_size) if token not in similar]
+    with torch.no_grad(), seeded(seed):
+        for parameter in vocabulary.parameters.values():
+            old = parameter[known].float()  # (V, ...)
+            spread = _NOISE * old.std() if parameter.dim() > 1 else 0.0
+            for token, sources in similar.items():
+                start = parameter[list(sources)].float() if sources else old
+                parameter[token] = start.mean(0) + spread * torch.randn(old.shape[1:], device="cpu").to(old.device)
+    return vocabulary
