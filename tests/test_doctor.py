@@ -283,14 +283,23 @@ FAULTS = {
         fields(GENERATION, num_beam_groups=2), E, "generation", "num_beam_groups is 2", "correct what the message names"
     ),
     "no longest length": Fault(
-        fields(GENERATION, max_length=None), W, "generation", "cut after 20 tokens", '"max_length": 26 in generation_config'
+        fields(GENERATION, max_length=None), W, "generation", "cut after 20 tokens", '"max_length": 28 in generation_config'
     ),
     "a length beyond the positions": Fault(
         fields(GENERATION, max_length=512), W, "generation", "grow to 512 tokens, but the decoder has positions for 28",
-        '"max_length": 26',
+        '"max_length": 28',
+    ),
+    "a length below the positions": Fault(
+        fields(GENERATION, max_length=26), W, "generation", "no text has more than 25 tokens with its end token, but the "
+        "decoder has positions for 28", '"max_length": 28',
+    ),
+    "pieces too long for the positions": Fault(
+        fields("vedcore.json", cut__longest=12.0, cut__above=12.0), W, "generation", "pieces of up to 12 heights of the ink, "
+        "about 36 characters in narrow type, but the decoder has positions for 27 and the end token",
+        'set "longest" in "cut" to at most 9.0 in vedcore.json',
     ),
     "a shortest length beyond the longest": Fault(
-        fields(GENERATION, min_length=27), E, "generation", "must have 27 tokens before it ends, but is cut after 26",
+        fields(GENERATION, min_length=29), E, "generation", "must have 29 tokens before it ends, but is cut after 28",
         '"min_length" below "max_length"',
     ),
     "a suppressed end token": Fault(
@@ -480,7 +489,7 @@ def test_missing_ids_are_found_without_a_tokenizer(folder):
 def test_ids_that_only_the_decoder_section_sets_are_sound(folder):
     """The published small TrOCR checkpoints are like this, and have no generation_config.json."""
     names = ("decoder_start_token_id", "bos_token_id", "eos_token_id", "pad_token_id")
-    fields(CONFIG, **dict.fromkeys(names), decoder__decoder_start_token_id=1, decoder__max_length=26)(folder)
+    fields(CONFIG, **dict.fromkeys(names), decoder__decoder_start_token_id=1, decoder__max_length=28)(folder)
     without(GENERATION)(folder)
     assert diagnose(folder) == []
     fields(CONFIG, decoder__eos_token_id=1)(folder)

@@ -68,7 +68,7 @@ def test_the_report_has_everything_that_reading_uses():
     assert (report.image_size, report.processor_size) == ((32, 256), (32, 256))
     assert (report.vocabulary, report.tokenizer_size, report.positions) == (99, 99, 28)
     assert report.generation == {
-        "max_length": 26,
+        "max_length": 28,
         "use_cache": True,
         "output_attentions": False,
         "output_hidden_states": False,
@@ -343,7 +343,7 @@ def test_the_table_shows_the_whole_report(folder):
     assert result.exit_code == 0
     for text in (
         "vedcore_plugin_vit.ViTModel", "867,584", "3.5 MB", "float32", "model.safetensors 5.7 MB", "32 x 256 (encoder)",
-        "99 tokens", "28", "2 </s>: config.json", "max_length 26", "linear", "longest 7.0",
+        "99 tokens", "28", "2 </s>: config.json", "max_length 28", "linear", "longest 7.0",
     ):  # fmt: skip
         assert text in result.stdout
     assert "untrained" not in result.stdout

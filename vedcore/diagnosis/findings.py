@@ -14,7 +14,7 @@ class Finding:
     """A problem and its fix.
 
     severity: "error" if the model cannot write text or writes wrong text, "warning" if the setting is probably a mistake.
-    concern: "config", "weights", "image processor", "tokenizer", "ids", "generation", "vedcore.json" or "dry run".
+    concern: "config", "weights", "image processor", "tokenizer", "ids", "generation", "vedcore.json", "dry run" or "data".
     """
 
     severity: Severity

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from vedcore.errors import ConfigError
+
+if TYPE_CHECKING:
+    from vedcore.text.tokenizer import Tokenizer
 
 _LOOK_ALIKES = {
     "ß": "s", "ẞ": "S", "æ": "a", "Æ": "A", "œ": "o", "Œ": "O", "ı": "i", "ſ": "f", "þ": "p", "Þ": "P", "ð": "d", "Ð": "D",
@@ -62,6 +66,12 @@ def describe_unknown(counts: Mapping[str, int]) -> tuple[str, str]:
         option = "".join(can_be_added).replace("\\", "\\\\").replace('"', '\\"')
         advice.insert(0, f'train with --add-characters "{option}" (add_characters in [model] of a recipe)')
     return what, "; ".join(advice)
+
+
+def is_unwritable(tokenizer: Tokenizer, character: str) -> bool:
+    """Whether the tokenizer has no token for a character: it is unknown, or lost without being a space."""
+    ids = tokenizer.encode(character, add_special_tokens=False)
+    return tokenizer.unk_token_id in ids or (not ids and not character.isspace())
 
 
 def base_of(character: str) -> str | None:

@@ -9,6 +9,10 @@ from vedcore.diagnosis.token_ids import effective_ids, shown
 from vedcore.errors import VedcoreError
 from vedcore.generation.config import DEFAULT_NEW_TOKENS
 from vedcore.generation.config import FILE as GENERATION_FILE
+from vedcore.storage.own import OWN_FILE
+
+CHARACTERS_PER_HEIGHT = 3.0
+"""The number of characters of narrow type in a piece as wide as its ink is high. Usual type has about two."""
 
 
 def settings_are_valid(checkpoint: OpenedCheckpoint) -> Findings:
@@ -34,8 +38,8 @@ def length_is_limited(checkpoint: OpenedCheckpoint) -> Findings:
     if generation_config is None or not checkpoint.is_whole:
         return
     positions = None if decoder is None else decoder.sizes.max_positions
-    limits = [n for n in (positions, getattr(checkpoint.tokenizer, "model_max_length", None)) if n is not None]
-    fix = f'set "max_length"{f": {min(limits)}" if limits else ""} in {GENERATION_FILE}'
+    longest = positions or getattr(checkpoint.tokenizer, "model_max_length", None)
+    fix = f'set "max_length"{f": {longest}" if longest else ""} in {GENERATION_FILE}'
     maximum, minimum = generation_config.limit(1), generation_config.minimum_length(1)
     if generation_config.max_length is None and generation_config.max_new_tokens is None:
         problem = (
@@ -50,3 +54,41 @@ def length_is_limited(checkpoint: OpenedCheckpoint) -> Findings:
     if minimum > maximum:
         problem = f"a text must have {minimum} tokens before it ends, but is cut after {maximum}"
         yield Finding("error", "generation", problem, f'set "min_length" below "max_length" in {GENERATION_FILE}')
+
+
+def length_uses_the_positions(checkpoint: OpenedCheckpoint) -> Findings:
+    """A maximum length near the number of positions is not below it, which would cut texts that the decoder can write.
+
+    A length of less than half of the positions is taken for intended: captions are short.
+    """
+    generation_config, decoder = checkpoint.generation_config, checkpoint.part("decoder")
+    positions = None if decoder is None else decoder.sizes.max_positions
+    if generation_config is None or positions is None or generation_config.max_new_tokens is not None:
+        return
+    maximum = generation_config.max_length
+    if maximum is not None and positions / 2 <= maximum < positions:
+        yield Finding(
+            "warning",
+            "generation",
+            f"max_length is {maximum}, so no text has more than {maximum - 1} tokens with its end token, but the decoder has "
+            f"positions for {positions}",
+            f'set "max_length": {positions} in {GENERATION_FILE}',
+        )
+
+
+def pieces_fit_the_positions(checkpoint: OpenedCheckpoint) -> Findings:
+    """The longest piece of a line that is cut has no more characters than a text may have tokens."""
+    rule, decoder = checkpoint.cut_rule, checkpoint.part("decoder")
+    positions = None if decoder is None else decoder.sizes.max_positions
+    if rule is None or positions is None:
+        return
+    characters = rule.longest * CHARACTERS_PER_HEIGHT
+    if characters > positions - 1:
+        yield Finding(
+            "warning",
+            "generation",
+            f"a line is cut into pieces of up to {rule.longest:g} heights of the ink, about {characters:.0f} characters in "
+            f"narrow type, but the decoder has positions for {positions - 1} and the end token",
+            f'set "longest" in "cut" to at most {(positions - 1) / CHARACTERS_PER_HEIGHT:.1f} in {OWN_FILE}, if a token is a '
+            "character",
+        )

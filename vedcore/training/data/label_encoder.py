@@ -8,7 +8,7 @@ from typing import Any, Self
 from vedcore.config import id_tuple
 from vedcore.errors import ConfigError, TokenizerError
 from vedcore.reader import Reader
-from vedcore.text import is_skipped
+from vedcore.text import is_skipped, is_unwritable
 from vedcore.training.data.problem import Fault, Problem
 
 
@@ -20,7 +20,7 @@ class LabelEncoder:
 
     def __init__(self, tokenizer: Any, end: int, max_length: int | None) -> None:
         self.tokenizer, self.end, self.max_length = tokenizer, end, max_length
-        self._is_lost = lru_cache(maxsize=None)(self._drops_character)
+        self._is_lost = lru_cache(maxsize=None)(partial(is_unwritable, tokenizer))
         self._is_special = lru_cache(maxsize=None)(partial(is_skipped, tokenizer))
 
     @classmethod
@@ -68,8 +68,3 @@ class LabelEncoder:
             )
             return Problem(Fault.too_long, source, detail)
         return [*ids, self.end]
-
-    def _drops_character(self, character: str) -> bool:
-        ids = self.tokenizer.encode(character, add_special_tokens=False)
-        unknown = self.tokenizer.unk_token_id
-        return (unknown is not None and unknown in ids) or (not ids and not character.isspace())
