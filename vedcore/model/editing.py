@@ -13,7 +13,7 @@ from vedcore.generation import GenerationConfig
 from vedcore.model.core import EncoderDecoder
 from vedcore.model.files import sections_of
 from vedcore.model.groups import set_trainable
-from vedcore.model.new_characters import add_rows, similar_ids
+from vedcore.model.new_characters import add_rows
 from vedcore.model.untrained import FirstValues
 from vedcore.model.vocabulary import NewVocabulary, Replacement, replace_tokenizer, resize
 from vedcore.nn import Blocks
@@ -120,7 +120,7 @@ class EditableModel(EncoderDecoder):
         extended = tokenizer.with_characters(characters)
         if extended is not tokenizer:
             untrained = self.untrained
-            self._take(add_rows(self.decoder, self.config, similar_ids(tokenizer, extended), seed), untrained)
+            self._take(add_rows(self.decoder, self.config, tokenizer, extended, seed), untrained)
         return extended
 
     def _take(self, vocabulary: NewVocabulary, untrained: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ Shapes: V vocabulary size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -32,7 +32,7 @@ def similar_ids(old: Tokenizer, new: Tokenizer) -> dict[int, Sequence[int]]:
 
     vocabulary = old.get_vocab()
     similar: dict[int, Sequence[int]] = {}
-    for piece, token in new.get_vocab().items():
+    for piece, token in sorted(new.get_vocab().items(), key=lambda item: item[1]):  # the noise follows the order
         if piece not in vocabulary:
             bases = {piece.replace(c, base) for c in piece if (base := base_of(c)) is not None}
             similar[token] = [vocabulary[base] for base in sorted(bases) if base in vocabulary]
@@ -40,30 +40,31 @@ def similar_ids(old: Tokenizer, new: Tokenizer) -> dict[int, Sequence[int]]:
 
 
 def add_rows(
-    decoder: Any, config: Any, similar: Mapping[int, Sequence[int]], seed: int | torch.Generator | None
+    decoder: Any, config: Any, old: Tokenizer, new: Tokenizer, seed: int | torch.Generator | None
 ) -> NewVocabulary:
-    """Give the decoder rows for the new ids ``similar``: the mean of the rows of similar ids, or of all, plus noise.
+    """Give the decoder of the tokenizer ``old`` rows for the ids that only ``new`` has.
 
-    config: the model's config, with its token ids. Raises ConfigError, before anything changes, if the vocabulary does not
-    fit the memory or its size cannot change.
+    config: the model's config, with its token ids. Raises ConfigError, before anything changes, if ``old`` is not the
+    decoder's tokenizer, or if the vocabulary does not fit the memory or its size cannot change.
     """
-    old_size = decoder.sizes.vocab_size
-    if out_of_reach := [token for tokens in similar.values() for token in tokens if token >= old_size]:
+    old_size, largest = decoder.sizes.vocab_size, max(old.get_vocab().values())
+    if largest >= old_size:
         raise ConfigError(
-            f"the tokenizer has the id {out_of_reach[0]}, but the decoder's vocabulary has {old_size} tokens: it is not the "
+            f"the tokenizer has ids up to {largest}, but the decoder's vocabulary has {old_size} tokens: it is not the "
             "decoder's tokenizer",
             field="tokenizer",
             expected=f"ids below {old_size}",
-            found=out_of_reach[0],
+            found=largest,
         )
+    similar = similar_ids(old, new)
     vocabulary = resize(decoder, config, max(old_size, *(token + 1 for token in similar)), seed)
     known = [token for token in range(old_size) if token not in similar]
     with torch.no_grad(), seeded(seed):
         for parameter in vocabulary.parameters.values():
-            old = parameter[known].float()  # (V, ...)
-            spread = _NOISE * old.std() if parameter.dim() > 1 else 0.0
+            rows = parameter[known].float()  # (V, ...)
+            mean = rows.mean(0)
+            spread = _NOISE * rows.std() if parameter.dim() > 1 else 0.0
             for token, sources in similar.items():
-                mean = old.mean(0)
                 start = mean + _LIKENESS * (parameter[list(sources)].float().mean(0) - mean) if sources else mean
-                parameter[token] = start + spread * torch.randn(old.shape[1:], device="cpu").to(old.device)
+                parameter[token] = start + spread * torch.randn(rows.shape[1:]).to(rows.device)
     return vocabulary

@@ -118,7 +118,10 @@ def _csv_rows(path: Path, content: str) -> Iterator[tuple[int, Row]]:
             yield line, fields
         elif len(fields) != len(header):
             found = f"{counted(len(fields), 'field')} where the first line has {len(header)}: {separator.join(fields)[:60]!r}"
-            yield line, f"{found}; put a text with a {SEPARATORS[separator]} in double quotes"
+            advice = (
+                f"; put a text with a {SEPARATORS[separator]} in double quotes" if len(fields) > len(header) else ""
+            )
+            yield line, f"{found}{advice}"
         else:
             yield line, (fields[file], fields[text])
 
@@ -152,7 +155,8 @@ def _csv_fields(content: str, separator: str) -> Iterator[tuple[int, list[str] |
         except StopIteration:
             return
         except csv.Error as cause:  # the reader continues with the next line
-            yield number, f"{cause}; a quoted text ends with a double quote, and a double quote inside it is doubled"
+            line = content.split("\n", number)[number - 1][:60]
+            yield number, f"{cause}: {line!r}; a quoted text ends with a double quote, and one inside it is doubled"
             continue
         if fields:
             yield number, fields
