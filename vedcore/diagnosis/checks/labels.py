@@ -52,8 +52,8 @@ def labels_fit_the_positions(checkpoint: OpenedCheckpoint, lines: LabelledLines)
     if long:
         index = lengths.index(max(long))
         fix = (
-            "training cuts these lines as reading does, and aligns their labels with the pieces; a decoder with more "
-            "positions would learn them whole"
+            "none is needed: training cuts these lines as reading does, and splits their labels ('vedcore train DATA --check' "
+            "lists those that it leaves out); a decoder with more positions learns them whole"
             if checkpoint.cut_rule is not None
             else "set [model.cut] in a recipe, so that training and reading cut these lines, or use a decoder with more "
             "positions"
