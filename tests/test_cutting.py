@@ -72,43 +72,70 @@ def test_with_equally_many_pieces_the_most_even_ones_are_chosen() -> None:
     assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[2][1]), (spans[3][0], spans[5][1])]
 
 
-def test_a_space_is_preferred_to_a_narrow_gap() -> None:
-    image, spans = drawn([50, 50, 50, 20], [8, 4, 8])
-    assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[0][1]), (spans[1][0], spans[3][1])]
-
-
-def test_a_narrow_gap_is_not_cut_to_save_a_piece() -> None:
-    image, spans = drawn([65, 65, 65, 65], [8, 4, 8])
+def test_words_with_a_narrow_gap_stay_together() -> None:
+    image, spans = drawn([65, 65, 65, 65], [8, 5, 8])
     assert inks(cut_line(image, RULE)) == [spans[0], (spans[1][0], spans[2][1]), spans[3]]
 
 
-def test_a_narrow_gap_is_cut_if_there_is_no_other() -> None:
-    image, spans = drawn([100, 100], [4])
-    assert inks(cut_line(image, RULE)) == spans
+def test_a_gap_that_is_only_the_room_of_a_full_stop_is_not_cut() -> None:
+    image, spans = drawn([60, 4, 60], [9, 9], solid=True)
+    image[15:31, spans[1][0] : spans[1][1]] = PAPER
+    assert inks(cut_line(image, CutRule(above=6.5, longest=6.0))) == [(spans[0][0], spans[2][1])]
+    spaced, spans = drawn([60, 4, 60], [3, 16], solid=True)
+    spaced[15:31, spans[1][0] : spans[1][1]] = PAPER
+    assert inks(cut_line(spaced, CutRule(above=6.5, longest=6.0))) == [(spans[0][0], spans[1][1]), spans[2]]
 
 
-def test_of_two_narrow_gaps_the_wider_is_cut() -> None:
-    image, spans = drawn([40, 60, 60], [5, 4])
-    assert inks(cut_line(image, RULE)) == [spans[0], (spans[1][0], spans[2][1])]
+def test_a_gap_with_a_mark_too_faint_for_ink_is_not_cut() -> None:
+    image, spans = drawn([75, 76], [10])
+    assert len(cut_line(image, RULE)) == 2
+    image[32:34, spans[0][1] + 4 : spans[0][1] + 6] = (PAPER + INK) // 2 + 20
+    assert cut_line(image, RULE) == [CutPiece((7, 12, 174, 38), image[12:38, 7:174])]
 
 
-def test_a_gap_below_the_minimum_is_never_cut() -> None:
-    image, spans = drawn([100, 100], [3])
-    assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[1][1])]
+def test_a_faint_full_stop_at_the_end_is_part_of_the_last_word() -> None:
+    image, spans = drawn([80, 80], [10])
+    stop = spans[1][1] + 4
+    image[32:35, stop : stop + 2] = (PAPER + INK) // 2 + 20
+    assert cut_line(image, RULE)[-1].box[2] == stop + 2 + 3
 
 
-@pytest.mark.parametrize("solid", [False, True])
-def test_a_word_wider_than_the_limit_is_never_cut(solid: bool) -> None:
+def test_a_word_a_little_wider_than_the_limit_is_whole() -> None:
+    widest = math.floor(1.15 * 8 * HEIGHT)
+    whole, spans = drawn([widest, 40], [10])
+    assert inks(cut_line(whole, RULE)) == spans
+    assert len(cut_line(drawn([widest + 1, 40], [10])[0], RULE)) == 3
+
+
+def test_a_wide_word_is_cut_where_it_has_no_ink_and_its_pieces_overlap() -> None:
+    image, ((start, end),) = drawn([300], [], top=25)
+    image[30:40, start + 3 : end - 3] = INK  # joins all strokes but those at the gaps
+    gaps = range(start + 43, end - 40, 40)
+    for gap in gaps:
+        image[:, gap : gap + 2] = PAPER
+    pieces = cut_line(image, RULE)
+    assert (pieces[0].box[0], pieces[-1].box[2]) == (start - 3, end + 3)
+    assert len(pieces) == 3
+    assert pieces[0].overlap == 0
+    for before, after in pairwise(pieces):
+        assert after.overlap == before.box[2] - after.box[0]
+        assert HEIGHT <= after.overlap <= 2 * HEIGHT
+        assert before.box[2] - 1 in gaps or after.box[0] - 1 in gaps
+
+
+def test_a_wide_word_between_others_is_cut_alone() -> None:
     image, spans = drawn([40, 300, 40], [10, 10], top=25)
-    if solid:
-        image[25:45, spans[1][0] : spans[1][1]] = INK
-    assert inks(cut_line(image, RULE)) == spans
+    first, *word, last = cut_line(image, RULE)
+    assert inks([first, last]) == [spans[0], spans[2]]
+    assert [piece.overlap > 0 for piece in word] == [False, True, True]
+    assert (word[0].box[0] + 3, word[-1].box[2] - 3) == spans[1]
+    assert last.overlap == 0
 
 
 def test_a_thick_bar_is_a_word_and_not_a_ruling() -> None:
-    image = np.full((60, 340), PAPER, dtype=np.uint8)
-    image[20:40, 20:320] = INK
-    assert [piece.box for piece in cut_line(image, RULE)] == [(17, 17, 323, 43)]
+    image = np.full((60, 200), PAPER, dtype=np.uint8)
+    image[20:40, 20:182] = INK
+    assert [piece.box for piece in cut_line(image, RULE)] == [(17, 17, 185, 43)]
 
 
 def test_a_box_is_the_ink_of_its_own_piece_with_three_pixels() -> None:
@@ -120,10 +147,10 @@ def test_a_box_is_the_ink_of_its_own_piece_with_three_pixels() -> None:
 
 
 def test_a_margin_ends_at_the_edge_of_the_image_and_at_the_next_ink() -> None:
-    image, spans = drawn([60, 60], [3], height=12, left=1, top=20, right=0)
+    image, spans = drawn([60, 60], [4], height=12, left=1, top=20, right=0)
     first, second = cut_line(image[18:], RULE)
-    assert first.box == (0, 0, spans[1][0], 2 + 12 + 3)
-    assert second.box == (spans[0][1], 0, spans[1][1], 2 + 12 + 3)
+    assert first.box == (0, 0, spans[1][0] - 1, 2 + 12 + 3)
+    assert second.box == (spans[0][1] + 1, 0, spans[1][1], 2 + 12 + 3)
 
 
 @pytest.mark.parametrize("colour", [False, True])
@@ -204,9 +231,6 @@ def test_specks_change_no_height_and_fill_no_gap() -> None:
     clean = [piece.box for piece in cut_line(image, RULE)]
     image[2, 3] = image[48, 100] = image[5, -2] = INK
     image[25, spans[0][1] : spans[1][0] : 2] = INK
-    image[20:22, spans[1][1] + 4] = INK
-    image[30:32, spans[1][1] + 5 : spans[1][1] + 7] = INK  # 4 pixels: a hundredth of the squared height
-    image[30, spans[1][1] + 5] = PAPER
     assert [piece.box for piece in cut_line(image, RULE)] == clean
 
 
@@ -244,7 +268,7 @@ def test_noise_alone_gives_boxes_inside_the_image_or_none(density: float) -> Non
 
 
 def test_dots_that_are_large_enough_only_together_are_a_piece() -> None:
-    image, spans = drawn([330], [], height=40, right=400)
+    image, spans = drawn([270], [], height=40, right=400)
     colon = spans[0][1] + 300
     image[30:33, colon : colon + 4] = image[45:48, colon : colon + 4] = INK
     assert inks(cut_line(image, RULE)) == [spans[0], (colon, colon + 4)]
@@ -267,11 +291,9 @@ def test_paper_that_is_only_uneven_is_left_as_it_is() -> None:
 
 
 def test_one_column_is_left_as_it_is() -> None:
-    column = np.full((60, 1), PAPER, dtype=np.uint8)
-    column[20:40] = INK
-    wide = np.full((60, 600), PAPER, dtype=np.uint8)
-    wide[20:40, 300] = INK
-    assert cut_line(column, RULE) == cut_line(wide, RULE) == []
+    column = np.full((44, 1), PAPER, dtype=np.uint8)
+    column[12:32] = INK
+    assert cut_line(column, RULE) == []
 
 
 @pytest.mark.parametrize("size", [20, 32, 60])
@@ -286,8 +308,9 @@ def test_a_printed_line_is_cut_between_words(size: int) -> None:
         if letter == " "
     ]
     pieces = inks(cut_line(np.asarray(image), RULE))
-    cuts = [(end + start) / 2 for (_, end), (start, _) in pairwise(pieces)]
-    assert 3 <= len(cuts) <= 5
+    cuts = [(end + start) / 2 for (_, end), (start, _) in pairwise(pieces) if start >= end]
+    assert 3 <= len(pieces) <= 5
+    assert len(cuts) >= 2
     assert all(any(start < cut < end for start, end in spaces) for cut in cuts)
 
 
@@ -301,9 +324,12 @@ def test_letters_far_apart_are_not_cut_if_the_spaces_are_wider() -> None:
     assert cuts == [spans[7][1], spans[15][1]]
 
 
-def test_letters_alone_are_one_word_and_never_cut() -> None:
-    image, spans = drawn([10] * 24, [5] * 23, height=20, solid=True)
-    assert inks(cut_line(image, RULE)) == [(spans[0][0], spans[-1][1])]
+def test_letters_alone_are_one_word_that_is_cut_between_letters() -> None:
+    image, spans = drawn([10] * 22, [5] * 21, height=20, solid=True)
+    pieces = cut_line(image, RULE)
+    edges = [piece.box[2] for piece in pieces[:-1]] + [piece.box[0] for piece in pieces[1:]]
+    assert all(piece.overlap for piece in pieces[1:])
+    assert all(any(end <= edge <= start for (_, end), (start, _) in pairwise(spans)) for edge in edges)
 
 
 lines = st.integers(10, 40).flatmap(
@@ -319,36 +345,32 @@ lines = st.integers(10, 40).flatmap(
 
 @settings(deadline=None)
 @given(lines, st.integers(0, 9), st.booleans())
-def test_every_ink_column_is_in_one_piece_and_pieces_follow_the_rule(
+def test_pieces_show_all_ink_and_follow_the_rule(
     line: tuple[int, list[int], list[int]], edge: int, light: bool
 ) -> None:
     height, widths, gaps = line
-    image, spans = drawn(widths, gaps, height=height, left=edge, top=height, right=edge, solid=True)
+    image, spans = drawn(widths, gaps, height=height, left=edge, top=3 * height // 4, right=edge, solid=True)
     pieces = cut_line(255 - image if light else image, RULE)
     wide = spans[-1][1] - spans[0][0] > RULE.above * height
     assert bool(pieces) == wide
-    ends = [0, *(piece.box[2] for piece in pieces)]
-    held = []
-    for piece, before in zip(pieces, ends, strict=False):
+    shown = np.zeros(image.shape, dtype=np.bool_)
+    reached = 0
+    for piece in pieces:
         left, top, right, bottom = piece.box
         assert 0 <= left < right <= image.shape[1]
-        assert (top, bottom) == (height - 3, 2 * height + 3)
-        assert left >= before - 3
-        inside = [number for number, (start, end) in enumerate(spans) if left <= start and end <= right]
-        touched = [number for number, (start, end) in enumerate(spans) if start < right and left < end]
-        assert inside == touched
-        held += inside
-        width = spans[inside[-1]][1] - spans[inside[0]][0]
-        within = gaps[inside[0] : inside[-1]]
-        assert width <= RULE.longest * height or all(gap < 0.16 * height for gap in within)
+        assert right - left - 6 <= 1.15 * RULE.above * height
         assert piece.pixels.shape[1] == max(right - left, math.ceil(RULE.shortest * (bottom - top)))
-    assert held == (list(range(len(spans))) if wide else [])
+        assert left >= reached - 3 if piece.overlap == 0 else piece.overlap == reached - left
+        assert piece.overlap <= 2 * height
+        shown[top:bottom, left:right] = True
+        reached = right
+    assert not wide or shown[image == INK].all()
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(6, 7 * HEIGHT), min_size=1, max_size=16))
+@given(st.lists(st.integers(HEIGHT, 7 * HEIGHT), min_size=1, max_size=16))
 def test_fewer_pieces_are_impossible(widths: list[int]) -> None:
-    image, spans = drawn(widths, [8] * (len(widths) - 1), top=HEIGHT)
+    image, spans = drawn(widths, [8] * (len(widths) - 1))
     pieces, start = 1, spans[0][0]
     for left, right in spans:  # taking as many words as fit, from the left, is best where all gaps are alike
         if right - start > RULE.longest * HEIGHT:

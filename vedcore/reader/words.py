@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vedcore.vision.ink import find_ink, least_ink, marks, without_rulings
+from vedcore.vision.ink import find_ink, least_ink, marks
+from vedcore.vision.rulings import without_rulings
 
 _MOST_GAPS = 64  # of a line; one with more words gets boxes from the lengths of its words alone
 _NARROW, _WIDE = frozenset("iljtfrI.,:;'|!()[]`-"), frozenset("mwMW@%—")
@@ -37,7 +38,7 @@ class InkGaps:
         them. If there are fewer gaps than spaces, the lengths alone decide.
         """
         words = text.split()
-        lengths = np.array([_length(word) for word in words])
+        lengths = np.array([usual_width(word) for word in words])
         if len(words) - 1 > len(self.gaps):
             return self._in_proportion(words, lengths)
         cuts = self._choose(lengths) if len(words) > 1 else []
@@ -95,8 +96,8 @@ def ink_gaps(pixels: NDArray[np.uint8]) -> InkGaps:
     return InkGaps(float(runs[0, 0]), float(runs[-1, 1]), tuple((start, end) for start, end in gaps[widest].tolist()))
 
 
-def _length(word: str) -> float:
-    """The usual width of a word in ordinary small letters."""
+def usual_width(word: str) -> float:
+    """The usual width of a text without spaces, in ordinary small letters."""
     narrow, wide = sum(mark in _NARROW for mark in word), sum(mark in _WIDE for mark in word)
     capitals = sum(mark.isupper() for mark in word if mark not in _NARROW | _WIDE)
     ordinary = len(word) - narrow - wide - capitals

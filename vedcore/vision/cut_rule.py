@@ -12,8 +12,9 @@ from vedcore.errors import ConfigError
 class CutRule:
     """Widths are multiples of the height of the ink.
 
-    A line whose ink is wider than ``above`` is cut into pieces of at most ``longest``, if its words allow it. A piece
-    narrower than ``shortest`` is extended with background. ``separator`` joins the texts of the pieces.
+    A line whose ink is wider than ``above`` is cut between words into pieces of at most ``longest``. A word wider than 1.15
+    times ``above`` is cut into pieces that overlap. A piece narrower than ``shortest`` is extended with background.
+    ``separator`` joins the texts of pieces that do not overlap.
 
     Raises ConfigError unless 0 < shortest <= longest <= above.
     """

@@ -3,7 +3,7 @@
 Shapes: H x W pixels of the image; N runs, each a row (start, end) with the end exclusive.
 
 Otsu's threshold separates ink from background. The background is the larger part, so light text on a dark ground is ink
-too. Specks are not ink. A thin stroke along nearly the whole line is a ruling and not part of a letter.
+too. Specks are not ink.
 """
 
 from __future__ import annotations
@@ -17,18 +17,23 @@ Counts = NDArray[np.int64]
 Runs = NDArray[np.int64]
 
 _CONTRAST = 16  # grey levels between ink and background; with less the image is blank paper
+_FAINT = (
+    0.3  # of the contrast of the ink, on average of a square of four pixels: more than grain, less than a full stop
+)
 _SPECK = 0.01  # squared heights: a spot with less ink than this is smaller than a full stop
-_RULING_LENGTH = 2.0  # heights: no stroke of a letter is as long without a break
-_RULING_THICKNESS = 0.2  # heights
-_RULING_SPAN = 0.8  # of the width of the ink: "nearly the whole line"
+
+
+def to_grey(pixels: Pixels) -> Pixels:
+    """(H, W) or (H, W, 3) -> (H, W)."""
+    if pixels.ndim == 2:
+        return pixels
+    red, green, blue = (pixels[..., channel].astype(np.uint16) for channel in range(3))
+    return ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
 
 
 def find_ink(pixels: Pixels) -> Mask:
     """(H, W) or (H, W, 3) -> (H, W): the pixels that are neither background nor stray."""
-    grey = pixels
-    if pixels.ndim == 3:
-        red, green, blue = (pixels[..., channel].astype(np.uint16) for channel in range(3))
-        grey = ((77 * red + 150 * green + 29 * blue) >> 8).astype(np.uint8)
+    grey = to_grey(pixels)
     threshold = _otsu(np.bincount(grey.ravel(), minlength=256))
     if threshold is None:
         return np.zeros(grey.shape, dtype=np.bool_)
@@ -42,19 +47,18 @@ def find_ink(pixels: Pixels) -> Mask:
     return strokes
 
 
-def without_rulings(ink: Mask) -> Mask:
-    """(H, W) -> (H, W): the ink without thin strokes along nearly the whole line."""
-    rows = np.flatnonzero(ink.any(axis=1))
-    columns = np.flatnonzero(ink.any(axis=0))
-    if not len(rows):
+def find_faint(pixels: Pixels, ink: Mask) -> Mask:
+    """(H, W) or (H, W, 3) and its ink -> (H, W): the ink, and what is too faint for it, as in small print."""
+    grey = to_grey(pixels).astype(np.float32)
+    if ink.all() or not ink.any():
         return ink
-    height = rows[-1] + 1 - rows[0]
-    ruled = _in_long_runs(ink, at_least=max(2, _RULING_LENGTH * height))
-    if not ruled.any():
-        return ink
-    ruled &= ~_in_long_runs(ruled.T, at_least=_RULING_THICKNESS * height + 1).T
-    span = columns[-1] + 1 - columns[0]
-    return ink & ~ruled if np.count_nonzero(ruled.any(axis=0)) >= _RULING_SPAN * span else ink
+    paper, stroke = float(np.median(grey[~ink])), float(np.median(grey[ink]))
+    apart = np.abs(grey - paper) / max(abs(stroke - paper), 1.0)
+    squares = apart[:-1, :-1] + apart[:-1, 1:] + apart[1:, :-1] + apart[1:, 1:] > 4 * _FAINT
+    inside = np.pad(squares, 1)
+    near = inside[:-1, :-1] | inside[:-1, 1:] | inside[1:, :-1] | inside[1:, 1:]
+    faint: Mask = near & (apart > _FAINT)
+    return faint
 
 
 def least_ink(letters: Mask) -> float:
@@ -78,6 +82,18 @@ def marks(letters: Mask, *, axis: int, at_least: float) -> Runs:
     return found
 
 
+def long_runs(mask: Mask, *, at_least: float) -> Mask:
+    """(H, W) -> (H, W): the pixels in horizontal runs of at least this length."""
+    height, width = mask.shape
+    runs = _runs(np.pad(mask, ((0, 0), (0, 1))).ravel())
+    long = runs[runs[:, 1] - runs[:, 0] >= at_least]
+    steps = np.zeros(height * (width + 1) + 1, dtype=np.int8)
+    steps[long[:, 0]] = 1
+    steps[long[:, 1]] = -1
+    found: Mask = np.cumsum(steps[:-1], dtype=np.int8).reshape(height, width + 1)[:, :width].astype(np.bool_)
+    return found
+
+
 def _otsu(counts: Counts) -> int | None:
     """(256,) number of pixels of each grey level -> the last dark level, or None if there are not two classes."""
     levels = np.arange(256)
@@ -91,18 +107,6 @@ def _otsu(counts: Counts) -> int | None:
     between = np.where(both, dark.astype(np.float64) * light * apart**2, 0.0)
     threshold = int(np.argmax(between))
     return threshold if apart[threshold] >= _CONTRAST else None
-
-
-def _in_long_runs(mask: Mask, *, at_least: float) -> Mask:
-    """(H, W) -> (H, W): the pixels in horizontal runs of at least this length."""
-    height, width = mask.shape
-    runs = _runs(np.pad(mask, ((0, 0), (0, 1))).ravel())
-    long = runs[runs[:, 1] - runs[:, 0] >= at_least]
-    steps = np.zeros(height * (width + 1) + 1, dtype=np.int8)
-    steps[long[:, 0]] = 1
-    steps[long[:, 1]] = -1
-    found: Mask = np.cumsum(steps[:-1], dtype=np.int8).reshape(height, width + 1)[:, :width].astype(np.bool_)
-    return found
 
 
 def _runs(mask: Mask) -> Runs:
