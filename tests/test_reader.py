@@ -3,13 +3,14 @@
 import io
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import jiwer
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from tests.parity import perturb
 from vedcore import (
@@ -28,7 +29,7 @@ from vedcore import (
     VisionEncoderDecoderModel,
 )
 from vedcore.reader import Piece, locate
-from vedcore.reader.layout import LineLayout, OpenedImage, Row, RowText, SingleLine
+from vedcore.reader.layout import LineLayout, OpenedImage, Row, RowText, SingleLine, Stretch
 from vedcore.reader.polygons import rectangle
 from vedcore.reader.words import InkGaps
 from vedcore.vision import cut_line
@@ -172,8 +173,8 @@ def test_the_lines_of_several_images_share_a_batch(reader, long_line, monkeypatc
 
 def test_a_layout_joins_rows_and_combines_their_texts():
     texts = [RowText("a", 0.5, (3, 2), (-0.5, -0.1), "eos"), RowText("b c", 0.9, (4,), (-0.3,), "length")]
-    rows = (Row(0, 0, 0.5, 1, InkGaps()), Row(0.5, 0, 1, 1, InkGaps()))
-    layout = SingleLine(LineLayout(rectangle((10, 9)), rows, "|", cut=True))
+    stretches = tuple(Stretch((Row(left, 0, left + 0.5, 1),), InkGaps()) for left in (0, 0.5))
+    layout = SingleLine(LineLayout(rectangle((10, 9)), stretches, "|", cut=True))
     assert layout.join(["a"]) == "a"
     whole = layout.combine(texts, OpenedImage("source", (10, 9)))
     assert (whole.text, whole.source, whole.stop_reason) == ("a|b c", "source", "length")
@@ -199,6 +200,42 @@ def test_a_long_line_is_cut_and_its_pieces_are_joined(reader, long_line):
     assert reading.stop_reason == "eos"
     (short,) = reader.read(long_line, max_new_tokens=5)
     assert short.stop_reason == "length"
+
+
+ADDRESS = "firstname.lastname@department.example.org"
+
+
+def address_line(size=24):
+    font = ImageFont.load_default(size=size)
+    image = Image.new("RGB", (round(font.getlength(ADDRESS)) + 20, 2 * size), "white")
+    ImageDraw.Draw(image).text((10, size // 3), ADDRESS, font=font, fill="black")
+    return image
+
+
+def test_a_word_without_a_gap_is_read_in_pieces_that_overlap(reader):
+    (reading,) = reader.read(address_line())
+    assert reading.text == ADDRESS
+    assert len(reading.pieces) > 2
+    assert sum(len(piece.text) for piece in reading.pieces) > len(ADDRESS)
+    assert all(before.box[2] > after.box[0] for before, after in pairwise(reading.pieces))
+    (word,) = reading.lines[0].words
+    assert word.text == ADDRESS
+    assert word.polygon[1][0] - word.polygon[0][0] > 0.9 * (address_line().width - 20)
+    assert sum(token == 2 for token in reading.token_ids) == len(reading.pieces)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_the_streamed_text_of_pieces_that_overlap_is_that_of_the_reading(reader, batch_size):
+    assert joined(reader.stream(address_line(), batch_size=batch_size)) == {0: ADDRESS}
+
+
+def test_margins_and_a_box_change_no_text(reader):
+    line = Image.open(PATHS[1]).convert("RGB")
+    wide = ImageOps.expand(line, 150, fill=line.getpixel((1, 1)))
+    boxed = line.copy()
+    boxed = ImageOps.expand(boxed, 12, fill=line.getpixel((1, 1)))
+    ImageDraw.Draw(boxed).rectangle((3, 3, boxed.width - 4, boxed.height - 4), outline=0, width=2)
+    assert texts(reader.read([wide, boxed])) == [TEXTS[1]] * 2
 
 
 def test_a_long_line_is_read_whole_without_cut(reader, long_line):

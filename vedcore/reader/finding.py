@@ -16,10 +16,11 @@ from vedcore.contract.protocols import PageSegmenter
 from vedcore.contract.regions import LineRegion, PageRegion, Polygon
 from vedcore.errors import ImageError, PluginError, foreign
 from vedcore.reader.decision import is_page
-from vedcore.reader.layout import Layout, LineLayout, PageLayout, Row, SingleLine, WholeImage
+from vedcore.reader.layout import Layout, LineLayout, PageLayout, Row, SingleLine, Stretch, WholeImage
+from vedcore.reader.merging import Overlap
 from vedcore.reader.polygons import rectangle
 from vedcore.reader.words import ink_gaps
-from vedcore.vision import CutRule, content_of, cut_line
+from vedcore.vision import CutPiece, CutRule, content_of, cut_line
 
 Pixels = NDArray[np.uint8]
 
@@ -133,13 +134,29 @@ def lay_out_line(pixels: Pixels, polygon: Polygon, rule: CutRule | None) -> tupl
     """The rows of the line in ``pixels`` (H, W[, 3]), whose corners in the image are ``polygon``, and its layout."""
     height, width = pixels.shape[:2]
     pieces = cut_line(pixels, rule) if rule is not None else []
-    boxes = [piece.box for piece in pieces] or [(0, 0, width, height)]
-    rows = tuple(
-        Row(left / width, top / height, right / width, bottom / height, ink_gaps(pixels[top:bottom, left:right]))
-        for left, top, right, bottom in boxes
-    )
+    pieces = pieces or [CutPiece((0, 0, width, height), pixels)]
+    stretches: list[list[CutPiece]] = []
+    for piece in pieces:
+        if piece.overlap:
+            stretches[-1].append(piece)
+        else:
+            stretches.append([piece])
     separator = " " if rule is None else rule.separator
-    return [piece.pixels for piece in pieces] or [pixels], LineLayout(polygon, rows, separator, cut=bool(pieces))
+    laid_out = tuple(_stretch(stretch, height, width) for stretch in stretches)
+    return [piece.pixels for piece in pieces], LineLayout(polygon, laid_out, separator, cut=len(pieces) > 1)
+
+
+def _stretch(pieces: Sequence[CutPiece], height: int, width: int) -> Stretch:
+    """The layout of pieces that overlap; (height, width) of the line."""
+    boxes = [piece.box for piece in pieces]
+    rows = tuple(Row(left / width, top / height, right / width, bottom / height) for left, top, right, bottom in boxes)
+    widths = [right - left for left, _, right, _ in boxes]
+    overlaps = tuple(
+        Overlap(piece.overlap / before, piece.overlap / own)
+        for piece, before, own in zip(pieces[1:], widths, widths[1:], strict=False)
+    )
+    shown = [piece.pixels[:, piece.overlap : own] for piece, own in zip(pieces, widths, strict=True)]
+    return Stretch(rows, ink_gaps(shown[0] if len(shown) == 1 else np.concatenate(shown, axis=1)), overlaps)
 
 
 def line_warnings(pixels: Pixels, reads_lines: bool, advice: str) -> tuple[str, ...]:

@@ -67,11 +67,12 @@ class StreamState:
     def add(self, position: int, new: StreamedTokens) -> str:
         """Take new tokens of the row at ``position``; return the text that is new. Rows appear in reading order."""
         self._decoders[position].add(new.tokens, last=new.stop_reason is not None)
-        texts = []
+        texts, complete = [], True
         for decoder in self._decoders:
             texts.append(decoder.text)
-            if not decoder.finished:
+            complete = decoder.finished
+            if not complete:
                 break
-        text = self._layout.join(texts)
+        text = self._layout.join(texts, complete=complete)
         fresh, self._sent = text[self._sent :], max(self._sent, len(text))
         return fresh

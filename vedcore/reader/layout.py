@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 
 from vedcore.contract.regions import Polygon
+from vedcore.reader.merging import Overlap, merge
 from vedcore.reader.polygons import bounding_box, part_of
 from vedcore.reader.reading import Block, Line, Piece, Reading, Word
 from vedcore.reader.words import InkGaps
@@ -48,8 +49,11 @@ class OpenedImage:
 class Layout(Protocol):
     """How the rows of one image belong together. It keeps no pixels, since it lives until all rows are read."""
 
-    def join(self, texts: Sequence[str]) -> str:
-        """The text of the image so far, from the texts of its first rows."""
+    def join(self, texts: Sequence[str], *, complete: bool = True) -> str:
+        """The text of the image so far, from the texts of its first rows; it is the beginning of what later calls return.
+
+        complete: whether the last of these texts is, as all others are.
+        """
         ...
 
     def combine(self, rows: Sequence[RowText], image: OpenedImage) -> Reading:
@@ -60,7 +64,7 @@ class Layout(Protocol):
 class WholeImage:
     """The layout of an image that the model reads at once. It has no regions."""
 
-    def join(self, texts: Sequence[str]) -> str:
+    def join(self, texts: Sequence[str], *, complete: bool = True) -> str:
         """The text of the row."""
         return "".join(texts)
 
@@ -72,33 +76,50 @@ class WholeImage:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of a line: its sides as fractions of the line's width and height, and the gaps between its words."""
+    """A row of a line: its sides as fractions of the line's width and height."""
 
     left: float
     top: float
     right: float
     bottom: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a line with a gap on both sides: one row, or several that overlap because a word was cut.
+
+    overlaps: of each row with the next. gaps: between the words of the stretch, as fractions of its width.
+    """
+
+    rows: tuple[Row, ...]
     gaps: InkGaps
+    overlaps: tuple[Overlap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class LineLayout:
-    """A line in an image. separator: joins the texts of the rows if the line is cut into several. cut: whether it is."""
+    """A line in an image. separator: joins the texts of its stretches. cut: whether it is cut into several rows."""
 
     polygon: Polygon
-    rows: tuple[Row, ...]
+    stretches: tuple[Stretch, ...]
     separator: str
     cut: bool
 
-    def join(self, texts: Sequence[str]) -> str:
-        """The text of the line so far, from the texts of its first rows."""
-        return self.separator.join(texts)
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows of all stretches."""
+        return tuple(row for stretch in self.stretches for row in stretch.rows)
+
+    def join(self, texts: Sequence[str], *, complete: bool = True) -> str:
+        """The text of the line so far: the stretches with the separator between them."""
+        return self.separator.join(self._merged(texts, complete))
 
     def combine(self, texts: Sequence[RowText]) -> Line:
         """The line, from the texts of all rows."""
         sides = [part_of(self.polygon, row.left, row.top, row.right, row.bottom) for row in self.rows]
         pieces = [Piece(bounding_box(side), text.text) for side, text in zip(sides, texts, strict=True)]
-        joined = _joined(texts, self.join([text.text for text in texts]))
+        merged = self._merged([text.text for text in texts], complete=True)
+        joined = _joined(texts, self.separator.join(merged))
         return Line(
             polygon=self.polygon,
             text=joined.text,
@@ -107,16 +128,27 @@ class LineLayout:
             token_logprobs=joined.token_logprobs,
             stop_reason=joined.stop_reason,
             words=tuple(
-                word for row, text in zip(self.rows, texts, strict=True) for word in self._words(row, text.text)
+                word
+                for stretch, text in zip(self.stretches, merged, strict=True)
+                for word in self._words(stretch, text)
             ),
             pieces=tuple(pieces) if self.cut else (),
         )
 
-    def _words(self, row: Row, text: str) -> Iterable[Word]:
-        """The words of a row. They have the height of the line, so that those of one line stand in a row."""
-        width = row.right - row.left
-        for word, start, end in row.gaps.place(text):
-            yield Word(part_of(self.polygon, row.left + start * width, 0, row.left + end * width, 1), word)
+    def _merged(self, texts: Sequence[str], complete: bool) -> list[str]:
+        """The text of each stretch whose first row has one."""
+        found = []
+        for stretch in self.stretches:
+            own, texts = texts[: len(stretch.rows)], texts[len(stretch.rows) :]
+            if own:
+                found.append(merge(own, stretch.overlaps, complete=complete or bool(texts)))
+        return found
+
+    def _words(self, stretch: Stretch, text: str) -> Iterable[Word]:
+        """The words of a stretch. They have the height of the line, so that those of one line stand in a row."""
+        first, width = stretch.rows[0].left, stretch.rows[-1].right - stretch.rows[0].left
+        for word, start, end in stretch.gaps.place(text):
+            yield Word(part_of(self.polygon, first + start * width, 0, first + end * width, 1), word)
 
 
 class SingleLine:
@@ -125,9 +157,9 @@ class SingleLine:
     def __init__(self, line: LineLayout) -> None:
         self._line = line
 
-    def join(self, texts: Sequence[str]) -> str:
-        """The texts of the rows with the separator between them."""
-        return self._line.join(texts)
+    def join(self, texts: Sequence[str], *, complete: bool = True) -> str:
+        """The text of the line so far."""
+        return self._line.join(texts, complete=complete)
 
     def combine(self, rows: Sequence[RowText], image: OpenedImage) -> Reading:
         """The reading of the line."""
@@ -141,9 +173,17 @@ class PageLayout:
     def __init__(self, blocks: Sequence[tuple[Polygon, Sequence[LineLayout]]]) -> None:
         self._blocks = blocks
 
-    def join(self, texts: Sequence[str]) -> str:
+    def join(self, texts: Sequence[str], *, complete: bool = True) -> str:
         """A newline between the lines of a block, a blank line between blocks."""
-        blocks = ([line.join(part) for line, part in block if part] for block in self._distribute(texts))
+        remaining = len(texts)
+        blocks = []
+        for block in self._distribute(texts):
+            lines = []
+            for line, part in block:
+                remaining -= len(part)
+                if part:
+                    lines.append(line.join(part, complete=complete or remaining > 0))
+            blocks.append(lines)
         return "\n\n".join("\n".join(lines) for lines in blocks if lines)
 
     def combine(self, rows: Sequence[RowText], image: OpenedImage) -> Reading:

@@ -195,7 +195,8 @@ class Reader:
         """The texts that ``read`` returns, in fragments, while the model generates them.
 
         The fragments of the images of one batch alternate. A fragment never contains part of a character, and lines and the
-        pieces of a cut line come in order. With ``num_beams`` above 1 a fragment appears when no later step can change it.
+        pieces of a cut line come in order. With ``num_beams`` above 1, and where pieces of a word overlap, a fragment appears
+        when nothing that follows can change it.
         The options and the errors are those of ``read``.
         """
         request = self._request(**options)

@@ -68,7 +68,8 @@ class Reading:
     text: on a page, the lines of a block are joined with a newline, and the blocks with a blank line.
     confidence: exp(mean log-probability of the tokens, including the end token), 0 to 1; 0 on a page without text.
     token_ids, token_logprobs: the tokens after the start token or the prompt, including the end token, and their
-    log-probabilities. The text is theirs; on a page they are those of all lines.
+    log-probabilities. The text is theirs; on a page they are those of all lines, and of a cut line those of all pieces. Where
+    pieces overlap, they have more letters than the merged text.
     stop_reason: "eos", or why generation stopped before the end token; "no text" on a page without text.
     source: the image as the caller passed it.
     pieces: the pieces of a line that was cut, otherwise empty.
