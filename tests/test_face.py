@@ -24,6 +24,7 @@ PROMISED = {
     "EncoderOutput",
     "GenerationConfig",
     "ImageProcessor",
+    "ImageProcessorType",
     "KeyMap",
     "Memory",
     "Part",

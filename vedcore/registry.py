@@ -34,11 +34,7 @@ FIRST_PARTY = {
     "encoder": {
         "beit": "beit",
         "deit": "deit",
-        "dinov2": "dinov2",
-        "dinov2_with_registers": "dinov2",
         "donut-swin": "swin",
-        "siglip": "siglip",
-        "siglip_vision_model": "siglip",
         "swin": "swin",
         "vit": "vit",
     },
@@ -48,16 +44,12 @@ FIRST_PARTY = {
         "bert": "bert",
         "distilbert": "distilbert",
         "gpt2": "gpt2",
-        "llama": "llama",
-        "qwen2": "llama",
         "roberta": "roberta",
         "xlm-roberta": "roberta",
         "trocr": "trocr",
     },
-    "adapter": {"resampler": "resampler"},
     "checkpoint": {"line-reader": "linereader"},
     "segmenter": {"pages": "pages"},
-    "image processor": {"SiglipImageProcessor": "siglip", "BitImageProcessor": "dinov2"},
 }
 """Packages of this project by the kind and name of what they supply. Only the hint in an error reads it."""
 

@@ -49,8 +49,9 @@ def pieces_of(pixels: Pixels, rule: CutRule) -> list[CutPiece]:
 
 
 class Pieces:
-    """The lines of ``data`` as samples, with the pixels that a reader takes: each line in ``cuts`` (by its index) is one sample
-    per piece.
+    """The lines of ``data`` as samples, with the pixels that a reader takes.
+
+    A line in ``cuts``, by its index, is one sample for each of its pieces.
     """
 
     def __init__(self, data: Dataset, rule: CutRule, cuts: Mapping[int, Cut]) -> None:
