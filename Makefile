@@ -8,7 +8,7 @@ EDITABLE = -e .[pdf,train] $(addprefix -e ,$(PLUGINS))
 SOURCES = vedcore $(wildcard plugins/*/vedcore_plugin_*)
 TOOLS = pytest pytest-cov pytest-xdist hypothesis tensorboard transformers ruff mypy build hatchling
 
-.PHONY: demo test check lint types format bench bench-full bench-pages lines wheels clean
+.PHONY: demo test check lint types format bench bench-full bench-lines bench-pages lines wheels clean
 
 demo: .venv/.installed
 	.venv/bin/vedcore read examples/images
@@ -35,6 +35,9 @@ bench: .venv/.tools
 
 bench-full: .venv/.tools
 	.venv/bin/python -m tests.bench full
+
+bench-lines: .venv/.tools
+	.venv/bin/python -m tests.bench_lines
 
 bench-pages: .venv/.tools .venv/rapidocr/.installed
 	.venv/bin/python -m tests.bench_pages

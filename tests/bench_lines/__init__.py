@@ -1,0 +1,1 @@
+"""Error rates and probabilities of a line reader on rendered lines of several kinds."""
