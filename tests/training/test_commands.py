@@ -110,10 +110,10 @@ def test_the_end_of_a_run_says_why_it_ended_and_what_it_brought(folders, monkeyp
 def test_an_option_overrides_the_value_of_the_recipe_and_without_one_that_of_fine_tuning():
     given = recipe(stages=[{"steps": 9, "lr": 1e-3}, {"minutes": 3, "lr": 1e-4}], threads=1)
     plan = TrainingOptions(
-        lr=2e-3, epochs=4, batch_size=16, augment=True, patience=5, keep_share=0.5, threads=2, tensorboard=True
+        lr=2e-3, epochs=4, augment=True, patience=5, keep_share=0.5, threads=2, tensorboard=True
     ).applied_to(Recipe.from_dict({**given.to_dict(), "keep": {"data": "print", "lines": 7}}))
     assert plan.stages == (given.stages[0], Stage(lr=2e-3, epochs=4))
-    assert (plan.batch.size, plan.augmentation, plan.evaluation.patience) == (16, Augmentation.usual(), 5)
+    assert (plan.augmentation, plan.evaluation.patience) == (Augmentation.usual(), 5)
     assert (plan.keep, plan.threads, plan.tensorboard) == (KeepSettings(share=0.5, data="print", lines=7), 2, True)
     assert TrainingOptions().applied_to(given) == given
     assert TrainingOptions(augment=False).applied_to(plan).augmentation == Augmentation()

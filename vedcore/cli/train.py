@@ -59,7 +59,6 @@ def train(
         float | None,
         typer.Option("--epochs", help="The length (of the last stage), as the number of times that each line is used."),
     ] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", min=1, help="The lines per step.")] = None,
     augment: Annotated[
         bool | None,
         typer.Option(
@@ -115,7 +114,6 @@ def train(
             lr=lr,
             steps=steps,
             epochs=epochs,
-            batch_size=batch_size,
             augment=augment,
             patience=patience,
             keep=keep,

@@ -36,13 +36,17 @@ def set_threads(threads: Any) -> None:
 def choose_threads(threads: int | None = None) -> int:
     """Set the number of threads for a command, and return it.
 
-    threads: the user's choice. Without one the environment variable OMP_NUM_THREADS decides, which torch has read, and
-    without that a measurement. Raises ConfigError as ``set_threads``.
+    threads: the user's choice; None: ``usual_threads``. Raises ConfigError as ``set_threads``.
     """
-    if threads is None:
-        threads = torch.get_num_threads() if os.environ.get("OMP_NUM_THREADS") else measured_threads()
+    threads = usual_threads() if threads is None else threads
     set_threads(threads)
     return threads
+
+
+def usual_threads() -> int:
+    """The number that the environment variable OMP_NUM_THREADS names, or else the one that a measurement finds best."""
+    named, _, _ = os.environ.get("OMP_NUM_THREADS", "").partition(",")  # a list has a number for each level of nesting
+    return int(named) if named.isdecimal() and int(named) > 0 else measured_threads()
 
 
 def measured_threads(seconds: Callable[[int, float], float] | None = None) -> int:

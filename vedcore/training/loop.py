@@ -50,7 +50,7 @@ from vedcore.training.schedule import is_evaluated, learning_rate, with_steps
 from vedcore.training.signals import stop_requests
 from vedcore.training.state import Position, TrainingState
 from vedcore.training.tensorboard import TensorBoardWriter, require_tensorboard
-from vedcore.training.threads import choose_threads, stored_threads, thread_count
+from vedcore.training.threads import stored_threads, thread_count, threads_of_run
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ def train(
     accelerator = make_accelerator(recipe)
     started = folder / RECIPE_FILE
     if accelerator.is_main_process:
-        threads = choose_threads(recipe, started if resume and started.is_file() else None)
+        threads = threads_of_run(recipe, started if resume and started.is_file() else None)
         claim_folder(folder, attrs.evolve(recipe, threads=threads), datasets, resume)  # type: ignore[misc]
     accelerator.wait_for_everyone()
     # Every process takes the number that the main process has stored.

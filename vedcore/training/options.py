@@ -32,7 +32,6 @@ class TrainingOptions:
     lr: float | None = None
     steps: int | None = None
     epochs: float | None = None
-    batch_size: int | None = None
     augment: bool | None = None
     patience: int | None = None
     keep: bool = False
@@ -56,7 +55,6 @@ class TrainingOptions:
             "tensorboard": self.tensorboard,
             "max_minutes": self.max_minutes,
             "model": _evolved(recipe.model, **self._model()),
-            "batch": None if self.batch_size is None else _evolved(recipe.batch, size=self.batch_size),
             "augmentation": {None: None, True: Augmentation.usual(), False: Augmentation()}[self.augment],
             "keep": self._keep(recipe),
         }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,16 +9,16 @@ from pathlib import Path
 
 import torch
 
-from vedcore.speed.threads import measured_threads
+from vedcore.speed.threads import usual_threads
 from vedcore.storage.files import read_json
 from vedcore.training.recipe import Recipe
 
 
-def choose_threads(recipe: Recipe, started: Path | None) -> int:
+def threads_of_run(recipe: Recipe, started: Path | None) -> int:
     """The number of threads for a run.
 
-    It is the recipe's number. Without one, a resumed run takes the number in ``started``, its recipe.json, and a new run takes
-    OMP_NUM_THREADS from the environment, or else measures. Warns if a resumed run gets another number.
+    It is the recipe's number. Without one, a resumed run takes the number in ``started``, its recipe.json, and a new run the
+    usual number. Warns if a resumed run gets another number.
     """
     stored = None if started is None else stored_threads(started)
     if recipe.threads is not None:
@@ -30,10 +29,7 @@ def choose_threads(recipe: Recipe, started: Path | None) -> int:
                 stacklevel=2,
             )
         return recipe.threads
-    if stored is not None:
-        return stored
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else measured_threads()
+    return usual_threads() if stored is None else stored
 
 
 @contextmanager
