@@ -3,8 +3,8 @@
     python -m tests.bench_lines                        the line reader that vedcore ships
     python -m tests.bench_lines --model FOLDER         another checkpoint
     python -m tests.bench_lines --only cards --worst 5 one kind, with its worst lines
-    python -m tests.bench_lines --save FOLDER          only write the lines of "print", "digits" and "scan-like", with other
-                                                       seeds, for vedcore eval --calibrate
+    python -m tests.bench_lines --save FOLDER          only write lines of "print", "digits" and "scan-like" for
+                                                       vedcore eval --calibrate; others than the ones that are read
 
 It needs the fonts and the corpus of examples/render_lines (its README says how to get them), and four families of fonts that
 no training uses.
@@ -24,7 +24,7 @@ from rapidfuzz.distance import Levenshtein
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
 
-from tests.bench_lines.kinds import CALIBRATED, KINDS, Drawn, save
+from tests.bench_lines.kinds import CALIBRATED, FITTED, JUDGED, KINDS, Drawn, save
 from vedcore import Reader
 
 GOALS = {"phone numbers": 39 / 40, "card groups": 39 / 40, "thousands": 39 / 40, "addresses": 0.95}
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parse(sys.argv[1:])
     if arguments.save:
         for name, draw in CALIBRATED.items():
-            save(arguments.save / name, draw(arguments.lines))
+            save(arguments.save / name, draw(arguments.lines, FITTED))
         return
     reader = Reader.load(arguments.model)
     missed = [*errors(reader, arguments), *probabilities(reader, arguments)]
@@ -89,7 +89,7 @@ def probabilities(reader: Reader, arguments: argparse.Namespace) -> list[str]:
     for name, kind in CALIBRATED.items():
         if arguments.only not in name:
             continue
-        lines = list(kind(arguments.lines))
+        lines = list(kind(arguments.lines, JUDGED))
         readings = reader.read([line.image for line in lines])
         right = [reading.text == line.text for line, reading in zip(lines, readings, strict=True)]
         sure = [(reading.probability or 0.0) > SURE for reading in readings]

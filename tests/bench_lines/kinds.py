@@ -149,10 +149,10 @@ def sizes(count: int = 80) -> Iterator[Drawn]:
         yield drawn
 
 
-def mixed(texts: LatinMixture, look: Print, seed: int) -> Callable[[int], Iterator[Drawn]]:
-    """Lines of a data set of ``render_lines`` with held-out typefaces and texts."""
+def mixed(texts: LatinMixture, look: Print) -> Callable[[int, int], Iterator[Drawn]]:
+    """Lines of a data set of ``render_lines`` with held-out typefaces and texts, by their number and a seed."""
 
-    def draw(count: int) -> Iterator[Drawn]:
+    def draw(count: int, seed: int) -> Iterator[Drawn]:
         settings = PrintSettings(
             seed=seed, lines=count, faces="held-out", held_out_texts=True, texts=texts, print=look, alphabet="latin"
         )
@@ -172,12 +172,15 @@ _SCANNED = {**_CLEAN, "small": 0.0, "scanned": 0.7, "worn": 0.3, "specked": 0.2,
 _PROSE = {"words": 2.0, "prose": 4.0, "cells": 0.5, "capitals": 0.5}
 _DIGITS = {"numbers": 3.0, "amounts": 1.0, "codes": 0.5, "dates": 1.0}
 
-CALIBRATED: dict[str, Callable[[int], Iterator[Drawn]]] = {
-    "print": mixed(LatinMixture(**_PROSE), Print(**_CLEAN), 101),
-    "digits": mixed(LatinMixture(**_DIGITS), Print(**_CLEAN), 102),
-    "scan-like": mixed(LatinMixture(**_PROSE), Print(**_SCANNED), 103),
+CALIBRATED: dict[str, Callable[[int, int], Iterator[Drawn]]] = {
+    "print": mixed(LatinMixture(**_PROSE), Print(**_CLEAN)),
+    "digits": mixed(LatinMixture(**_DIGITS), Print(**_CLEAN)),
+    "scan-like": mixed(LatinMixture(**_PROSE), Print(**_SCANNED)),
 }
-"""The kinds on which the probability is judged, each by the number of its lines."""
+"""The kinds on which the probability is judged, each by the number of its lines and a seed."""
+
+JUDGED, FITTED = 101, 102
+"""The seeds of the lines that judge the probability, and of those to fit it on."""
 
 KINDS: dict[str, Callable[[], Iterator[Drawn]]] = {
     "phone numbers": numbers(PHONES),
